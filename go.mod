@@ -1,0 +1,3 @@
+module github.com/keytoll/keytoll
+
+go 1.26
