@@ -1,0 +1,2 @@
+// Package sqlitestore keeps API keys and credits in one SQLite file.
+package sqlitestore
