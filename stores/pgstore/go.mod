@@ -1,0 +1,3 @@
+module github.com/keytoll/keytoll/stores/pgstore
+
+go 1.26
