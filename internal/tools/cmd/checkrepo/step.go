@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/keytoll/keytoll/internal/tools/testcount"
+)
+
+// A step is one line of the report.
+type step struct {
+	name  string
+	limit time.Duration // after which it is stopped and has failed
+	run   func(context.Context) tally
+}
+
+// A tally is what a step, or all of them, came to.
+type tally struct {
+	passed, failed, skipped int
+	output                  string   // shown when something failed
+	note                    string   // stands behind the step's name
+	skips                   []string // one line for each skipped test
+}
+
+func (t *tally) add(u tally) {
+	t.passed += u.passed
+	t.failed += u.failed
+	t.skipped += u.skipped
+	t.skips = append(t.skips, u.skips...)
+}
+
+// verdict is the tally of a check that counts as one: it failed if there is an
+// error, or if it may not say anything and did.
+func verdict(output string, err error) tally {
+	if err != nil {
+		return tally{failed: 1, output: output + "\n" + err.Error()}
+	}
+	return tally{passed: 1}
+}
+
+// silent is like verdict for a command whose every output is a fault.
+func silent(output string, err error) tally {
+	if err == nil && strings.TrimSpace(output) != "" {
+		return tally{failed: 1, output: output}
+	}
+	return verdict(output, err)
+}
+
+// A command is a process to run, with its group stopped when the context ends.
+type command struct {
+	dir  string
+	env  []string // beside the process's own
+	args []string
+}
+
+func (c command) start(ctx context.Context, stdout, stderr io.Writer) error {
+	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd.Dir = c.dir
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go test has children of its own
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd.Run()
+}
+
+// output runs the command and returns what it printed on both outputs.
+func (c command) output(ctx context.Context) (string, error) {
+	var out bytes.Buffer
+	err := c.start(ctx, &out, &out)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", strings.Join(c.args, " "), err)
+	}
+	return out.String(), err
+}
+
+// tests runs a `go test -json` command and counts what ran.
+func (c command) tests(ctx context.Context) tally {
+	var out, errs bytes.Buffer
+	err := c.start(ctx, &out, &errs)
+	var run testcount.Run
+	if readErr := run.Read(&out); readErr != nil {
+		return verdict(errs.String(), readErr)
+	}
+	return count(run.Result(), run.Stray()+errs.String(), err)
+}
+
+// count turns a result into a tally. A command that failed although no test
+// did counts as one failure, so that nothing is lost.
+func count(res testcount.Result, beside string, err error) tally {
+	t := tally{passed: res.Passed, failed: len(res.Failed), skipped: len(res.Skipped)}
+	var text strings.Builder
+	for _, f := range res.Failed {
+		fmt.Fprintf(&text, "FAILED %s\n%s", f.Name(), f.Text)
+	}
+	for _, s := range res.Skipped {
+		why := s.Text
+		if why == "" {
+			why = "it gives no reason"
+		}
+		t.skips = append(t.skips, s.Name()+": "+why)
+	}
+	if err != nil && t.failed == 0 {
+		t.failed = 1
+		fmt.Fprintf(&text, "the command failed although no test did: %v\n", err)
+	}
+	text.WriteString(beside)
+	t.output = text.String()
+	t.note = fmt.Sprintf(": %d passed, %d failed, %d skipped", t.passed, t.failed, t.skipped)
+	return t
+}

@@ -1,0 +1,3 @@
+module github.com/keytoll/keytoll/internal/tools
+
+go 1.26
