@@ -1,0 +1,41 @@
+# make test is the one that counts: it is what CI runs.
+
+TOOLS := ./internal/tools/cmd
+
+.PHONY: test lint fmt bench fuzz cover lint-proof servers
+
+# Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
+test: servers
+	@go build -o bin/checkrepo $(TOOLS)/checkrepo
+	@bin/checkrepo
+
+# Only what the linter says, for every module.
+lint:
+	@go build -o bin/checkrepo $(TOOLS)/checkrepo
+	@bin/checkrepo -only lint
+
+fmt:
+	gofmt -s -w .
+
+# Every benchmark once. Compare two runs with benchstat; see CONTRIBUTING.md.
+bench:
+	go test -run='^$$' -bench=. -benchmem work
+
+# Every fuzz target for a short while; FUZZTIME=10m for a long one.
+FUZZTIME ?= 10s
+fuzz:
+	@go run $(TOOLS)/fuzzall -time=$(FUZZTIME)
+
+# Statements covered by the tests of all modules, by function and in total.
+cover:
+	@mkdir -p bin
+	go test -count=1 -coverprofile=bin/cover.out work
+	@go tool cover -func=bin/cover.out | tail -n 1
+
+# Plants a violation of every rule of .golangci.yml that matters and expects the linter to find it.
+lint-proof:
+	@go run $(TOOLS)/lintproof
+
+# Installs the servers that tests ask for, where it can; says what to install where it cannot.
+servers:
+	@bash .ci/servers
