@@ -1,0 +1,139 @@
+package webhook
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// MaxKeys is the most keys a set holds. Each live key costs one more MAC for
+// every message signed or verified.
+const MaxKeys = 10
+
+const maxKeyID = 64
+
+// A Key is a secret with a name and an end.
+type Key struct {
+	// ID names the key in results, logs and metrics: 1 to 64 characters of
+	// A-Z, a-z, 0-9, '.', '_' and '-'. Empty means a fingerprint of the secret
+	// ("key_" and 8 hex digits), which both sides derive alike.
+	ID string
+	// Secret signs and verifies. The zero Secret is refused.
+	Secret Secret
+	// NotAfter ends the key: it is live before this instant and expired from it
+	// on. Zero means never.
+	NotAfter time.Time
+}
+
+// live reports whether k may be used at the given instant.
+func (k Key) live(at time.Time) bool { return k.NotAfter.IsZero() || at.Before(k.NotAfter) }
+
+// Keys is an immutable set of keys, newest first. While a secret is being
+// replaced the set holds the old and the new: a sender signs with all live
+// keys, a receiver accepts any of them.
+//
+// The zero value holds no key; signers and verifiers refuse it. A Keys may be
+// copied and shared between goroutines.
+type Keys struct{ list []Key }
+
+// NewKeys makes a set of 1 to [MaxKeys] keys, given newest first. It reports
+// every fault at once: a zero secret, a malformed name, a name or a secret that
+// is there twice. A key that has expired already is kept: a verifier uses it to
+// say so.
+func NewKeys(keys ...Key) (Keys, error) {
+	return newKeys("webhook.NewKeys", keys)
+}
+
+func newKeys(op string, keys []Key) (Keys, error) {
+	faults := errors.Faults{Op: op}
+	if n := len(keys); n == 0 || n > MaxKeys {
+		faults.Add("%d keys; give 1 to %d", n, MaxKeys)
+	}
+	list := slices.Clone(keys[:min(len(keys), MaxKeys)])
+	for i := range list {
+		k := &list[i]
+		k.NotAfter = k.NotAfter.Round(0) // a monotonic reading means nothing here
+		if k.Secret.IsZero() {
+			faults.Add("key %d %q: the secret is empty; make one with GenerateSecret or SecretFromString", i, k.ID)
+			continue
+		}
+		if k.ID == "" {
+			k.ID = k.Secret.fingerprint()
+		}
+		if !validName(k.ID, maxKeyID) {
+			faults.Add("key %d: the ID is not 1 to %d characters of A-Z, a-z, 0-9, '.', '_', '-'", i, maxKeyID)
+		}
+		for _, other := range list[:i] {
+			if other.ID == k.ID {
+				faults.Add("key %d %q: the ID is there twice; give each key its own", i, k.ID)
+			}
+			if !other.Secret.IsZero() && other.Secret.Equal(k.Secret) {
+				faults.Add("key %d %q: the secret is that of key %q; give it once", i, k.ID, other.ID)
+			}
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return Keys{}, err
+	}
+	return Keys{list: list}, nil
+}
+
+// Rotate returns a set with next in front. Every other key of k ends after
+// grace, or earlier if it was to end earlier; keys that have expired at now are
+// left out. A grace of 0 ends the others at once; a negative one is refused. k
+// itself does not change.
+//
+// A sender's grace has to cover the time its receivers need to take over the
+// new secret; a receiver's has to cover its senders' last attempt with the old
+// one.
+func (k Keys) Rotate(next Key, now time.Time, grace time.Duration) (Keys, error) {
+	faults := errors.Faults{Op: "webhook.Keys.Rotate"}
+	if grace < 0 {
+		faults.Add("grace is %v; give 0 or more", grace)
+		grace = 0
+	}
+	end := now.Add(grace)
+	list := []Key{next}
+	for _, old := range k.list {
+		if !old.live(now) {
+			continue
+		}
+		if old.NotAfter.IsZero() || end.Before(old.NotAfter) {
+			old.NotAfter = end
+		}
+		list = append(list, old)
+	}
+	rotated, err := newKeys("webhook.Keys.Rotate", list)
+	faults.Join(err)
+	if err := faults.Err(); err != nil {
+		return Keys{}, err
+	}
+	return rotated, nil
+}
+
+// Len returns the number of keys, expired ones included.
+func (k Keys) Len() int { return len(k.list) }
+
+// All yields the keys, newest first.
+func (k Keys) All() iter.Seq[Key] { return slices.Values(k.list) }
+
+// validName reports whether s is 1 to limit characters that need no quoting
+// anywhere.
+func validName(s string, limit int) bool {
+	if s == "" || len(s) > limit {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !wordByte(c) && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// wordByte reports whether c is in [A-Za-z0-9_-].
+func wordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+}
