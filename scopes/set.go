@@ -116,15 +116,48 @@ func (s Set) Covers(other Set) bool {
 
 // covers reports whether one scope of s covers o, which is well-formed.
 func (s Set) covers(o string) bool {
-	wild := strings.IndexByte(s.text, '*') >= 0
-	for rest, more := s.text, s.text != ""; more; {
-		var p string
-		p, rest, more = strings.Cut(rest, " ")
-		if p == o || wild && covers(p, o) {
+	if s.holds(o) {
+		return true
+	}
+	for rest := s.text; ; { // from one scope with a wildcard to the next
+		star := strings.IndexByte(rest, '*')
+		if star < 0 {
+			return false
+		}
+		start, end := around(rest, star)
+		if covers(rest[start:end], o) {
 			return true
+		}
+		rest = rest[end:]
+	}
+}
+
+// holds reports whether scope is in s as written, by halving the text.
+func (s Set) holds(scope string) bool {
+	for text := s.text; text != ""; {
+		start, end := around(text, len(text)/2)
+		switch c := strings.Compare(text[start:end], scope); {
+		case c == 0:
+			return true
+		case c > 0:
+			text = text[:max(start-1, 0)]
+		case end == len(text):
+			return false
+		default:
+			text = text[end+1:]
 		}
 	}
 	return false
+}
+
+// around returns where the scope begins and ends that stands in text at i, or
+// that the space at i follows.
+func around(text string, i int) (start, end int) {
+	start = strings.LastIndexByte(text[:i], ' ') + 1
+	if n := strings.IndexByte(text[i:], ' '); n >= 0 {
+		return start, i + n
+	}
+	return start, len(text)
 }
 
 // Minus returns the scopes of s that are not, as written, in other. What a
@@ -149,16 +182,6 @@ func (s Set) Union(other Set) (Set, error) {
 		return Set{}, f.Err()
 	}
 	return join(list), nil
-}
-
-// holds reports whether scope is in s as written.
-func (s Set) holds(scope string) bool {
-	for p := range split(s.text) {
-		if p >= scope {
-			return p == scope
-		}
-	}
-	return false
 }
 
 // Len returns the number of scopes, wildcards counted as one each.
