@@ -155,6 +155,7 @@ func (r *Run) add(e event) {
 func (r *Run) Result() Result {
 	var res Result
 	failedIn := map[string]bool{}
+	var above []name // failed parents whose failed subtest is still to come
 	under := r.children()
 	ids := slices.SortedFunc(maps.Keys(r.tests), func(a, b name) int {
 		if c := strings.Compare(a.pkg, b.pkg); c != 0 {
@@ -178,12 +179,22 @@ func (r *Run) Result() Result {
 				res.Skipped = append(res.Skipped, Outcome{id.pkg, id.test, reason(t.output.String())})
 			}
 		case kids.failed > 0 && !kids.fuzz:
-			failedIn[id.pkg] = true // a subtest below is counted for it
+			// A subtest below is counted for it, and tells what it said: a
+			// panic's text comes from the parent.
+			failedIn[id.pkg] = true
+			above = append(above, id)
 		default:
 			failedIn[id.pkg] = true
 			text := t.output.String() + kids.output
 			if t.action == "" {
 				text += "the test started and never ended\n"
+			}
+			for len(above) > 0 {
+				last := above[len(above)-1]
+				if last.pkg == id.pkg && strings.HasPrefix(id.test, last.test+"/") {
+					text += r.tests[last].output.String()
+				}
+				above = above[:len(above)-1]
 			}
 			res.Failed = append(res.Failed, Outcome{id.pkg, id.test, text})
 		}
