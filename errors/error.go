@@ -15,8 +15,12 @@ type Error struct {
 	Err  error  // the private cause, for operators; may be nil
 }
 
-// Error returns "op: message: cause", leaving out what is empty.
+// Error returns "op: message: cause", leaving out what is empty, and the name
+// of the code when all is.
 func (e *Error) Error() string {
+	if e == nil {
+		return Unknown.String()
+	}
 	parts := make([]string, 0, 3)
 	if e.Op != "" {
 		parts = append(parts, e.Op)
@@ -33,8 +37,14 @@ func (e *Error) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap returns the private cause.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns the private cause, and nil for a nil e: a nil *Error that
+// slipped into an error is still no reason to panic.
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Wrap adds the operation op to err, once, at the boundary of a package. It
 // returns nil for a nil err, and keeps code and message reachable through
