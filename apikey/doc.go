@@ -1,0 +1,2 @@
+// Package apikey makes, proves and manages API keys.
+package apikey

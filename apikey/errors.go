@@ -1,0 +1,38 @@
+package apikey
+
+import "github.com/keytoll/keytoll/errors"
+
+// invalidKey is the one message a client reads before a secret is proven:
+// it must not tell a malformed key from an unknown one or a wrong secret.
+const invalidKey = "the API key is not valid"
+
+// What [Service.Verify] refuses with. The first two come before the secret is
+// proven and carry the same code and the same message; the others only after
+// proof, when telling the holder the cause gives nothing away.
+var (
+	// ErrMalformed says that the text is not a key of this format; the store was
+	// not asked.
+	ErrMalformed error = &errors.Error{Code: errors.Unauthenticated, Msg: invalidKey}
+	// ErrUnknown says that no key has this handle, that the secret is wrong, that
+	// the key was deleted, or that its pepper is gone: the wrapped cause, which is
+	// for operators, says which.
+	ErrUnknown error = &errors.Error{Code: errors.Unauthenticated, Msg: invalidKey}
+
+	ErrDisabled    error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key is disabled"}
+	ErrExpired     error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has expired"}
+	ErrRevoked     error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has been revoked"}
+	ErrEnvironment error = &errors.Error{Code: errors.Forbidden, Msg: "the API key belongs to another environment"}
+	ErrNetwork     error = &errors.Error{Code: errors.Forbidden, Msg: "the API key may not be used from this address"}
+)
+
+// What the management verbs and a [Store] refuse with.
+var (
+	// ErrNotFound says that there is no such key, or that it was deleted.
+	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "there is no such API key"}
+	// ErrExists says that the ID or the handle of a record is taken.
+	ErrExists error = &errors.Error{Code: errors.Exists, Msg: "the API key id is taken"}
+	// ErrConflict says that somebody else changed the key first.
+	ErrConflict error = &errors.Error{Code: errors.Conflict, Msg: "the API key was changed by somebody else; read it again"}
+	// ErrRotated says that the key already has a successor.
+	ErrRotated error = &errors.Error{Code: errors.Conflict, Msg: "the API key was already rotated; use its successor"}
+)

@@ -1,0 +1,225 @@
+package apikey
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// Options adjust a [Service]. The zero value is ready for use.
+type Options struct {
+	// Peppers are the current pepper, first, and those retired. Without any, keys
+	// are proven by plain SHA-256; keys made so keep working when a pepper is
+	// adopted, and keys made under a pepper that is left out here stop.
+	Peppers []Pepper
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	// Rand is the source of new keys; crypto/rand when nil. It must be safe for
+	// concurrent use.
+	Rand io.Reader
+	// LastUsedEvery is the precision of Key.LastUsedAt: a use is noted when the one
+	// stored is at least this much older. One minute when zero.
+	LastUsedEvery time.Duration
+	// FlushEvery, if not zero, starts a goroutine that writes noted uses to the
+	// store at this interval, until Close. When zero, only Flush and Close write.
+	FlushEvery time.Duration
+	// FlushFailed is told of every failed write of that goroutine; what was noted
+	// is kept and tried again. May be nil.
+	FlushFailed func(error)
+	// MaxPending is the greatest number of keys whose use is noted and not yet
+	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
+	// further keys go unnoted until the next write.
+	MaxPending int
+}
+
+// A Service makes, proves and manages the keys of one format in one store. It
+// is safe for concurrent use. Close it to keep the last uses.
+type Service struct {
+	store  Store
+	format *Format
+	ring   *keyring
+	now    func() time.Time
+	rand   io.Reader
+	uses   *uses
+}
+
+// NewService returns a service for the keys of format in store, both required.
+// Nil options are the defaults. The error names every fault at once.
+func NewService(store Store, format *Format, o *Options) (*Service, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	faults := errors.Faults{Op: "apikey.NewService"}
+	if store == nil {
+		faults.Add("store is nil; give one, such as NewMemoryStore()")
+	}
+	if format == nil || format.tail() == 0 {
+		faults.Add("format is empty; give one made by NewFormat")
+	}
+	s := &Service{store: store, format: format, rand: o.Rand, now: o.Now}
+	if s.now == nil {
+		s.now = time.Now //nolint:forbidigo // the one default clock
+	}
+	s.ring = newKeyring(&faults, o.Peppers)
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{{"LastUsedEvery", o.LastUsedEvery}, {"FlushEvery", o.FlushEvery}} {
+		if d.is < 0 {
+			faults.Add("%s is %v; give 0 or more", d.name, d.is)
+		}
+	}
+	if o.MaxPending < 0 {
+		faults.Add("MaxPending is %d; give 0 or more", o.MaxPending)
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	s.uses = newUses(store, o)
+	return s, nil
+}
+
+// Format returns the format of the service's keys.
+func (s *Service) Format() *Format { return s.format }
+
+// clock returns the present instant as it is stored.
+func (s *Service) clock() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
+
+// Issued is a new key with its secret, which can never be read again.
+type Issued struct {
+	Key    Key
+	Secret Secret
+}
+
+// Create makes a key. The error is [errors.Invalid], with every fault of spec,
+// or the store's or the random source's failure, and then no key was made
+// unless the context ended during the call.
+func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
+	now := s.clock()
+	if err := s.checkSpec(&spec, now); err != nil {
+		return Issued{}, err
+	}
+	return s.insert(ctx, "apikey.Create", Key{
+		Owner: spec.Owner, Name: spec.Name, Environment: spec.Environment,
+		Scopes: spec.Scopes, Metadata: spec.Metadata, Settings: spec.Settings, Networks: spec.Networks,
+		CreatedAt: now, ExpiresAt: spec.ExpiresAt, State: StateActive, Version: 1,
+	}, nil)
+}
+
+// attempts is how often a change is tried anew after somebody else was faster,
+// or an ID turned out to be taken.
+const attempts = 16
+
+// insert gives key an ID, a text and a digest, and applies it together with
+// update, if any, which is told the new ID.
+func (s *Service) insert(ctx context.Context, op string, key Key, update func(id string) Record) (Issued, error) {
+	for try := 1; ; try++ {
+		id, err := randomText(s.rand, base62, 20)
+		if err != nil {
+			return Issued{}, errors.Wrap(op, err)
+		}
+		secret, err := s.format.Generate(key.Environment, s.rand)
+		if err != nil {
+			return Issued{}, errors.Wrap(op, err)
+		}
+		token := secret.Reveal()
+		parts, err := s.format.Parse(token)
+		if err != nil {
+			return Issued{}, errors.Wrap(op, err)
+		}
+		key.ID = "key_" + id
+		if update == nil {
+			key.Meter = key.ID
+		}
+		key.Start, key.Last4 = s.format.display(token)
+		rec := Record{Key: key, Handle: s.handle(token, parts), Digest: s.ring.digest(token)}
+		change := Change{Insert: []Record{rec}}
+		if update != nil {
+			change.Update = []Record{update(key.ID)}
+		}
+		err = s.store.Apply(ctx, change)
+		if err == nil {
+			return Issued{Key: key, Secret: secret}, nil
+		}
+		if !errors.Is(err, ErrExists) || try == attempts {
+			return Issued{}, s.fault(ctx, op, err)
+		}
+	}
+}
+
+// Get returns the key with this ID, tombstones included, or [ErrNotFound].
+func (s *Service) Get(ctx context.Context, id string) (Key, error) {
+	rec, err := s.store.ByID(ctx, id)
+	if err != nil {
+		return Key{}, s.fault(ctx, "apikey.Get", err)
+	}
+	s.uses.overlay(&rec.Key)
+	return rec.Key, nil
+}
+
+// A Page is a part of a listing. Next, given as Query.After, continues it; it
+// is zero on the last page.
+type Page struct {
+	Keys []Key
+	Next Cursor
+}
+
+// List returns the keys that q selects, newest first. An empty Owner without
+// AnyOwner, a Limit outside 0 to 1000 and unknown states are [errors.Invalid].
+func (s *Service) List(ctx context.Context, q Query) (Page, error) {
+	const op = "apikey.List"
+	faults := errors.Faults{Op: op}
+	if (q.Owner == "") != q.AnyOwner {
+		faults.Add("owner %q with AnyOwner %t: give an owner, or set AnyOwner to list the keys of all", clip(q.Owner), q.AnyOwner)
+	}
+	if q.Limit < 0 || q.Limit > 1000 {
+		faults.Add("limit is %d; give 1 to 1000, or 0 for 100", q.Limit)
+	}
+	for _, state := range q.States {
+		if _, err := state.MarshalText(); err != nil {
+			faults.Join(err)
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return Page{}, err
+	}
+	if q.Limit == 0 {
+		q.Limit = 100
+	}
+	if len(q.States) == 0 {
+		q.States = []State{StateActive, StateDisabled, StateRevoked}
+	}
+	limit := q.Limit
+	q.Limit++ // one more tells whether a page follows
+	records, err := s.store.List(ctx, q)
+	if err != nil {
+		return Page{}, s.fault(ctx, op, err)
+	}
+	var page Page
+	if len(records) > limit {
+		records = records[:limit]
+		last := records[limit-1].Key
+		page.Next = Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
+	}
+	page.Keys = make([]Key, len(records))
+	for i := range records {
+		page.Keys[i] = records[i].Key
+		s.uses.overlay(&page.Keys[i])
+	}
+	return page, nil
+}
+
+// fault gives a store's error its operation and code. What the contract names
+// passes, the context's own end passes, and everything else means that the
+// store could not decide.
+func (s *Service) fault(ctx context.Context, op string, err error) error {
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrConflict), errors.CodeOf(err) == errors.Corrupt:
+		return errors.Wrap(op, err)
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return &errors.Error{Op: op, Msg: "the caller gave up or its time is over", Err: err}
+	}
+	return &errors.Error{Code: errors.Unavailable, Op: op, Msg: "the key store cannot answer now; try again later", Err: err}
+}

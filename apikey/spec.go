@@ -1,0 +1,135 @@
+package apikey
+
+import (
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+// Bounds of what the host names.
+const (
+	MaxOwner  = 255 // bytes of Spec.Owner
+	MaxName   = 255 // bytes of Spec.Name
+	MaxReason = 500 // bytes of the reason given to Revoke
+)
+
+// A Spec says what key [Service.Create] shall make.
+type Spec struct {
+	// Owner is required: 1 to [MaxOwner] bytes of UTF-8 without control characters.
+	Owner string
+	// Name is a label, up to [MaxName] bytes of UTF-8 without control characters.
+	Name string
+	// Environment is one of the format's labels, required where it has any.
+	Environment string
+	// Scopes are what the key may do; the zero value grants nothing.
+	Scopes   scopes.Set
+	Metadata Metadata
+	Settings Settings
+	// Networks, unless empty, are the only places the key may be used from.
+	Networks Networks
+	// ExpiresAt is the first instant at which the key does not work, in the future
+	// and before the year 10000, kept to the microsecond below. TTL says the same
+	// as a time from now. Both zero: the key never expires.
+	ExpiresAt time.Time
+	TTL       time.Duration
+}
+
+// Changes say what [Service.Update] shall change: a nil field leaves things as
+// they are, and a pointer to a zero value clears them.
+//
+//	keys.Update(ctx, id, apikey.Changes{Name: new("Production"), ExpiresAt: new(time.Time{})})
+type Changes struct {
+	Name     *string
+	Scopes   *scopes.Set
+	Metadata *Metadata
+	Settings *Settings
+	Networks *Networks
+	// ExpiresAt must lie in the future, or be zero for never. That of a rotated
+	// key can only move to an earlier instant.
+	ExpiresAt *time.Time
+	// Version, unless zero, is the version the caller looked at: a key that has
+	// moved on since is [ErrConflict].
+	Version int64
+}
+
+func (s *Service) checkSpec(spec *Spec, now time.Time) error {
+	faults := errors.Faults{Op: "apikey.Create"}
+	if spec.Owner == "" || !plain(spec.Owner, MaxOwner) {
+		faults.Add("owner %q: give 1 to %d bytes of UTF-8 without control characters", clip(spec.Owner), MaxOwner)
+	}
+	checkName(&faults, spec.Name)
+	if _, ok := s.format.head(spec.Environment); !ok {
+		faults.Add("%s", s.format.environmentFault(clip(spec.Environment)))
+	}
+	switch {
+	case spec.TTL < 0:
+		faults.Add("TTL is %v; give more than 0, or 0 for a key that never expires", spec.TTL)
+	case spec.TTL != 0 && !spec.ExpiresAt.IsZero():
+		faults.Add("both ExpiresAt and TTL are given; give one")
+	case spec.TTL > 0:
+		spec.ExpiresAt = now.Add(spec.TTL)
+	}
+	spec.ExpiresAt = toMicros(spec.ExpiresAt)
+	checkExpiry(&faults, spec.ExpiresAt, now)
+	return faults.Err()
+}
+
+func (c *Changes) check(now time.Time) error {
+	faults := errors.Faults{Op: "apikey.Update"}
+	if c.Name != nil {
+		checkName(&faults, *c.Name)
+	}
+	if c.ExpiresAt != nil {
+		c.ExpiresAt = new(toMicros(*c.ExpiresAt))
+		checkExpiry(&faults, *c.ExpiresAt, now)
+	}
+	if c.Version < 0 {
+		faults.Add("version is %d; give the version of the key that was read, or 0 for any", c.Version)
+	}
+	return faults.Err()
+}
+
+// apply brings the changes to k and reports whether anything is different.
+func (c *Changes) apply(k *Key) (changed bool) {
+	before := *k
+	set(&k.Name, c.Name)
+	set(&k.Scopes, c.Scopes)
+	set(&k.Metadata, c.Metadata)
+	set(&k.Settings, c.Settings)
+	set(&k.Networks, c.Networks)
+	set(&k.ExpiresAt, c.ExpiresAt)
+	return !k.Equal(before)
+}
+
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func checkName(faults *errors.Faults, name string) {
+	if !plain(name, MaxName) {
+		faults.Add("name %q: give at most %d bytes of UTF-8 without control characters", clip(name), MaxName)
+	}
+}
+
+func checkExpiry(faults *errors.Faults, at, now time.Time) {
+	switch {
+	case at.IsZero():
+	case !at.After(now):
+		faults.Add("expiry %s is not after now, %s; give a later time, or the zero time for never", stamp(at), stamp(now))
+	case at.Year() > 9999:
+		faults.Add("expiry is in the year %d; give one before 10000, or the zero time for never", at.Year())
+	}
+}
+
+func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
+
+// toMicros returns at as it is stored; the zero time stays zero.
+func toMicros(at time.Time) time.Time {
+	if at.IsZero() {
+		return time.Time{}
+	}
+	return at.UTC().Truncate(time.Microsecond)
+}

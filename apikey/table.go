@@ -1,0 +1,84 @@
+package apikey
+
+import (
+	"cmp"
+	"encoding/json"
+	"iter"
+	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A table is a map that nobody can change: entries sorted by name.
+type table[V comparable] []entry[V]
+
+type entry[V comparable] struct {
+	name  string
+	value V
+}
+
+func newTable[V comparable](m map[string]V) table[V] {
+	if len(m) == 0 {
+		return nil
+	}
+	t := make(table[V], 0, len(m))
+	for name, value := range m {
+		t = append(t, entry[V]{name, value})
+	}
+	slices.SortFunc(t, func(a, b entry[V]) int { return cmp.Compare(a.name, b.name) })
+	return t
+}
+
+func (t table[V]) lookup(name string) (V, bool) {
+	i, ok := slices.BinarySearchFunc(t, name, func(e entry[V], name string) int { return cmp.Compare(e.name, name) })
+	if !ok {
+		var zero V
+		return zero, false
+	}
+	return t[i].value, true
+}
+
+func (t table[V]) all() iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, e := range t {
+			if !yield(e.name, e.value) {
+				return
+			}
+		}
+	}
+}
+
+// toJSON writes one object with sorted names.
+func (t table[V]) toJSON() ([]byte, error) {
+	m := make(map[string]V, len(t))
+	for _, e := range t {
+		m[e.name] = e.value
+	}
+	return json.Marshal(m)
+}
+
+// plain reports whether s is valid UTF-8 of at most max bytes that every store
+// can keep and every log can print: no control characters.
+func plain(s string, max int) bool {
+	if len(s) > max || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// clip shortens s for a message.
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "..."
+	}
+	return s
+}
+
+func quote(s string) string { return strconv.Quote(s) }
+func itoa(n int) string     { return strconv.Itoa(n) }

@@ -1,0 +1,167 @@
+package apikey
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+const (
+	useShards = 16
+	touchSize = 1000 // uses in one call of Store.Touch
+)
+
+// uses holds the last uses that are noted and not yet written: bounded, off the
+// request's path, sharded so that verifications of different keys rarely meet.
+type uses struct {
+	store    Store
+	every    int64 // microseconds between uses worth noting
+	perShard int
+	closed   atomic.Bool
+	shards   [useShards]useShard
+
+	stop context.CancelFunc // nil without a goroutine
+	done chan struct{}      // closed when the goroutine has ended
+}
+
+type useShard struct {
+	mu      sync.Mutex
+	pending map[string]int64 // by key ID, microseconds since 1970
+	_       [48]byte         // keeps neighbours off one cache line
+}
+
+func newUses(store Store, o *Options) *uses {
+	u := &uses{store: store, every: cmp.Or(o.LastUsedEvery, time.Minute).Microseconds()}
+	u.perShard = (cmp.Or(o.MaxPending, 1<<16) + useShards - 1) / useShards
+	for i := range u.shards {
+		u.shards[i].pending = make(map[string]int64)
+	}
+	if o.FlushEvery > 0 {
+		ctx, stop := context.WithCancel(context.Background())
+		u.stop, u.done = stop, make(chan struct{})
+		go u.loop(ctx, o.FlushEvery, o.FlushFailed)
+	}
+	return u
+}
+
+func (u *uses) loop(ctx context.Context, every time.Duration, failed func(error)) {
+	defer close(u.done)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := u.flush(ctx); err != nil && ctx.Err() == nil && failed != nil {
+				failed(err)
+			}
+		}
+	}
+}
+
+// shard returns the shard of a key. IDs end in random characters.
+func (u *uses) shard(id string) *useShard {
+	if id == "" {
+		return &u.shards[0]
+	}
+	return &u.shards[id[len(id)-1]%useShards]
+}
+
+// note remembers that k was proven at now, unless what is stored is recent
+// enough. A key that was never used is always worth noting.
+func (u *uses) note(k *Key, now time.Time) {
+	at := now.UnixMicro()
+	if !k.LastUsedAt.IsZero() && at-k.LastUsedAt.UnixMicro() < u.every || u.closed.Load() {
+		return
+	}
+	s := u.shard(k.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, known := s.pending[k.ID]
+	if known && at > before || !known && len(s.pending) < u.perShard {
+		s.pending[k.ID] = at
+	}
+}
+
+// overlay shows in k a use that is noted and not yet written.
+func (u *uses) overlay(k *Key) {
+	s := u.shard(k.ID)
+	s.mu.Lock()
+	at, known := s.pending[k.ID]
+	s.mu.Unlock()
+	if used := time.UnixMicro(at).UTC(); known && used.After(k.LastUsedAt) {
+		k.LastUsedAt = used
+	}
+}
+
+// flush writes what is noted, in order of IDs, so that stores with row locks
+// take them in one order. What cannot be written is noted again.
+func (u *uses) flush(ctx context.Context) error {
+	var batch []Use
+	for i := range u.shards {
+		batch = append(batch, u.shards[i].take()...)
+	}
+	slices.SortFunc(batch, func(a, b Use) int { return cmp.Compare(a.ID, b.ID) })
+	for len(batch) > 0 {
+		n := min(len(batch), touchSize)
+		if err := u.store.Touch(ctx, batch[:n]); err != nil {
+			u.putBack(batch)
+			return err
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+func (s *useShard) take() []Use {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := make([]Use, 0, len(s.pending))
+	for id, at := range s.pending {
+		batch = append(batch, Use{ID: id, At: time.UnixMicro(at).UTC()})
+	}
+	clear(s.pending)
+	return batch
+}
+
+func (u *uses) putBack(batch []Use) {
+	for _, use := range batch {
+		s := u.shard(use.ID)
+		s.mu.Lock()
+		if at := use.At.UnixMicro(); at > s.pending[use.ID] {
+			s.pending[use.ID] = at
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Flush writes the noted last uses to the store. After an error, what was not
+// written is kept for the next time.
+func (s *Service) Flush(ctx context.Context) error {
+	if err := s.uses.flush(ctx); err != nil {
+		return s.fault(ctx, "apikey.Flush", err)
+	}
+	return nil
+}
+
+// Close stops noting uses, ends the goroutine of Options.FlushEvery, waits for
+// it, and writes what is noted. It may be called again, also to retry after an
+// error; all other methods keep working.
+func (s *Service) Close(ctx context.Context) error {
+	s.uses.closed.Store(true)
+	if s.uses.stop != nil {
+		s.uses.stop()
+		select {
+		case <-s.uses.done:
+		case <-ctx.Done():
+			return errors.Wrap("apikey.Close", ctx.Err())
+		}
+	}
+	return s.Flush(ctx)
+}
