@@ -1,0 +1,107 @@
+package ratelimit
+
+import "math"
+
+// A Cell is what a store keeps for one subject under one limit. The zero Cell
+// is the same as an absent one: nothing used. What the words mean belongs to
+// the algorithm; a store keeps them as they are.
+type Cell struct {
+	At   int64 // the latest time the cell has seen, in microseconds since the Unix epoch
+	Used int64 // units in use
+	Part int64 // token bucket: further 1/period parts of a unit; fixed window: its start; sliding window: units used in the window before
+}
+
+// An Outcome is what one limit says about one cost. Times are microseconds from
+// the time of the decision.
+type Outcome struct {
+	Remaining  int64 // units free now, after the cost when it was taken
+	RetryAfter int64 // least wait after which this cost passes, if nothing else is taken; 0 when it passes now, -1 when it never can
+	ResetAfter int64 // wait after which the whole quota is free, if nothing else is taken
+	Rest       int64 // token bucket: by how many 1/count parts of a microsecond ResetAfter is rounded up
+}
+
+// maxNow bounds times, so that no sum with them overflows: the year 38505.
+const maxNow = 1 << 60
+
+// never is the RetryAfter of a cost that no waiting helps.
+const never = -1
+
+// Take decides about cost at the time now, and returns the cell to keep with
+// what to tell. A refused cost, and a cost of 0, return the cell unchanged.
+//
+// A now before the cell's time mints nothing: the decision is made at the
+// cell's time, and the waits are counted from now.
+//
+// A cell that was written under another Count, Burst or Period of the same
+// limit keeps what was used: see the package documentation.
+func (r *Rule) Take(c Cell, cost, now int64) (Cell, Outcome) {
+	now = min(max(now, 0), maxNow)
+	at := max(now, c.At)
+	var next Cell
+	var o Outcome
+	switch r.limit.Algorithm {
+	case FixedWindow:
+		next, o = r.takeFixed(c, cost, at)
+	case SlidingWindow:
+		next, o = r.takeSliding(c, cost, at)
+	default:
+		next, o = r.takeTokens(c, cost, at)
+	}
+	if at > now {
+		o = o.delayed(at - now)
+	}
+	if o.RetryAfter != 0 || cost == 0 {
+		return c, o
+	}
+	return next, o
+}
+
+// Peek is what Take would tell, with nothing taken: Remaining is what is free
+// before the cost.
+func (r *Rule) Peek(c Cell, cost, now int64) Outcome {
+	_, o := r.Take(c, cost, now)
+	if o.RetryAfter == 0 && cost != 0 {
+		_, o = r.Take(c, 0, now)
+	}
+	return o
+}
+
+// Refund gives back what is still in use of a cost that [Rule.Take] took, and
+// returns the cell to keep. Until and rest are the time of that decision plus
+// its ResetAfter, and its Rest. A refund never frees more than the quota, nor
+// what time has given back already; without effect it returns the cell
+// unchanged.
+func (r *Rule) Refund(c Cell, cost, until, rest, now int64) Cell {
+	at := max(now, c.At, 0)
+	if c == (Cell{}) || cost <= 0 || at >= until {
+		return c
+	}
+	switch r.limit.Algorithm {
+	case FixedWindow:
+		return r.refundFixed(c, cost, until, at)
+	case SlidingWindow:
+		return r.refundSliding(c, cost, until, at)
+	default:
+		return r.refundTokens(c, cost, until, rest, at)
+	}
+}
+
+// Expires returns the time from which the cell, under this rule, decides
+// exactly as an absent one does: a store may then forget it.
+func (r *Rule) Expires(c Cell) int64 {
+	if c == (Cell{}) {
+		return math.MinInt64
+	}
+	_, o := r.Take(c, 0, c.At)
+	return c.At + o.ResetAfter
+}
+
+func (o Outcome) delayed(by int64) Outcome {
+	if o.RetryAfter > 0 {
+		o.RetryAfter += by
+	}
+	if o.ResetAfter > 0 {
+		o.ResetAfter += by
+	}
+	return o
+}

@@ -1,0 +1,156 @@
+package ratelimit
+
+import (
+	"iter"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// An Algorithm says how a [Limit] counts. The package documentation states
+// exactly what each admits.
+type Algorithm uint8
+
+const (
+	// TokenBucket refills continuously: Count tokens a Period, up to Burst. It
+	// is GCRA with exact arithmetic, and the default.
+	TokenBucket Algorithm = iota
+	// FixedWindow admits Count in each window of one Period. Windows are
+	// aligned to the Unix epoch, so a window of 24 hours is a UTC day.
+	FixedWindow
+	// SlidingWindow weighs the window before with the share of it that one
+	// Period back from now still covers.
+	SlidingWindow
+)
+
+// String returns the algorithm's name in snake case.
+func (a Algorithm) String() string {
+	switch a {
+	case TokenBucket:
+		return "token_bucket"
+	case FixedWindow:
+		return "fixed_window"
+	case SlidingWindow:
+		return "sliding_window"
+	}
+	return "unknown"
+}
+
+// Bounds of a [Limit] and of a call. Within them no arithmetic of this package
+// can overflow.
+const (
+	MaxCount  = 1 << 53                    // of Count, Burst and one cost
+	MaxPeriod = 100 * 365 * 24 * time.Hour // of Period, and of the time an empty bucket takes to fill
+	MaxName   = 64                         // bytes of a limit's name and of its unit
+	MaxOps    = 64                         // limits decided in one call, over all its charges
+)
+
+// A Limit is one rule about how much a subject may use in which time.
+type Limit struct {
+	// Name tells the limit from the others of its set, and names it in results
+	// and headers: 1 to 64 letters, digits, '.', '_' or '-'.
+	Name string
+	// Algorithm is how it counts; the zero value is [TokenBucket].
+	Algorithm Algorithm
+	// Count is how much each Period allows: 1 to [MaxCount].
+	Count int64
+	// Period is a whole number of microseconds, from one to [MaxPeriod].
+	Period time.Duration
+	// Burst is how much a token bucket holds at most; 0 means Count. The other
+	// algorithms have none.
+	Burst int64
+	// Unit is what is counted, in results and headers; "" means "requests". It
+	// is made of the same characters as Name.
+	Unit string
+}
+
+// A Rule is a [Limit] that was validated and prepared for deciding. Rules are
+// made by [NewLimits], never change, and are safe for concurrent use. Only
+// stores need them.
+type Rule struct {
+	limit  Limit  // defaults filled in
+	period int64  // microseconds
+	quota  int64  // the most that can be free at once
+	fill   int64  // microseconds in which nothing used becomes everything free, rounded up
+	small  bool   // quota*period, and one count more, fit in an int64
+	tag    uint64 // of algorithm and name
+}
+
+// Limit returns what the rule was made from, defaults filled in.
+func (r *Rule) Limit() Limit { return r.limit }
+
+// Quota returns the most that can be free at once: Burst for a token bucket,
+// Count for the windows.
+func (r *Rule) Quota() int64 { return r.quota }
+
+// Window returns the time in which a whole quota comes back, rounded up to
+// microseconds: Period, and for a token bucket Burst/Count of a Period.
+func (r *Rule) Window() time.Duration { return micros(r.fill) }
+
+// Limits is a set of limits, validated and immutable; copies share it. The zero
+// value holds none, and a decision about no limit at all is refused with an
+// error.
+type Limits struct{ set *ruleSet }
+
+type ruleSet struct{ rules []Rule }
+
+// NewLimits returns the set of the given limits, in that order. It reports
+// everything that is wrong with them in one error.
+func NewLimits(limits ...Limit) (Limits, error) {
+	f := errors.Faults{Op: "ratelimit.NewLimits"}
+	if len(limits) == 0 {
+		f.Add("no limits; give 1 or more")
+	}
+	if len(limits) > MaxOps {
+		f.Add("%d limits; give at most %d", len(limits), MaxOps)
+	}
+	set := &ruleSet{rules: make([]Rule, 0, len(limits))}
+	seen := make(map[string]bool, len(limits))
+	for i, l := range limits {
+		if l.Name != "" && seen[l.Name] {
+			f.Add("limit %q: the name is used twice; give each limit its own", l.Name)
+		}
+		seen[l.Name] = true
+		if l.check(&f, i) {
+			set.rules = append(set.rules, compile(l))
+		}
+	}
+	if err := f.Err(); err != nil {
+		return Limits{}, err
+	}
+	return Limits{set}, nil
+}
+
+// Len returns how many limits the set holds.
+func (s Limits) Len() int {
+	if s.set == nil {
+		return 0
+	}
+	return len(s.set.rules)
+}
+
+// At returns the i-th limit, counted from 0, defaults filled in.
+func (s Limits) At(i int) Limit { return s.set.rules[i].limit }
+
+// Lookup returns the limit of that name, defaults filled in.
+func (s Limits) Lookup(name string) (Limit, bool) {
+	for l := range s.All() {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return Limit{}, false
+}
+
+// All yields the limits in the order given, defaults filled in.
+func (s Limits) All() iter.Seq[Limit] {
+	return func(yield func(Limit) bool) {
+		for i := range s.Len() {
+			if !yield(s.set.rules[i].limit) {
+				return
+			}
+		}
+	}
+}
+
+func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }

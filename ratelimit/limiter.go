@@ -1,0 +1,134 @@
+package ratelimit
+
+import (
+	"context"
+	"sync"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// Options configures a [Limiter]. Nil means all defaults.
+type Options struct {
+	// MaxKeyBytes is the longest key accepted; the default is 1024.
+	MaxKeyBytes int
+}
+
+// A Limiter decides whether costs pass. It is safe for concurrent use, and must
+// be made by [NewLimiter].
+type Limiter struct {
+	store  Store
+	limits Limits
+	maxKey int
+	pool   sync.Pool // of *Request
+}
+
+// NewLimiter returns a limiter that keeps its state in store and holds subjects
+// to limits. The zero Limits are accepted: every [Charge] must then bring its
+// own, and Take, Peek and Reset are refused with an error.
+func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.MaxKeyBytes == 0 {
+		opts.MaxKeyBytes = 1024
+	}
+	f := errors.Faults{Op: "ratelimit.NewLimiter"}
+	if store == nil {
+		f.Add("store is nil; give one, such as NewMemoryStore(nil)")
+	}
+	if opts.MaxKeyBytes < 1 {
+		f.Add("MaxKeyBytes is %d; give 0 (1024) or more", opts.MaxKeyBytes)
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	l := &Limiter{store: store, limits: limits, maxKey: opts.MaxKeyBytes}
+	l.pool.New = func() any { return new(Request) }
+	return l, nil
+}
+
+// Take takes cost from every limit of the limiter for the subject key, or
+// nothing when one of them refuses. A refusal is a [Result], not an error; an
+// error means that nothing could be decided.
+func (l *Limiter) Take(ctx context.Context, key string, cost int64) (Result, error) {
+	c := [1]Charge{{Key: key, Cost: cost}}
+	return l.decide(ctx, "ratelimit.Take", ModeTake, c[:])
+}
+
+// Peek tells what [Limiter.Take] would answer, and takes nothing.
+func (l *Limiter) Peek(ctx context.Context, key string, cost int64) (Result, error) {
+	c := [1]Charge{{Key: key, Cost: cost}}
+	return l.decide(ctx, "ratelimit.Peek", ModePeek, c[:])
+}
+
+// TakeAll takes every charge, or nothing when any limit of any charge refuses,
+// in one atomic step. No two charges may hold one key to limits of one name.
+// The charges are not kept, except as values in the result.
+func (l *Limiter) TakeAll(ctx context.Context, charges ...Charge) (Result, error) {
+	return l.decide(ctx, "ratelimit.TakeAll", ModeTake, charges)
+}
+
+// PeekAll tells what [Limiter.TakeAll] would answer, and takes nothing.
+func (l *Limiter) PeekAll(ctx context.Context, charges ...Charge) (Result, error) {
+	return l.decide(ctx, "ratelimit.PeekAll", ModePeek, charges)
+}
+
+// Refund gives back what a decision took, as far as time has not given it back
+// already, and never above the quota. It acts once for each decision: refunding
+// a copy, or again, changes nothing. The zero Reservation refunds nothing.
+func (l *Limiter) Refund(ctx context.Context, r Reservation) error {
+	if r.id == (ID{}) {
+		return nil
+	}
+	req := l.request(ModeRefund)
+	defer l.release(req)
+	req.ID = r.id
+	charges, outs := r.parts()
+	req.add(charges)
+	for i := range req.Ops {
+		req.Ops[i].Until, req.Ops[i].Rest = r.now+outs[i].ResetAfter, outs[i].Rest
+	}
+	return errors.Wrap("ratelimit.Refund", l.store.Apply(ctx, req))
+}
+
+// Reset forgets what the subject key used of the limiter's limits.
+func (l *Limiter) Reset(ctx context.Context, key string) error {
+	return l.ResetAll(ctx, Charge{Key: key})
+}
+
+// ResetAll forgets what each charge's subject used of its limits; costs do not
+// matter.
+func (l *Limiter) ResetAll(ctx context.Context, charges ...Charge) error {
+	req := l.request(ModeReset)
+	defer l.release(req)
+	if err := l.fill(req, charges); err != nil {
+		return errors.Wrap("ratelimit.Reset", err)
+	}
+	return errors.Wrap("ratelimit.Reset", l.store.Apply(ctx, req))
+}
+
+func (l *Limiter) decide(ctx context.Context, op string, mode Mode, charges []Charge) (res Result, err error) {
+	req := l.request(mode)
+	defer l.release(req)
+	if err := l.fill(req, charges); err != nil {
+		return Result{}, errors.Wrap(op, err)
+	}
+	if err := l.store.Apply(ctx, req); err != nil {
+		return Result{}, errors.Wrap(op, err)
+	}
+	l.report(&res, req, charges)
+	return res, nil
+}
+
+func (l *Limiter) request(mode Mode) *Request {
+	req := l.pool.Get().(*Request)
+	req.Mode = mode
+	return req
+}
+
+func (l *Limiter) release(req *Request) {
+	clear(req.Ops)
+	*req = Request{Ops: req.Ops[:0]}
+	l.pool.Put(req)
+}

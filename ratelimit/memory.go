@@ -1,0 +1,299 @@
+package ratelimit
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// MemoryOptions configures a [MemoryStore]. Nil means all defaults.
+type MemoryOptions struct {
+	// MaxBytes bounds the memory of all tracked state; the default is 64 MiB,
+	// which tracks about a million subjects under one limit each. When no more
+	// fits and nothing has expired, decisions about subjects that are not
+	// tracked yet fail with ErrFull, while tracked ones go on: forgetting a
+	// subject early would hand it a fresh quota.
+	MaxBytes int64
+	// Now tells the time. The default reads the clock once, at construction,
+	// and then counts monotonic time, so that setting the machine's clock
+	// changes no decision.
+	Now func() time.Time
+}
+
+const (
+	defaultBytes = 64 << 20
+	shardCount   = 256
+	minBytes     = shardCount * firstSlots * slotBytes
+)
+
+// A MemoryStore is a [Store] in this process's memory. It starts no goroutine:
+// state that has expired is swept in small steps as new state arrives. It is
+// safe for concurrent use and must not be copied.
+type MemoryStore struct {
+	now   func() time.Time // nil: the monotonic clock
+	base  time.Time        // what the monotonic clock counts from
+	slots int              // most slots of one shard
+	seeds [2]maphash.Seed
+	nonce [2]uint64
+
+	shards [shardCount]shard
+}
+
+var _ Store = (*MemoryStore)(nil)
+
+type shard struct {
+	mu  sync.Mutex
+	tab table
+	seq uint64 // of the decisions that started in this shard
+
+	_ [64]byte // keep neighbours' locks off this cache line
+}
+
+// NewMemoryStore returns an empty store.
+func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
+	var opts MemoryOptions
+	if o != nil {
+		opts = *o
+	}
+	f := errors.Faults{Op: "ratelimit.NewMemoryStore"}
+	if opts.MaxBytes == 0 {
+		opts.MaxBytes = defaultBytes
+	}
+	if opts.MaxBytes < minBytes {
+		f.Add("MaxBytes is %d; give 0 (64 MiB) or at least %d", opts.MaxBytes, minBytes)
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	m := &MemoryStore{
+		now:   opts.Now,
+		base:  systemTime(),
+		slots: int(min(opts.MaxBytes/slotBytes/shardCount, 1<<31)),
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+	}
+	m.nonce[0], m.nonce[1] = m.hash("")
+	return m, nil
+}
+
+//nolint:forbidigo // the one default clock
+func systemTime() time.Time { return time.Now() }
+
+// micros reads the store's clock.
+func (m *MemoryStore) micros() int64 {
+	if m.now != nil {
+		return m.now().UnixMicro()
+	}
+	return m.base.UnixMicro() + int64(time.Since(m.base)/time.Microsecond) //nolint:forbidigo // monotonic: part of the default clock
+}
+
+func (m *MemoryStore) hash(key string) (w0, w1 uint64) {
+	return maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)
+}
+
+// A place is where an op's state is, or would be.
+type place struct {
+	sh     *shard
+	index  int // of its shard
+	w0, w1 uint64
+	slot   int // -1: absent
+	next   Cell
+}
+
+// Apply implements [Store]. It locks the shards of all subjects in ascending
+// order, reads the clock under the locks, and never waits for anything else.
+func (m *MemoryStore) Apply(ctx context.Context, req *Request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var few [8]place
+	places := few[:0]
+	if len(req.Ops) > len(few) {
+		places = make([]place, 0, len(req.Ops))
+	}
+	var k0, k1 uint64
+	single := true
+	for i := range req.Ops {
+		op := &req.Ops[i]
+		if i == 0 || op.Key != req.Ops[i-1].Key {
+			k0, k1 = m.hash(op.Key)
+		}
+		index := int(k0 % shardCount)
+		places = append(places, place{sh: &m.shards[index], index: index, w0: k0, w1: k1 ^ op.Rule.tag})
+		single = single && places[0].index == index
+	}
+	if single {
+		mu := &places[0].sh.mu
+		mu.Lock()
+		defer mu.Unlock()
+		return m.carryOut(req, places)
+	}
+	var order [8]int
+	held := m.lock(places, order[:0])
+	defer m.unlock(held)
+	return m.carryOut(req, places)
+}
+
+func (m *MemoryStore) lock(places []place, held []int) []int {
+	for i := range places {
+		held = append(held, places[i].index)
+	}
+	slices.Sort(held)
+	held = slices.Compact(held)
+	for _, i := range held {
+		m.shards[i].mu.Lock()
+	}
+	return held
+}
+
+func (m *MemoryStore) unlock(held []int) {
+	for _, i := range held {
+		m.shards[i].mu.Unlock()
+	}
+}
+
+// carryOut requires that all shards of places are locked.
+func (m *MemoryStore) carryOut(req *Request, places []place) error {
+	now := m.micros()
+	req.Now = now
+	for i := range places {
+		p := &places[i]
+		p.slot = p.sh.tab.find(p.w0, p.w1)
+	}
+	switch req.Mode {
+	case ModeTake, ModePeek:
+		return m.take(req, places, now)
+	case ModeRefund:
+		return m.refund(req, places, now)
+	case ModeReset:
+		for i := range places {
+			p := &places[i]
+			if at := p.sh.tab.find(p.w0, p.w1); at >= 0 { // removing moves slots
+				p.sh.tab.remove(at)
+			}
+		}
+	}
+	return nil
+}
+
+// cell returns the state at p; what has expired is as good as absent.
+func (p *place) cell(now int64) Cell {
+	if p.slot < 0 || p.sh.tab.slots[p.slot].expires <= now {
+		return Cell{}
+	}
+	return p.sh.tab.slots[p.slot].cell
+}
+
+func (m *MemoryStore) take(req *Request, places []place, now int64) error {
+	req.Allowed, req.ID = true, ID{}
+	spends, absent := false, 0
+	for i := range places {
+		op, p := &req.Ops[i], &places[i]
+		p.next, op.Outcome = op.Rule.Take(p.cell(now), op.Cost, now)
+		req.Allowed = req.Allowed && op.Outcome.RetryAfter == 0
+		if op.Cost > 0 {
+			spends = true
+			if p.slot < 0 {
+				absent++
+			}
+		}
+	}
+	if !req.Allowed || req.Mode == ModePeek {
+		for i := range places {
+			if op := &req.Ops[i]; op.Outcome.RetryAfter == 0 && op.Cost > 0 {
+				op.Outcome = op.Rule.Peek(places[i].cell(now), op.Cost, now)
+			}
+		}
+		return nil
+	}
+	if absent > 0 && !m.reserve(req, places, now) {
+		return ErrFull
+	}
+	for i := range places {
+		op, p := &req.Ops[i], &places[i]
+		if op.Cost == 0 {
+			continue
+		}
+		if expires := now + op.Outcome.ResetAfter; p.slot >= 0 {
+			s := &p.sh.tab.slots[p.slot]
+			s.cell, s.expires = p.next, expires
+		} else {
+			p.sh.tab.add(slot{p.w0, p.w1, p.next, expires})
+		}
+	}
+	if spends {
+		req.ID = m.id(places[0])
+	}
+	return nil
+}
+
+// reserve makes room for the slots that a take needs, and looks all slots up
+// again, because making room moves them.
+func (m *MemoryStore) reserve(req *Request, places []place, now int64) bool {
+	ok := true
+	for i := range places {
+		p := &places[i]
+		if req.Ops[i].Cost == 0 || p.slot >= 0 {
+			continue
+		}
+		n := 0 // of the ops from here on in the same shard; never less than are still absent
+		for j := i; j < len(places); j++ {
+			if places[j].sh == p.sh {
+				n++
+			}
+		}
+		ok = ok && p.sh.tab.reserve(n, m.slots, now)
+	}
+	for i := range places {
+		p := &places[i]
+		p.slot = p.sh.tab.find(p.w0, p.w1)
+	}
+	return ok
+}
+
+// id returns a fresh id; the shard of p must be locked. Its first half is a
+// bijection of shard and sequence, spread out so that it serves as a hash.
+func (m *MemoryStore) id(p place) (id ID) {
+	p.sh.seq++
+	x := p.sh.seq*shardCount + uint64(p.index)
+	binary.LittleEndian.PutUint64(id[:8], x*0x9e3779b97f4a7c15^m.nonce[0])
+	binary.LittleEndian.PutUint64(id[8:], m.nonce[1])
+	return id
+}
+
+func (m *MemoryStore) refund(req *Request, places []place, now int64) error {
+	until := int64(0)
+	for i := range req.Ops {
+		until = max(until, req.Ops[i].Until)
+	}
+	if now >= until { // time has given everything back
+		return nil
+	}
+	// The id is remembered as a slot of its own, beside the first subject.
+	w0, w1 := binary.LittleEndian.Uint64(req.ID[:8]), binary.LittleEndian.Uint64(req.ID[8:])
+	tab := &places[0].sh.tab
+	if tab.find(w0, w1) >= 0 {
+		return nil
+	}
+	if !tab.reserve(1, m.slots, now) {
+		return ErrFull
+	}
+	tab.add(slot{w0, w1, Cell{}, until})
+	for i := range places {
+		op, p := &req.Ops[i], &places[i]
+		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot < 0 {
+			continue
+		}
+		c := op.Rule.Refund(p.cell(now), op.Cost, op.Until, op.Rest, now)
+		if c == (Cell{}) {
+			p.sh.tab.remove(p.slot)
+			continue
+		}
+		p.sh.tab.slots[p.slot].cell = c // what is left expires no later than before
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package ratelimit
+
+import "math/bits"
+
+// A fixed window's cell holds Used units, the first of them counted in the
+// window that started at Part, the last at At. They count while At lies in the
+// window of now.
+
+func (r *Rule) takeFixed(c Cell, cost, at int64) (Cell, Outcome) {
+	start := at - at%r.period
+	used, since := int64(0), start
+	if c.Used > 0 && c.At >= start {
+		used, since = min(c.Used, r.quota), c.Part
+	}
+	var o Outcome
+	left := start + r.period - at
+	switch {
+	case cost > r.quota:
+		o.RetryAfter = never
+	case cost > r.quota-used:
+		o.RetryAfter = left
+	default:
+		used += cost
+	}
+	o.Remaining = r.quota - used
+	if used > 0 {
+		o.ResetAfter = left
+	}
+	return Cell{At: at, Used: used, Part: since}, o
+}
+
+func (r *Rule) refundFixed(c Cell, cost, until, _ int64) Cell {
+	if c.Part > until-r.period { // counts from a later start: the cost is not in it
+		return c
+	}
+	c.Used = max(c.Used-cost, 0)
+	if c.Used == 0 {
+		return Cell{}
+	}
+	return c
+}
+
+// A sliding window's cell holds Used units of the window that At lies in, and
+// Part units of the window before it.
+
+func (r *Rule) takeSliding(c Cell, cost, at int64) (Cell, Outcome) {
+	cur, prev := r.rolled(c, at)
+	w, quota := r.period, r.quota
+	left := w - at%w // of the window, which is also what the window before still weighs
+	var o Outcome
+	weight := r.times(prev, left, w, true)
+	switch {
+	case cost > quota:
+		o.RetryAfter = never
+	case cost == 0 || cost <= quota-cur-weight:
+		cur += cost
+	case cost <= quota-cur:
+		o.RetryAfter = left - r.times(quota-cur-cost, w, prev, false)
+	default:
+		o.RetryAfter = left + w - r.times(quota-cost, w, cur, false)
+	}
+	o.Remaining = max(quota-cur-weight, 0)
+	switch {
+	case cur > 0:
+		o.ResetAfter = left + w
+	case prev > 0:
+		o.ResetAfter = left
+	}
+	return Cell{At: at, Used: cur, Part: prev}, o
+}
+
+// rolled returns what c holds of the window of at and of the one before it,
+// each at most the quota.
+func (r *Rule) rolled(c Cell, at int64) (cur, prev int64) {
+	switch at/r.period - c.At/r.period {
+	case 0:
+		return min(c.Used, r.quota), min(c.Part, r.quota)
+	case 1:
+		return 0, min(c.Used, r.quota)
+	}
+	return 0, 0
+}
+
+// times returns a*b/c, rounded up or down, where a is at most the quota, b at
+// most the period, and the result fits in 63 bits.
+func (r *Rule) times(a, b, c int64, up bool) int64 {
+	if a == 0 {
+		return 0
+	}
+	if r.small {
+		p := a * b
+		q := p / c
+		if up && q*c < p {
+			q++
+		}
+		return q
+	}
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if up {
+		return int64(divUp(hi, lo, uint64(c)))
+	}
+	q, _ := bits.Div64(hi, lo, uint64(c))
+	return int64(q)
+}
+
+func (r *Rule) refundSliding(c Cell, cost, until, _ int64) Cell {
+	switch until/r.period - 2 - c.At/r.period { // the window of the cost against the cell's
+	case 0:
+		c.Used = max(c.Used-cost, 0)
+	case -1:
+		c.Part = max(c.Part-cost, 0)
+	}
+	if c.Used|c.Part == 0 {
+		return Cell{}
+	}
+	return c
+}
