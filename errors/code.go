@@ -11,6 +11,7 @@ import (
 // There is no code for success, because an error that means success is a bug.
 type Code uint8
 
+// The codes, in the order of their numbers.
 const (
 	Unknown          Code = 0  // not classified; treat as a fault of the server
 	Invalid          Code = 1  // the argument can never be right; Msg says what would be
@@ -64,10 +65,10 @@ func CodeOf(err error) Code {
 
 func firstCode(err error) Code {
 	for err != nil {
-		if e, ok := err.(*Error); ok && e != nil && e.Code != Unknown {
+		if e, ok := err.(*Error); ok && e != nil && e.Code != Unknown { //nolint:errorlint // this is the walk
 			return e.Code
 		}
-		switch x := err.(type) {
+		switch x := err.(type) { //nolint:errorlint // this is the walk
 		case interface{ Unwrap() error }:
 			err = x.Unwrap()
 		case interface{ Unwrap() []error }:

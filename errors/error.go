@@ -60,10 +60,10 @@ func Wrap(op string, err error) error {
 // first, or "" when there is none.
 func MessageOf(err error) string {
 	for err != nil {
-		if e, ok := err.(*Error); ok && e != nil && e.Msg != "" {
+		if e, ok := err.(*Error); ok && e != nil && e.Msg != "" { //nolint:errorlint // this is the walk
 			return e.Msg
 		}
-		switch x := err.(type) {
+		switch x := err.(type) { //nolint:errorlint // this is the walk
 		case interface{ Unwrap() error }:
 			err = x.Unwrap()
 		case interface{ Unwrap() []error }:

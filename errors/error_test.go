@@ -47,7 +47,7 @@ func TestCauseStaysReachable(t *testing.T) {
 	if e, ok := errors.AsType[*errors.Error](err); !ok || e.Op != "middleware.Begin" {
 		t.Errorf("AsType finds %v", e)
 	}
-	if got := errors.Unwrap(errors.Wrap("op", io.EOF)); got != io.EOF {
+	if got := errors.Unwrap(errors.Wrap("op", io.EOF)); got != io.EOF { //nolint:errorlint // the cause itself, not one that wraps it
 		t.Errorf("Unwrap returns %v", got)
 	}
 }

@@ -3,7 +3,6 @@ package scopes_test
 import (
 	"encoding/json"
 	"fmt"
-	"log"
 
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/scopes"
@@ -13,7 +12,7 @@ import (
 func Example() {
 	granted, err := scopes.Parse("models:read image:*")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	generate := scopes.All("image:generate")
 	report := scopes.All(scopes.All("usage:read"), scopes.Any("report:day", "report:month"))
@@ -29,7 +28,7 @@ func Example() {
 func ExampleSet_Has() {
 	s, err := scopes.Of("image:*", "*:read")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, scope := range []string{"image:edit", "image:edit:mask", "image", "usage:read", "usage:day:read", "image:*"} {
 		fmt.Println(scope, s.Has(scope))
@@ -49,7 +48,7 @@ func ExampleSet_Covers() {
 	for _, text := range []string{"image:edit", "image:* usage:read", "usage:*", "*", ""} {
 		theirs, err := scopes.Parse(text)
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		fmt.Printf("%q %v\n", text, mine.Covers(theirs))
 	}
@@ -65,11 +64,11 @@ func ExampleSet_Covers() {
 func ExampleSet_MarshalText() {
 	s, err := scopes.Of("usage:read", "image:*")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	data, err := json.Marshal(map[string]scopes.Set{"scope": s})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(string(data))
 	// Output: {"scope":"image:* usage:read"}
@@ -105,7 +104,7 @@ func ExampleRegistry() {
 		scopes.Definition{Name: "image:upscale", Description: "Enlarge images", Plans: []string{"pro"}},
 	)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	had, _ := scopes.Parse("chat:write image:*")
 	want, _ := scopes.Parse("chat:write chat:read image:*")

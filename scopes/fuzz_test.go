@@ -49,7 +49,7 @@ func FuzzParse(f *testing.F) {
 
 func FuzzHas(f *testing.F) {
 	for _, tt := range matches {
-		for _, scope := range strings.Fields(tt.yes + " " + tt.no) {
+		for scope := range strings.FieldsSeq(tt.yes + " " + tt.no) {
 			f.Add(tt.granted, scope)
 		}
 	}

@@ -33,7 +33,7 @@ var matches = []struct{ granted, yes, no string }{
 func TestHas(t *testing.T) {
 	for _, tt := range matches {
 		s := parse(t, tt.granted)
-		for _, scope := range strings.Fields(tt.yes) {
+		for scope := range strings.FieldsSeq(tt.yes) {
 			if !s.Has(scope) {
 				t.Errorf("%q does not grant %q", tt.granted, scope)
 			}
