@@ -1,0 +1,273 @@
+package credits
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A Grant adds a lot of credits to an account.
+type Grant struct {
+	Account     AccountID
+	ID          OpID
+	Amount      Amount    // more than 0
+	Priority    int       // -MaxPriority to MaxPriority; lower burns first
+	Category    Category  // zero: Paid
+	EffectiveAt time.Time // zero: now. Later than now: pending until then
+	ExpiresAt   time.Time // zero: never. The lot cannot be spent from this instant on
+	Note        string    // up to MaxNoteBytes
+}
+
+// A Hold sets credits aside before the work is done. It pins the lots it takes
+// from: what it holds can neither be spent by others nor expire. It ends by
+// exactly one of capture, release and time-out.
+type Hold struct {
+	Account   AccountID
+	ID        OpID          // names the hold from now on
+	Amount    Amount        // 0 or more; 0 holds nothing and can be captured at 0
+	TTL       time.Duration // zero: Options.HoldTTL; NoTimeout: none; at most Options.MaxHoldTTL
+	Key       string        // the API key or the like that asked, for usage reports; may be empty
+	Operation string        // what for, for usage reports; may be empty
+	Note      string        // up to MaxNoteBytes
+}
+
+// NoTimeout as the TTL of a hold means that it stays open until it is captured
+// or released, for ever if need be.
+const NoTimeout time.Duration = -1
+
+// A Capture spends what a hold set aside, in the order in which the hold took
+// it. Without Keep it is final: the rest goes back to the lots it came from in
+// the same step, and the capture is the hold's one terminal record, needing no
+// id of its own. Amount 0 spends nothing; All spends whatever is still held.
+type Capture struct {
+	Account AccountID
+	Hold    OpID
+	Amount  Amount // 0 up to what is held; 0 with All
+	All     bool   // the whole of what is held
+	Keep    bool   // leave the rest held, for more captures; needs an ID, and not All
+	ID      OpID   // with Keep only
+	Note    string // with Keep only; up to MaxNoteBytes
+}
+
+// A Release ends a hold and gives what it still sets aside back to the very lots
+// it came from. What came from a lot that has expired meanwhile expires with it.
+type Release struct {
+	Account AccountID
+	Hold    OpID
+}
+
+// A Debit spends available credits at once: a hold and its capture in one step.
+type Debit struct {
+	Account   AccountID
+	ID        OpID
+	Amount    Amount // 0 or more
+	Key       string // as in Hold
+	Operation string // as in Hold
+	Note      string // up to MaxNoteBytes
+}
+
+// A Refund gives back what a debit or a hold's captures spent, to the very lots,
+// the last one taken first. A lot that has expired meanwhile is not revived: its
+// share becomes a new lot of the same priority and category, which lives as long
+// from now as the old one had left when it was spent from.
+type Refund struct {
+	Account AccountID
+	ID      OpID
+	Of      OpID   // a debit, or a hold that was captured
+	Amount  Amount // more than 0, up to what was spent and not refunded; 0 with All
+	All     bool   // all that was spent and not refunded
+	Note    string // up to MaxNoteBytes
+}
+
+// A Receipt is the result of an accepted command, and of every retry of it.
+type Receipt struct {
+	Account  AccountID
+	Op       OpID // the command's id; of final captures and of releases the hold's
+	Kind     Kind
+	At       time.Time  // when it was accepted
+	Amount   Amount     // granted, held, captured, given back, spent or refunded by it
+	Parts    Parts      // the lots; of captures and releases the hold's parts as they stand
+	Lot      LotID      // of a grant, the lot it made; else 0
+	Hold     HoldStatus // of a hold: how far it has come, on a replay too
+	Deadline time.Time  // of a hold; zero: none
+	Totals   Totals     // of the account, right after it was accepted
+	Replayed bool       // it had been accepted before; nothing was done now
+}
+
+// A command is one of the structs above: the core's only input.
+type command interface {
+	check(f *errors.Faults, opt *settings)
+	need(n *Need)
+	apply(st *State, now time.Time, opt *settings, scratch []byte) (Receipt, error)
+}
+
+var (
+	_ command = (*Grant)(nil)
+	_ command = (*Hold)(nil)
+	_ command = (*Capture)(nil)
+	_ command = (*Release)(nil)
+	_ command = (*Debit)(nil)
+	_ command = (*Refund)(nil)
+)
+
+func (c *Grant) check(f *errors.Faults, _ *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "ID", string(c.ID))
+	checkAmount(f, c.Amount, Micro)
+	checkText(f, "Note", c.Note, MaxNoteBytes)
+	if c.Priority < -MaxPriority || c.Priority > MaxPriority {
+		f.Add("Priority is %d; give %d to %d", c.Priority, -MaxPriority, MaxPriority)
+	}
+	if int(c.Category) >= len(categories) {
+		f.Add("Category is %d; give Paid, Plan or Promo", c.Category)
+	}
+	checkInstant(f, "EffectiveAt", c.EffectiveAt)
+	checkInstant(f, "ExpiresAt", c.ExpiresAt)
+	if !c.EffectiveAt.IsZero() && !c.ExpiresAt.IsZero() && !micros(c.ExpiresAt).After(micros(c.EffectiveAt)) {
+		f.Add("ExpiresAt is not after EffectiveAt; give a later instant")
+	}
+}
+
+func (c *Hold) check(f *errors.Faults, opt *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "ID", string(c.ID))
+	checkAmount(f, c.Amount, 0)
+	checkText(f, "Key", c.Key, MaxIDBytes)
+	checkText(f, "Operation", c.Operation, MaxIDBytes)
+	checkText(f, "Note", c.Note, MaxNoteBytes)
+	if c.TTL != 0 && c.TTL != NoTimeout && (c.TTL < time.Microsecond || c.TTL > opt.maxHoldTTL) {
+		f.Add("TTL is %v; give 1µs to %v, or NoTimeout", c.TTL, opt.maxHoldTTL)
+	}
+}
+
+func (c *Capture) check(f *errors.Faults, _ *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "Hold", string(c.Hold))
+	checkAmount(f, c.Amount, 0)
+	checkText(f, "Note", c.Note, MaxNoteBytes)
+	switch {
+	case c.All && c.Amount != 0:
+		f.Add("Amount is %v and All is set; give one of them", c.Amount)
+	case c.All && c.Keep:
+		f.Add("All and Keep are both set; capturing all keeps nothing, so leave Keep out")
+	}
+	switch {
+	case c.Keep:
+		checkID(f, "ID", string(c.ID))
+	case c.ID != "" || c.Note != "":
+		f.Add("ID or Note without Keep; a final capture is known by its hold, so leave them out")
+	}
+}
+
+func (c *Release) check(f *errors.Faults, _ *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "Hold", string(c.Hold))
+}
+
+func (c *Debit) check(f *errors.Faults, _ *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "ID", string(c.ID))
+	checkAmount(f, c.Amount, 0)
+	checkText(f, "Key", c.Key, MaxIDBytes)
+	checkText(f, "Operation", c.Operation, MaxIDBytes)
+	checkText(f, "Note", c.Note, MaxNoteBytes)
+}
+
+func (c *Refund) check(f *errors.Faults, _ *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "ID", string(c.ID))
+	checkID(f, "Of", string(c.Of))
+	checkText(f, "Note", c.Note, MaxNoteBytes)
+	switch {
+	case c.All && c.Amount != 0:
+		f.Add("Amount is %v and All is set; give one of them", c.Amount)
+	case !c.All:
+		checkAmount(f, c.Amount, Micro)
+	}
+}
+
+func checkID(f *errors.Faults, field, id string) {
+	if why := badID(id); why != "" {
+		f.Add("%s %s", field, why)
+	}
+}
+
+func checkText(f *errors.Faults, field, text string, most int) {
+	if why := badText(text, most); why != "" {
+		f.Add("%s %s", field, why)
+	}
+}
+
+func checkAmount(f *errors.Faults, a, least Amount) {
+	if why := a.check(least); why != "" {
+		f.Add("Amount %s", why)
+	}
+}
+
+// checkInstant keeps instants where every store can hold them.
+func checkInstant(f *errors.Faults, field string, t time.Time) {
+	if y := t.UTC().Year(); !t.IsZero() && (y < 1970 || y > 9998) {
+		f.Add("%s is in the year %d; give 1970 to 9998", field, y)
+	}
+}
+
+// micros returns t in UTC at the ledger's precision; the zero time stays zero.
+func micros(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return time.UnixMicro(t.UnixMicro()).UTC()
+}
+
+// An intent is the canonical encoding of what the caller asked for: a kind, then
+// each field, texts with their length before them. It holds no clock and nothing
+// that was derived, so a retry at any time has the same.
+type intent []byte
+
+func newIntent(scratch []byte, k Kind) intent {
+	return append(scratch[:0], 1, byte(k)) // 1: the version of this encoding
+}
+
+func (b intent) text(s string) intent {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
+
+func (b intent) int(n int64) intent { return binary.BigEndian.AppendUint64(b, uint64(n)) }
+
+func (b intent) bool(v bool) intent {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func (b intent) sum() [32]byte { return sha256.Sum256(b) }
+
+func (c *Grant) intent(scratch []byte) [32]byte {
+	return newIntent(scratch, KindGrant).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
+		int(int64(c.Priority)).int(int64(c.Category)).int(micros(c.EffectiveAt).UnixMicro()).
+		int(micros(c.ExpiresAt).UnixMicro()).text(c.Note).sum()
+}
+
+func (c *Hold) intent(scratch []byte) [32]byte {
+	return newIntent(scratch, KindHold).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
+		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Note).sum()
+}
+
+func (c *Capture) intent(scratch []byte) [32]byte {
+	return newIntent(scratch, KindCapture).text(string(c.Account)).text(string(c.ID)).text(string(c.Hold)).
+		int(int64(c.Amount)).text(c.Note).sum()
+}
+
+func (c *Debit) intent(scratch []byte) [32]byte {
+	return newIntent(scratch, KindDebit).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
+		text(c.Key).text(c.Operation).text(c.Note).sum()
+}
+
+func (c *Refund) intent(scratch []byte) [32]byte {
+	return newIntent(scratch, KindRefund).text(string(c.Account)).text(string(c.ID)).text(string(c.Of)).
+		int(int64(c.Amount)).bool(c.All).text(c.Note).sum()
+}

@@ -1,0 +1,214 @@
+package credits
+
+import (
+	"fmt"
+	"time"
+)
+
+// This file is the deterministic core: what each command does to a state at an
+// instant. It does no I/O, reads no clock and iterates no map. A command first
+// looks whether it was accepted before, then lets time pass, then checks
+// everything, and only then changes the state; so a refusal has changed nothing
+// but what was due anyway.
+
+func (c *Grant) need(n *Need) { n.Account, n.Ops = c.Account, append(n.Ops, c.ID) }
+
+func (c *Grant) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
+	in := c.intent(scratch)
+	if row := st.op(c.ID); row != nil {
+		return row.Op.replay(KindGrant, in, now)
+	}
+	now, err := st.advance(now)
+	if err != nil {
+		return Receipt{}, err
+	}
+	expires := micros(c.ExpiresAt)
+	if isDue(expires, now) {
+		return Receipt{}, ErrExpired
+	}
+	if c.Amount > MaxAmount-st.Account.Totals.Issued {
+		return Receipt{}, refuse(ErrOverIssue, fmt.Sprintf("%v credits are issued; at most %v can be", st.Account.Totals.Issued, MaxAmount))
+	}
+	effective := micros(c.EffectiveAt)
+	if effective.IsZero() {
+		effective = now
+	}
+	lot := st.addLot(Lot{
+		Op: c.ID, Priority: c.Priority, Category: c.Category, EffectiveAt: effective, ExpiresAt: expires,
+	}, c.Amount, now, Entry{At: now, Kind: KindGrant, Op: c.ID})
+	row := st.addOp(Op{
+		ID: c.ID, Kind: KindGrant, Intent: in, Amount: c.Amount, Note: c.Note,
+		Parts: Parts{n: 1, one: Part{Lot: lot, Amount: c.Amount}},
+	}, now)
+	return row.Op.receipt(), nil
+}
+
+func (c *Hold) need(n *Need) {
+	n.Account, n.Ops = c.Account, append(n.Ops, c.ID)
+	n.Spend += c.Amount
+}
+
+func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (Receipt, error) {
+	in := c.intent(scratch)
+	if row := st.op(c.ID); row != nil {
+		return row.Op.replay(KindHold, in, now)
+	}
+	now, err := st.advance(now)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if c.Amount > st.Account.Totals.Available {
+		return Receipt{}, st.denied(c.Amount)
+	}
+	parts, ok := st.burn(c.Amount, BucketHeld, Entry{At: now, Kind: KindHold, Op: c.ID, Key: c.Key, Operation: c.Operation})
+	if !ok {
+		return Receipt{}, st.corrupt("lots hold less than the account has available")
+	}
+	row := st.addOp(Op{
+		ID: c.ID, Kind: KindHold, Intent: in, Amount: c.Amount, Parts: parts,
+		Key: c.Key, Operation: c.Operation, Note: c.Note, Hold: HoldOpen, Deadline: c.deadline(now, opt),
+	}, now)
+	return row.Op.receipt(), nil
+}
+
+func (c *Hold) deadline(now time.Time, opt *settings) time.Time {
+	switch c.TTL {
+	case NoTimeout:
+		return time.Time{}
+	case 0:
+		return micros(now.Add(opt.holdTTL))
+	}
+	return micros(now.Add(c.TTL))
+}
+
+func (c *Capture) need(n *Need) {
+	n.Account, n.Targets = c.Account, append(n.Targets, c.Hold)
+	if c.Keep {
+		n.Ops = append(n.Ops, c.ID)
+	}
+}
+
+func (c *Capture) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
+	var in [32]byte
+	if c.Keep {
+		in = c.intent(scratch)
+		if row := st.op(c.ID); row != nil {
+			return row.Op.replay(KindCapture, in, now)
+		}
+	}
+	row, err := st.hold(c.Hold)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if o := &row.Op; o.Hold == HoldCaptured && !c.Keep && (c.Amount == o.SettledAmount && !c.All || c.All && o.SettledRest == 0) {
+		return o.settled(KindCapture, o.SettledAmount, true), nil
+	}
+	if now, err = st.open(row, now); err != nil {
+		return Receipt{}, err
+	}
+	amount, held := c.Amount, row.Op.held()
+	if c.All {
+		amount = held
+	}
+	if amount > held {
+		return Receipt{}, refuse(ErrOverHold, fmt.Sprintf("%v credits asked for, %v held", amount, held))
+	}
+	if !st.loaded(row) {
+		return Receipt{}, st.corrupt("a lot that the hold took from is missing")
+	}
+	st.touch(now)
+	if !c.Keep {
+		st.settle(row, HoldCaptured, amount, now)
+		return row.Op.settled(KindCapture, amount, false), nil
+	}
+	taken := st.capture(row, amount, c.ID, now)
+	kept := st.addOp(Op{
+		ID: c.ID, Kind: KindCapture, Intent: in, Amount: amount, Target: c.Hold, Parts: taken,
+		Key: row.Op.Key, Operation: row.Op.Operation, Note: c.Note,
+	}, now)
+	return kept.Op.receipt(), nil
+}
+
+func (c *Release) need(n *Need) { n.Account, n.Targets = c.Account, append(n.Targets, c.Hold) }
+
+func (c *Release) apply(st *State, now time.Time, _ *settings, _ []byte) (Receipt, error) {
+	row, err := st.hold(c.Hold)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if o := &row.Op; o.Hold == HoldReleased {
+		return o.settled(KindRelease, o.SettledRest, true), nil
+	}
+	if now, err = st.open(row, now); err != nil {
+		return Receipt{}, err
+	}
+	if !st.loaded(row) {
+		return Receipt{}, st.corrupt("a lot that the hold took from is missing")
+	}
+	st.touch(now)
+	st.settle(row, HoldReleased, 0, now)
+	return row.Op.settled(KindRelease, row.Op.SettledRest, false), nil
+}
+
+func (c *Debit) need(n *Need) {
+	n.Account, n.Ops = c.Account, append(n.Ops, c.ID)
+	n.Spend += c.Amount
+}
+
+func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
+	in := c.intent(scratch)
+	if row := st.op(c.ID); row != nil {
+		return row.Op.replay(KindDebit, in, now)
+	}
+	now, err := st.advance(now)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if c.Amount > st.Account.Totals.Available {
+		return Receipt{}, st.denied(c.Amount)
+	}
+	parts, ok := st.burn(c.Amount, BucketConsumed, Entry{At: now, Kind: KindDebit, Op: c.ID, Key: c.Key, Operation: c.Operation})
+	if !ok {
+		return Receipt{}, st.corrupt("lots hold less than the account has available")
+	}
+	row := st.addOp(Op{
+		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount, Parts: parts,
+		Key: c.Key, Operation: c.Operation, Note: c.Note,
+	}, now)
+	return row.Op.receipt(), nil
+}
+
+func (c *Refund) need(n *Need) {
+	n.Account, n.Ops, n.Targets = c.Account, append(n.Ops, c.ID), append(n.Targets, c.Of)
+}
+
+func (c *Refund) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
+	in := c.intent(scratch)
+	if row := st.op(c.ID); row != nil {
+		return row.Op.replay(KindRefund, in, now)
+	}
+	of := st.op(c.Of)
+	if of == nil || of.Op.Kind != KindDebit && of.Op.Kind != KindHold {
+		return Receipt{}, refuse(ErrNotFound, "no debit or hold "+quote(string(c.Of))+" to refund")
+	}
+	now, err := st.advance(now)
+	if err != nil {
+		return Receipt{}, err
+	}
+	amount, most := c.Amount, of.Op.refundable()
+	if c.All {
+		amount = most
+	}
+	if amount > most || amount == 0 {
+		return Receipt{}, refuse(ErrOverRefund, fmt.Sprintf("%v credits can be refunded", most))
+	}
+	if !st.loaded(of) {
+		return Receipt{}, st.corrupt("a lot that was spent from is missing")
+	}
+	parts := st.giveBack(of, amount, c.ID, now)
+	row := st.addOp(Op{
+		ID: c.ID, Kind: KindRefund, Intent: in, Amount: amount, Target: c.Of, Parts: parts,
+		Key: of.Op.Key, Operation: of.Op.Operation, Note: c.Note,
+	}, now)
+	return row.Op.receipt(), nil
+}

@@ -1,0 +1,209 @@
+package credits
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// Options of a ledger. The zero value, and nil, are the defaults.
+type Options struct {
+	HoldTTL    time.Duration // of holds that give none; default 10 minutes, at most MaxHoldTTL
+	MaxHoldTTL time.Duration // the longest TTL a hold may ask for; default 24 hours, at most 366 days
+}
+
+// settings are options with the defaults filled in.
+type settings struct{ holdTTL, maxHoldTTL time.Duration }
+
+func (o *Options) settings() (settings, error) {
+	const longest = 366 * 24 * time.Hour
+	s := settings{holdTTL: 10 * time.Minute, maxHoldTTL: 24 * time.Hour}
+	if o == nil {
+		return s, nil
+	}
+	f := errors.Faults{Op: "credits.NewLedger"}
+	if o.MaxHoldTTL != 0 {
+		s.maxHoldTTL = o.MaxHoldTTL
+	}
+	if s.maxHoldTTL < time.Microsecond || s.maxHoldTTL > longest {
+		f.Add("MaxHoldTTL is %v; give 1µs to %v", s.maxHoldTTL, longest)
+	}
+	s.holdTTL = min(s.holdTTL, s.maxHoldTTL)
+	if o.HoldTTL != 0 {
+		s.holdTTL = o.HoldTTL
+	}
+	if s.holdTTL < time.Microsecond || s.holdTTL > max(s.maxHoldTTL, time.Microsecond) {
+		f.Add("HoldTTL is %v; give 1µs to MaxHoldTTL, %v", s.holdTTL, s.maxHoldTTL)
+	}
+	return s, f.Err()
+}
+
+// A Ledger keeps the credits of many accounts in a store. It is safe for
+// concurrent use, starts no goroutine and keeps no state of its own: any number
+// of ledgers, in any number of processes, may share a store that allows it. The
+// zero value is not usable; call [NewLedger].
+type Ledger struct {
+	store Store
+	opt   settings
+	calls sync.Pool // of *call
+}
+
+// NewLedger returns a ledger over store. Nil options are the defaults. All
+// faults are reported at once, with code Invalid.
+func NewLedger(store Store, o *Options) (*Ledger, error) {
+	f := errors.Faults{Op: "credits.NewLedger"}
+	if store == nil {
+		f.Add("store is nil; give NewMemoryStore(nil) or another store")
+	}
+	opt, err := o.settings()
+	f.Join(err)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	l := &Ledger{store: store, opt: opt}
+	l.calls.New = func() any {
+		c := &call{opt: &l.opt}
+		c.fn = c.run
+		return c
+	}
+	return l, nil
+}
+
+// A call carries one command to the store and its result back. Calls are
+// pooled, with their function already bound, so that none is made per command.
+type call struct {
+	grant   Grant
+	hold    Hold
+	capture Capture
+	release Release
+	debit   Debit
+	refund  Refund
+
+	cmd     command // one of the above
+	opt     *settings
+	receipt Receipt
+	needs   [1]Need
+	ops     [1]OpID
+	targets [1]OpID
+	scratch [512]byte
+	fn      func(time.Time, []*State) error
+}
+
+func (c *call) run(now time.Time, states []*State) error {
+	var err error
+	c.receipt, err = c.cmd.apply(states[0], micros(now), c.opt, c.scratch[:0])
+	return err
+}
+
+// do runs the command that was put into c, and puts c back.
+func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
+	f := errors.Faults{Op: op}
+	c.cmd.check(&f, c.opt)
+	err := f.Err()
+	if err == nil {
+		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0]}
+		c.cmd.need(&c.needs[0])
+		err = atBoundary(op, l.store.Update(ctx, c.needs[:], c.fn))
+	}
+	r := c.receipt
+	*c = call{opt: c.opt, fn: c.fn}
+	l.calls.Put(c)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return r, nil
+}
+
+// atBoundary adds op to err. What has no code comes from a store that could not
+// decide.
+func atBoundary(op string, err error) error {
+	if err != nil && errors.CodeOf(err) == errors.Unknown {
+		return &errors.Error{Code: errors.Unavailable, Op: op, Msg: "the ledger's store cannot answer now", Err: err}
+	}
+	return errors.Wrap(op, err)
+}
+
+// Grant adds a lot of credits. Besides the errors of every command (see the
+// package comment) it returns [ErrExpired] and [ErrOverIssue].
+func (l *Ledger) Grant(ctx context.Context, g Grant) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.grant = g
+	c.cmd = &c.grant
+	return l.do(ctx, "credits.Grant", c)
+}
+
+// Hold sets credits aside, all of h.Amount or nothing: [ErrInsufficient].
+func (l *Ledger) Hold(ctx context.Context, h Hold) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.hold = h
+	c.cmd = &c.hold
+	return l.do(ctx, "credits.Hold", c)
+}
+
+// Capture spends what a hold set aside. It returns [ErrNotFound] when there is
+// no such hold, [ErrOverHold] when it sets aside less, and [ErrSettled] or
+// [ErrTimedOut] when it has ended. A final capture of the amount that the hold
+// was captured at is a retry and replays.
+func (l *Ledger) Capture(ctx context.Context, cp Capture) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.capture = cp
+	c.cmd = &c.capture
+	return l.do(ctx, "credits.Capture", c)
+}
+
+// Release ends a hold and gives back what it still sets aside. It returns
+// [ErrNotFound], [ErrSettled] when the hold was captured, and [ErrTimedOut] when
+// time has done it before. A second release replays.
+func (l *Ledger) Release(ctx context.Context, r Release) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.release = r
+	c.cmd = &c.release
+	return l.do(ctx, "credits.Release", c)
+}
+
+// Debit spends credits at once, all of d.Amount or nothing: [ErrInsufficient].
+func (l *Ledger) Debit(ctx context.Context, d Debit) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.debit = d
+	c.cmd = &c.debit
+	return l.do(ctx, "credits.Debit", c)
+}
+
+// Refund gives back what was spent. It returns [ErrNotFound] when there is no
+// such debit or hold, and [ErrOverRefund] when less of it is left to refund.
+func (l *Ledger) Refund(ctx context.Context, r Refund) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.refund = r
+	c.cmd = &c.refund
+	return l.do(ctx, "credits.Refund", c)
+}
+
+// A Balance says where an account's credits are at an instant: whatever was due
+// by then counts as done, written or not.
+type Balance struct {
+	Account AccountID
+	At      time.Time
+	Totals
+}
+
+// Balance returns the balance of an account by the store's clock. An account
+// without a grant has a balance of zero.
+func (l *Ledger) Balance(ctx context.Context, account AccountID) (Balance, error) {
+	const op = "credits.Balance"
+	if why := badID(string(account)); why != "" {
+		return Balance{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "account " + why}
+	}
+	b := Balance{Account: account}
+	err := l.store.View(ctx, []Need{{Account: account}}, func(now time.Time, states []*State) error {
+		var err error
+		b.At, err = states[0].advance(micros(now))
+		b.Totals = states[0].Account.Totals
+		return err
+	})
+	if err != nil {
+		return Balance{}, atBoundary(op, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,175 @@
+package credits
+
+import (
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// hold returns the row of the hold of that id.
+func (s *State) hold(id OpID) (*OpRow, error) {
+	if row := s.op(id); row != nil && row.Op.Kind == KindHold {
+		return row, nil
+	}
+	return nil, refuse(ErrNotFound, "no hold "+quote(string(id)))
+}
+
+// open lets time pass, and refuses when the hold has ended or ends by that.
+func (s *State) open(row *OpRow, now time.Time) (time.Time, error) {
+	if row.Op.Hold == HoldOpen {
+		var err error
+		if now, err = s.advance(now); err != nil {
+			return now, err
+		}
+	}
+	switch o := &row.Op; o.Hold {
+	case HoldOpen:
+		return now, nil
+	case HoldTimedOut:
+		return now, refuse(ErrTimedOut, "its deadline was "+o.Deadline.Format(time.RFC3339))
+	case HoldCaptured:
+		return now, refuse(ErrSettled, "it was captured at "+o.SettledAmount.String()+" credits")
+	}
+	return now, refuse(ErrSettled, "it was released")
+}
+
+// loaded reports whether every lot of an op is in the state.
+func (s *State) loaded(row *OpRow) bool {
+	for i := range row.Op.Parts.n {
+		if s.lot(row.Op.Parts.At(i).Lot) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// capture moves amount from held to consumed, in the order in which the hold
+// took it, and returns what that took from each lot.
+func (s *State) capture(row *OpRow, amount Amount, op OpID, now time.Time) Parts {
+	o := &row.Op
+	row.Change.change()
+	var taken Parts
+	parts := o.Parts.edit()
+	for i := 0; i < parts.n && amount > 0; i++ {
+		p := parts.At(i)
+		take := min(amount, p.Held())
+		if take == 0 {
+			continue
+		}
+		p.Captured += take
+		amount -= take
+		parts.set(i, p)
+		taken.add(Part{Lot: p.Lot, Amount: take})
+		s.move(s.lot(p.Lot), BucketHeld, BucketConsumed, take,
+			Entry{At: now, Kind: KindCapture, Op: op, Key: o.Key, Operation: o.Operation})
+	}
+	o.Parts = parts
+	return taken
+}
+
+// settle writes a hold's one terminal record: it captures amount and gives the
+// rest back to the lots it came from, or lets it expire with them.
+func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time) {
+	s.capture(row, amount, row.Op.ID, now)
+	o := &row.Op
+	kind := KindRelease
+	if end == HoldTimedOut {
+		kind = KindTimeout
+	}
+	for i := range o.Parts.n {
+		p := o.Parts.At(i)
+		rest := p.Held()
+		if rest == 0 {
+			continue
+		}
+		lot, to := s.lot(p.Lot), BucketAvailable
+		if lot.Lot.expired(now) {
+			to = BucketExpired
+		}
+		p.Released += rest
+		o.Parts.set(i, p)
+		o.SettledRest += rest
+		s.move(lot, BucketHeld, to, rest, Entry{At: now, Kind: kind, Op: o.ID, Key: o.Key, Operation: o.Operation})
+	}
+	o.Hold, o.SettledAt, o.SettledAmount, o.SettledTotals = end, now, amount, s.Account.Totals
+}
+
+// giveBack moves amount from consumed back to the lots that an op spent from,
+// the last one first, and returns where it went.
+func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Parts {
+	o := &row.Op
+	row.Change.change()
+	e := Entry{At: now, Kind: KindRefund, Op: op, Key: o.Key, Operation: o.Operation}
+	var given Parts
+	parts := o.Parts.edit()
+	for i := parts.n - 1; i >= 0 && amount > 0; i-- {
+		p := parts.At(i)
+		back := min(amount, p.Captured-p.Refunded)
+		if back == 0 {
+			continue
+		}
+		p.Refunded += back
+		amount -= back
+		parts.set(i, p)
+		lot := s.lot(p.Lot)
+		if !lot.Lot.expired(now) {
+			s.move(lot, BucketConsumed, BucketAvailable, back, e)
+			given.add(Part{Lot: p.Lot, Amount: back})
+			continue
+		}
+		s.move(lot, BucketConsumed, BucketIssued, back, e)
+		heir := lot.Lot
+		heir.Op, heir.EffectiveAt = op, now
+		heir.ExpiresAt = micros(now.Add(lot.Lot.ExpiresAt.Sub(o.At)))
+		given.add(Part{Lot: s.addLot(heir, back, now, e), Amount: back})
+	}
+	o.Parts = parts
+	return given
+}
+
+// denied says why amount cannot be paid.
+func (s *State) denied(amount Amount) error {
+	t := s.Account.Totals
+	return &DeniedError{
+		Account: s.Account.ID, Need: amount, Available: t.Available, Held: t.Held, Pending: t.Pending,
+		Transient: amount <= t.Available+t.Held,
+	}
+}
+
+func (s *State) corrupt(what string) error {
+	return &errors.Error{Err: &errors.Error{Msg: "account " + quote(string(s.Account.ID)) + ": " + what, Err: ErrCorrupt}}
+}
+
+// receipt is the result of the command that o records.
+func (o *Op) receipt() Receipt {
+	r := Receipt{
+		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: o.Parts,
+		Hold: o.Hold, Deadline: o.Deadline, Totals: o.Totals,
+	}
+	if o.Kind == KindGrant && o.Parts.n == 1 {
+		r.Lot = o.Parts.At(0).Lot
+	}
+	return r
+}
+
+// settled is the result of the step that ended the hold o.
+func (o *Op) settled(k Kind, amount Amount, replayed bool) Receipt {
+	return Receipt{
+		Account: o.Account, Op: o.ID, Kind: k, At: o.SettledAt, Amount: amount, Parts: o.Parts,
+		Hold: o.Hold, Deadline: o.Deadline, Totals: o.SettledTotals, Replayed: replayed,
+	}
+}
+
+// replay answers a command whose id is o's: with the first result when it asks
+// for the same, and otherwise with a refusal.
+func (o *Op) replay(k Kind, in [32]byte, now time.Time) (Receipt, error) {
+	if o.Kind != k || o.Intent != in {
+		return Receipt{}, refuse(ErrIntent, o.Kind.String()+" "+quote(string(o.ID)))
+	}
+	r := o.receipt()
+	r.Replayed = true
+	if isDue(o.Due(), now) {
+		r.Hold = HoldTimedOut
+	}
+	return r, nil
+}

@@ -1,0 +1,143 @@
+package credits
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// manyLots is from how many lots on a state looks them up in an index.
+const manyLots = 16
+
+// lot returns the row of a lot, or nil when it was not loaded. The pointer is
+// good until a lot is added.
+func (s *State) lot(id LotID) *LotRow {
+	if len(s.Lots) < manyLots {
+		for i := range s.Lots {
+			if s.Lots[i].Lot.ID == id {
+				return &s.Lots[i]
+			}
+		}
+		return nil
+	}
+	if len(s.lotIndex) != len(s.Lots) {
+		if s.lotIndex == nil {
+			s.lotIndex = make(map[LotID]int, 2*len(s.Lots))
+		}
+		for i := range s.Lots {
+			s.lotIndex[s.Lots[i].Lot.ID] = i
+		}
+	}
+	if i, ok := s.lotIndex[id]; ok {
+		return &s.Lots[i]
+	}
+	return nil
+}
+
+// op returns the row of an op, or nil when there is none. The pointer is good
+// until an op is added.
+func (s *State) op(id OpID) *OpRow {
+	for i := range s.Ops {
+		if s.Ops[i].Op.ID == id {
+			return &s.Ops[i]
+		}
+	}
+	return nil
+}
+
+// touch marks the account as changed at now.
+func (s *State) touch(now time.Time) {
+	if s.AccountChange == Unchanged {
+		s.AccountChange = Updated
+		if s.Account.Version == 0 {
+			s.AccountChange = Added
+		}
+		s.Account.Version++
+	}
+	s.Account.At = now
+}
+
+// change marks a loaded row as different from the stored one.
+func (c *Change) change() {
+	if *c == Unchanged {
+		*c = Updated
+	}
+}
+
+// move writes one entry and keeps the lot's and the account's totals with it.
+func (s *State) move(row *LotRow, from, to Bucket, amount Amount, e Entry) {
+	if amount == 0 {
+		return
+	}
+	row.Lot.Totals.move(from, to, amount)
+	row.Change.change()
+	s.Account.Totals.move(from, to, amount)
+	s.Account.Seq++
+	e.Account, e.Seq, e.Lot = s.Account.ID, s.Account.Seq, row.Lot.ID
+	e.From, e.To, e.Amount = from, to, amount
+	s.Entries = append(s.Entries, e)
+}
+
+// addLot makes a lot, filled from the issued bucket.
+func (s *State) addLot(lot Lot, amount Amount, now time.Time, e Entry) LotID {
+	s.Account.LastLot++
+	lot.Account, lot.ID, lot.Totals = s.Account.ID, s.Account.LastLot, Totals{}
+	s.Lots = append(s.Lots, LotRow{Lot: lot, Change: Added})
+	to := BucketAvailable
+	if lot.EffectiveAt.After(now) {
+		to = BucketPending
+	}
+	s.move(&s.Lots[len(s.Lots)-1], BucketIssued, to, amount, e)
+	return lot.ID
+}
+
+// addOp files the record of an accepted command, as of now.
+func (s *State) addOp(op Op, now time.Time) *OpRow {
+	s.touch(now)
+	op.Account, op.At, op.Seq, op.Totals = s.Account.ID, now, s.Account.Seq, s.Account.Totals
+	s.Ops = append(s.Ops, OpRow{Op: op, Change: Added})
+	return &s.Ops[len(s.Ops)-1]
+}
+
+// burn takes amount from the available lots in burn order and moves it to the
+// given bucket. The caller has made sure that the account has it; false means
+// that the lots disagree, or were not loaded.
+func (s *State) burn(amount Amount, to Bucket, e Entry) (Parts, bool) {
+	var parts Parts
+	var few [4]ranked
+	for _, r := range s.burnOrder(few[:0]) {
+		if amount == 0 {
+			break
+		}
+		row := &s.Lots[r.at]
+		take := min(amount, row.Lot.Totals.Available)
+		s.move(row, BucketAvailable, to, take, e)
+		p := Part{Lot: row.Lot.ID, Amount: take}
+		if to == BucketConsumed {
+			p.Captured = take
+		}
+		parts.add(p)
+		amount -= take
+	}
+	return parts, amount == 0
+}
+
+// ranked is where a lot is in a state, with its place in the burn order.
+type ranked struct {
+	rank Rank
+	at   int
+}
+
+// burnOrder appends the lots that have something available, first to burn
+// first. Stores hand lots over in any order.
+func (s *State) burnOrder(order []ranked) []ranked {
+	for i := range s.Lots {
+		if l := &s.Lots[i].Lot; l.Totals.Available > 0 {
+			order = append(order, ranked{l.Rank(), i})
+		}
+	}
+	if len(order) > 1 {
+		slices.SortFunc(order, func(a, b ranked) int { return bytes.Compare(a.rank[:], b.rank[:]) })
+	}
+	return order
+}
