@@ -26,6 +26,7 @@ package doccode
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -165,18 +166,15 @@ func (c *Checker) Pages() ([]string, error) {
 	if _, err := os.Stat(filepath.Join(c.root, "README.md")); err == nil {
 		pages = append(pages, "README.md")
 	}
-	docs := filepath.Join(c.root, "docs")
-	if _, err := os.Stat(docs); err != nil {
-		return pages, nil
-	}
-	err := filepath.WalkDir(docs, func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(c.root), "docs", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".md") {
-			rel, relErr := filepath.Rel(c.root, path)
-			pages = append(pages, rel)
-			return relErr
+			pages = append(pages, path)
 		}
 		return err
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // a repository without docs
+	}
 	return pages, err
 }
 

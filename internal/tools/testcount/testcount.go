@@ -169,6 +169,9 @@ func (r *Run) Result() Result {
 			continue // its target speaks for it
 		}
 		kids := under[id]
+		if kids == nil {
+			kids = &offspring{}
+		}
 		switch {
 		case t.action == "pass":
 			if kids.n == 0 || kids.fuzz {
@@ -185,18 +188,19 @@ func (r *Run) Result() Result {
 			above = append(above, id)
 		default:
 			failedIn[id.pkg] = true
-			text := t.output.String() + kids.output
+			var text strings.Builder
+			text.WriteString(t.output.String() + kids.output.String())
 			if t.action == "" {
-				text += "the test started and never ended\n"
+				text.WriteString("the test started and never ended\n")
 			}
 			for len(above) > 0 {
 				last := above[len(above)-1]
 				if last.pkg == id.pkg && strings.HasPrefix(id.test, last.test+"/") {
-					text += r.tests[last].output.String()
+					text.WriteString(r.tests[last].output.String())
 				}
 				above = above[:len(above)-1]
 			}
-			res.Failed = append(res.Failed, Outcome{id.pkg, id.test, text})
+			res.Failed = append(res.Failed, Outcome{id.pkg, id.test, text.String()})
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(r.pkgs)) {
@@ -226,12 +230,12 @@ func (r *Run) Result() Result {
 // offspring sums up what is below a test, at any depth.
 type offspring struct {
 	n, failed, skipped int
-	fuzz               bool   // they are the seeds of a fuzz target
-	output             string // of failed seeds
+	fuzz               bool            // they are the seeds of a fuzz target
+	output             strings.Builder // of failed seeds
 }
 
-func (r *Run) children() map[name]offspring {
-	under := map[name]offspring{}
+func (r *Run) children() map[name]*offspring {
+	under := map[name]*offspring{}
 	for _, id := range slices.SortedFunc(maps.Keys(r.tests), func(a, b name) int { return strings.Compare(a.test, b.test) }) {
 		t := r.tests[id]
 		for up := id.test; ; {
@@ -240,19 +244,22 @@ func (r *Run) children() map[name]offspring {
 				break
 			}
 			up = up[:i]
-			k := under[name{id.pkg, up}]
+			parent := name{id.pkg, up}
+			if under[parent] == nil {
+				under[parent] = &offspring{}
+			}
+			k := under[parent]
 			k.n++
 			k.fuzz = k.fuzz || inFuzz(id.test)
 			switch t.action {
 			case "fail", "":
 				k.failed++
 				if k.fuzz {
-					k.output += t.output.String()
+					k.output.WriteString(t.output.String())
 				}
 			case "skip":
 				k.skipped++
 			}
-			under[name{id.pkg, up}] = k
 		}
 	}
 	return under

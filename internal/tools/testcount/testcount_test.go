@@ -1,6 +1,7 @@
 package testcount_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,8 +22,7 @@ func read(t *testing.T, names ...string) *testcount.Run {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		if err := run.Read(f); err != nil {
+		if err := errors.Join(run.Read(f), f.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
