@@ -51,27 +51,31 @@ func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 // Take takes cost from every limit of the limiter for the subject key, or
 // nothing when one of them refuses. A refusal is a [Result], not an error; an
 // error means that nothing could be decided.
-func (l *Limiter) Take(ctx context.Context, key string, cost int64) (Result, error) {
+func (l *Limiter) Take(ctx context.Context, key string, cost int64) (res Result, err error) {
 	c := [1]Charge{{Key: key, Cost: cost}}
-	return l.decide(ctx, "ratelimit.Take", ModeTake, c[:])
+	err = l.decide(ctx, "ratelimit.Take", ModeTake, c[:], &res)
+	return res, err
 }
 
 // Peek tells what [Limiter.Take] would answer, and takes nothing.
-func (l *Limiter) Peek(ctx context.Context, key string, cost int64) (Result, error) {
+func (l *Limiter) Peek(ctx context.Context, key string, cost int64) (res Result, err error) {
 	c := [1]Charge{{Key: key, Cost: cost}}
-	return l.decide(ctx, "ratelimit.Peek", ModePeek, c[:])
+	err = l.decide(ctx, "ratelimit.Peek", ModePeek, c[:], &res)
+	return res, err
 }
 
 // TakeAll takes every charge, or nothing when any limit of any charge refuses,
 // in one atomic step. No two charges may hold one key to limits of one name.
 // The charges are not kept, except as values in the result.
-func (l *Limiter) TakeAll(ctx context.Context, charges ...Charge) (Result, error) {
-	return l.decide(ctx, "ratelimit.TakeAll", ModeTake, charges)
+func (l *Limiter) TakeAll(ctx context.Context, charges ...Charge) (res Result, err error) {
+	err = l.decide(ctx, "ratelimit.TakeAll", ModeTake, charges, &res)
+	return res, err
 }
 
 // PeekAll tells what [Limiter.TakeAll] would answer, and takes nothing.
-func (l *Limiter) PeekAll(ctx context.Context, charges ...Charge) (Result, error) {
-	return l.decide(ctx, "ratelimit.PeekAll", ModePeek, charges)
+func (l *Limiter) PeekAll(ctx context.Context, charges ...Charge) (res Result, err error) {
+	err = l.decide(ctx, "ratelimit.PeekAll", ModePeek, charges, &res)
+	return res, err
 }
 
 // Refund gives back what a decision took, as far as time has not given it back
@@ -108,17 +112,18 @@ func (l *Limiter) ResetAll(ctx context.Context, charges ...Charge) error {
 	return errors.Wrap("ratelimit.Reset", l.store.Apply(ctx, req))
 }
 
-func (l *Limiter) decide(ctx context.Context, op string, mode Mode, charges []Charge) (res Result, err error) {
+// decide fills res, which must be zero, and leaves it so on an error.
+func (l *Limiter) decide(ctx context.Context, op string, mode Mode, charges []Charge, res *Result) error {
 	req := l.request(mode)
 	defer l.release(req)
 	if err := l.fill(req, charges); err != nil {
-		return Result{}, errors.Wrap(op, err)
+		return errors.Wrap(op, err)
 	}
 	if err := l.store.Apply(ctx, req); err != nil {
-		return Result{}, errors.Wrap(op, err)
+		return errors.Wrap(op, err)
 	}
-	l.report(&res, req, charges)
-	return res, nil
+	l.report(res, req, charges)
+	return nil
 }
 
 func (l *Limiter) request(mode Mode) *Request {

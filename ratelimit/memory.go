@@ -110,11 +110,21 @@ func (m *MemoryStore) Apply(ctx context.Context, req *Request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var few [8]place
-	places := few[:0]
-	if len(req.Ops) > len(few) {
-		places = make([]place, 0, len(req.Ops))
+	switch n := len(req.Ops); {
+	case n == 1:
+		var one [1]place
+		return m.run(req, one[:0])
+	case n <= fewOps:
+		var few [fewOps]place
+		return m.run(req, few[:0])
+	default:
+		return m.run(req, make([]place, 0, n))
 	}
+}
+
+// run locates the ops in places, which is empty and has room for them, and
+// carries them out under the locks of their shards.
+func (m *MemoryStore) run(req *Request, places []place) error {
 	var k0, k1 uint64
 	single := true
 	for i := range req.Ops {
@@ -132,7 +142,7 @@ func (m *MemoryStore) Apply(ctx context.Context, req *Request) error {
 		defer mu.Unlock()
 		return m.carryOut(req, places)
 	}
-	var order [8]int
+	var order [fewOps]int
 	held := m.lock(places, order[:0])
 	defer m.unlock(held)
 	return m.carryOut(req, places)

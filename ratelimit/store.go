@@ -21,24 +21,24 @@ type Store interface {
 	//
 	//   - ModeTake: when every op's cost passes ([Rule.Take] returns a RetryAfter of
 	//     0), all are taken, Allowed is true and each Outcome is that of the
-	//     cost taken. Otherwise thing changes, Allowed is false, and each
-	//     Outcome is that of [Rule.Peek]. A take gets an ID that  other take
-	//     of this store has; ID is zero when thing was spent: refused, or all
+	//     cost taken. Otherwise nothing changes, Allowed is false, and each
+	//     Outcome is that of [Rule.Peek]. A take gets an ID that no other take
+	//     of this store has; ID is zero when nothing was spent: refused, or all
 	//     costs 0.
-	//   - ModePeek: as ModeTake would answer, with thing changed; Allowed says whether
+	//   - ModePeek: as ModeTake would answer, with nothing changed; Allowed says whether
 	//     every cost would pass, and each Outcome is that of [Rule.Peek].
 	//   - ModeRefund: for each op the cell becomes what [Rule.Refund] returns, once
-	//     for each ID: a later refund of the same ID changes thing. The store
+	//     for each ID: a later refund of the same ID changes nothing. The store
 	//     remembers the ID at least until the latest Until of the ops.
 	//   - ModeReset: each op's state is forgotten.
 	//
 	// A store may forget a cell from the time that [Rule.Expires] says. Before
-	// that time it forgets ne; it answers [ErrFull] instead when it has no
+	// that time it forgets none; it answers [ErrFull] instead when it has no
 	// room.
 	//
-	// An error means that thing changed as far as the store knows, and that
-	//  outcome may be read. A context that is done is an error before
-	// anything changes. The store keeps thing of the request after returning,
+	// An error means that nothing changed as far as the store knows, and that
+	// no outcome may be read. A context that is done is an error before
+	// anything changes. The store keeps nothing of the request after returning,
 	// except copies of the keys.
 	//
 	// The limiter guarantees: 1 to MaxOps ops, no two of one combination, no
