@@ -28,4 +28,9 @@ var (
 	ErrKeyExpired error = &errors.Error{Code: errors.Unauthenticated, Msg: "the webhook signature was made with a key that has expired"}
 	// ErrBodyTooLarge: the body is longer than the verifier's MaxBody.
 	ErrBodyTooLarge error = &errors.Error{Code: errors.Invalid, Msg: "the webhook body is too large"}
+	// ErrBody: the body broke off while it was read.
+	ErrBody error = &errors.Error{Code: errors.Invalid, Msg: "the webhook body could not be read"}
+
+	// ErrFull: a [ReplayStore] has no room to remember one more message.
+	ErrFull error = &errors.Error{Code: errors.Unavailable, Msg: "the webhook replay store is full"}
 )

@@ -1,0 +1,155 @@
+package webhook_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/webhook"
+)
+
+// benchSizes are the body sizes that every benchmark here runs at, so that each
+// line can be divided by the floor of its size.
+var benchSizes = []struct {
+	name  string
+	bytes int
+}{{"100B", 100}, {"1KB", 1 << 10}, {"64KB", 64 << 10}}
+
+// Messages vary, so that no benchmark measures one cached branch pattern.
+const benchMessages = 64
+
+type benchMessage struct {
+	id        string
+	body      []byte
+	header    http.Header
+	preimage  []byte // what is hashed, for the floor
+	signature string
+}
+
+func benchSet(b *testing.B, signer *webhook.Signer, size int) []benchMessage {
+	b.Helper()
+	seen := map[string]bool{}
+	set := make([]benchMessage, benchMessages)
+	for i := range set {
+		m := &set[i]
+		m.id = fmt.Sprintf("msg_%026d", i)
+		m.body = make([]byte, size)
+		for j := range m.body {
+			m.body[j] = byte(i*131 + j*7)
+		}
+		m.header = http.Header{}
+		if err := signer.Sign(m.header, m.id, time.Unix(testTime, 0), m.body); err != nil {
+			b.Fatal(err)
+		}
+		m.signature = m.header.Get("webhook-signature")
+		m.preimage = append([]byte(m.id+"."+strconv.Itoa(testTime)+"."), m.body...)
+		if seen[m.signature] {
+			b.Fatal("two messages have one signature: the set does not vary")
+		}
+		seen[m.signature] = true
+	}
+	return set
+}
+
+// BenchmarkFloor is HMAC-SHA-256 with reused state over the same bytes: what
+// nothing can be faster than.
+func BenchmarkFloor(b *testing.B) {
+	signer := newSigner(b, testSecret)
+	for _, size := range benchSizes {
+		set := benchSet(b, signer, size.bytes)
+		b.Run(size.name, func(b *testing.B) {
+			mac := hmac.New(sha256.New, make([]byte, 24))
+			out := make([]byte, 0, sha256.Size)
+			b.SetBytes(int64(size.bytes))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				mac.Reset()
+				mac.Write(set[i%benchMessages].preimage)
+				out = mac.Sum(out[:0])
+			}
+		})
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	signer, at := newSigner(b, testSecret), time.Unix(testTime, 0)
+	for _, size := range benchSizes {
+		set := benchSet(b, signer, size.bytes)
+		b.Run(size.name, func(b *testing.B) {
+			var buf []byte
+			b.SetBytes(int64(size.bytes))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m := &set[i%benchMessages]
+				buf, _ = signer.AppendSignature(buf[:0], m.id, at, m.body)
+			}
+		})
+		b.Run(size.name+"/parallel", func(b *testing.B) {
+			b.SetBytes(int64(size.bytes))
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				var buf []byte
+				for i := 0; pb.Next(); i++ {
+					m := &set[i%benchMessages]
+					buf, _ = signer.AppendSignature(buf[:0], m.id, at, m.body)
+				}
+			})
+		})
+	}
+	set := benchSet(b, signer, 1<<10)
+	b.Run("1KB/headers", func(b *testing.B) {
+		header := http.Header{}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			m := &set[i%benchMessages]
+			if err := signer.Sign(header, m.id, at, m.body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	signer, verifier := newSigner(b, testSecret), newVerifier(b, testSecret)
+	for _, size := range benchSizes {
+		set := benchSet(b, signer, size.bytes)
+		b.Run(size.name, func(b *testing.B) {
+			b.SetBytes(int64(size.bytes))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m := &set[i%benchMessages]
+				if got, err := verifier.Verify(m.header, m.body); err != nil || got.ID != m.id {
+					b.Fatal(got, err)
+				}
+			}
+		})
+		b.Run(size.name+"/parallel", func(b *testing.B) {
+			b.SetBytes(int64(size.bytes))
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := 0; pb.Next(); i++ {
+					m := &set[i%benchMessages]
+					if _, err := verifier.Verify(m.header, m.body); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+	set := benchSet(b, signer, 1<<10)
+	rotating := newVerifier(b, otherSecret, testSecret)
+	b.Run("1KB/two keys", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			m := &set[i%benchMessages]
+			if _, err := rotating.Verify(m.header, m.body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

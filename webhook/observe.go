@@ -1,0 +1,85 @@
+package webhook
+
+import (
+	"context"
+	"log/slog"
+)
+
+// An Observer is told what became of every message that reached a handler of
+// [Verifier.Handler]: the detail that its answers keep from the sender. It is
+// called once per request, on the request's goroutine, and must be safe for
+// concurrent use. Methods for other events will come as further interfaces.
+type Observer interface {
+	WebhookReceived(ctx context.Context, r Reception)
+}
+
+// A Reception is one request and how it ended.
+type Reception struct {
+	Outcome  Outcome
+	Status   int      // of the answer; 0 when the handler panicked before it chose one
+	Verified Verified // zero unless the signature was valid
+	// Err is why the message was not accepted, or, after the handler ran, what
+	// the replay store failed with. It holds no secret. May be nil.
+	Err error
+}
+
+// An Outcome is how a received message ended. Numbers and names never change
+// meaning.
+type Outcome uint8
+
+const (
+	OutcomeAccepted    Outcome = 1 // verified, and the handler answered 2xx
+	OutcomeFailed      Outcome = 2 // verified, and the handler panicked or answered something else
+	OutcomeRefused     Outcome = 3 // not verified: 401
+	OutcomeTooLarge    Outcome = 4 // the body is over MaxBody: 413
+	OutcomeUnreadable  Outcome = 5 // the body broke off: 400
+	OutcomeDuplicate   Outcome = 6 // handled before: 200 without calling the handler
+	OutcomeInFlight    Outcome = 7 // being handled by another request: 409
+	OutcomeUnavailable Outcome = 8 // the replay store could not decide: 503
+)
+
+// outcomes is indexed by Outcome, and is never written to.
+var outcomes = [...]string{"unknown", "accepted", "failed", "refused", "too_large", "unreadable", "duplicate", "in_flight", "unavailable"}
+
+// String returns the outcome's stable name in snake case.
+func (o Outcome) String() string {
+	if int(o) < len(outcomes) {
+		return outcomes[o]
+	}
+	return outcomes[0]
+}
+
+// NewSlogObserver returns an Observer that writes one record for each message:
+// accepted and duplicate ones at Info, those in flight or failed and those
+// refused at Warn, trouble with the replay store at Error. A nil logger means
+// slog.Default at the time of the call.
+func NewSlogObserver(logger *slog.Logger) Observer {
+	if logger == nil {
+		logger = slog.Default()
+	}
+	return slogObserver{logger}
+}
+
+type slogObserver struct{ logger *slog.Logger }
+
+// WebhookReceived implements [Observer].
+func (o slogObserver) WebhookReceived(ctx context.Context, r Reception) {
+	level := slog.LevelWarn
+	switch r.Outcome {
+	case OutcomeAccepted, OutcomeDuplicate:
+		level = slog.LevelInfo
+		if r.Err != nil {
+			level = slog.LevelError
+		}
+	case OutcomeUnavailable:
+		level = slog.LevelError
+	}
+	attrs := []slog.Attr{slog.String("outcome", r.Outcome.String()), slog.Int("status", r.Status)}
+	if r.Verified.ID != "" {
+		attrs = append(attrs, slog.String("id", r.Verified.ID), slog.Time("timestamp", r.Verified.Timestamp), slog.String("key", r.Verified.KeyID))
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	o.logger.LogAttrs(ctx, level, "webhook received", attrs...)
+}

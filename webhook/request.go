@@ -1,0 +1,79 @@
+package webhook
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// firstRead bounds what is allocated on the word of a Content-Length alone.
+const firstRead = 64 << 10
+
+// VerifyRequest reads the body of r, at most MaxBody bytes, and verifies it with
+// the headers of r as [Verifier.Verify] does. What the headers alone refuse is
+// refused before a byte is read. Whatever the outcome, r.Body reads from its
+// start afterwards, so that a handler can decode it, or another verifier try.
+//
+// Besides the errors of Verify there are [ErrBodyTooLarge], and [ErrBody] when
+// reading failed; the reader's own error stays reachable.
+func (v *Verifier) VerifyRequest(r *http.Request) (Verified, error) {
+	keys := v.keys.Load()
+	if keys == nil {
+		return Verified{}, refuse(ErrNoKeys, "")
+	}
+	now := v.now()
+	var c claim
+	if err := v.open(&c, r.Header, now); err != nil {
+		return Verified{}, err
+	}
+	body, err := readBody(r, v.maxBody)
+	if err != nil {
+		return Verified{}, err
+	}
+	return c.prove(*keys, now, body)
+}
+
+// readBody returns the whole body of r, or an error when it is longer than
+// limit or breaks off. It leaves r.Body at its start.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	if r.ContentLength > limit {
+		return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: ErrBodyTooLarge}
+	}
+	size := int64(512)
+	if r.ContentLength > 0 {
+		size = min(r.ContentLength, firstRead) + 1 // the last byte is for seeing the end
+	}
+	buf := make([]byte, 0, size)
+	var err error
+	for err == nil && int64(len(buf)) <= limit {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		var n int
+		n, err = r.Body.Read(buf[len(buf):min(int64(cap(buf)), limit+1)])
+		buf = buf[:len(buf)+n]
+	}
+	src := r.Body
+	if err == io.EOF && int64(len(buf)) <= limit {
+		r.Body = restored{bytes.NewReader(buf), src}
+		return buf, nil
+	}
+	// What was read, then whatever src has to say next.
+	r.Body = restored{io.MultiReader(bytes.NewReader(buf), src), src}
+	_, capped := errors.AsType[*http.MaxBytesError](err)
+	if capped || int64(len(buf)) > limit {
+		return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: errors.Join(ErrBodyTooLarge, err)}
+	}
+	return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: errors.Join(ErrBody, err)}
+}
+
+// restored reads from its Reader and closes the original body.
+type restored struct {
+	io.Reader
+	io.Closer
+}

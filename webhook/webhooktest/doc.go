@@ -1,0 +1,25 @@
+// Package webhooktest helps to test what package webhook is used for.
+//
+//   - [NewRequest] builds a signed request, to hand to a handler or to send.
+//   - [Receiver] is an HTTP server that verifies what it gets, records it and
+//     answers from a script.
+//   - [Run] is the contract of [webhook.ReplayStore] as a test suite, and [Bench]
+//     its benchmarks. Both are all that the test of a store needs:
+//
+// For a store of one's own:
+//
+//	func TestReplayStore(t *testing.T) {
+//		webhooktest.Run(t, func(t *testing.T) webhook.ReplayStore { return open(t) })
+//	}
+//
+// # Time
+//
+// Leases end by the store's own clock. A store that also implements [Advancer]
+// has that clock moved by the suite, and its ends are checked to the
+// millisecond; with any other store the suite waits for leases of one second, a
+// few seconds in all, and leaves slack for a slow machine.
+//
+// # Concurrency
+//
+// A [Receiver] may be used by any number of goroutines.
+package webhooktest

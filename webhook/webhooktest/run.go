@@ -1,0 +1,148 @@
+package webhooktest
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/webhook"
+)
+
+// An Advancer is a store whose clock a test can move. [Run] looks for it.
+type Advancer interface {
+	// Advance moves the store's clock forward by d.
+	Advance(d time.Duration)
+}
+
+// Run tests that the stores made by newStore keep the promises of
+// [webhook.ReplayStore], one subtest for each. newStore is called once for each
+// subtest, from several goroutines; each store has to be empty, and is the
+// subtest's own.
+func Run(t *testing.T, newStore func(t *testing.T) webhook.ReplayStore) {
+	t.Helper()
+	for _, c := range checks {
+		t.Run(c.promise, func(t *testing.T) {
+			t.Parallel()
+			if err := c.run(t.Context(), newSubject(newStore(t))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A subject is a store under test and the means to let time pass.
+type subject struct {
+	webhook.ReplayStore
+
+	advance func(time.Duration)
+	exact   bool // advance is to the nanosecond
+}
+
+const (
+	// long never ends within a test that does not move the clock.
+	long = time.Hour
+	// slack is what the end of a lease may be late by on a real clock.
+	slack = 300 * time.Millisecond
+)
+
+func newSubject(store webhook.ReplayStore) *subject {
+	if a, ok := store.(Advancer); ok {
+		return &subject{store, a.Advance, true}
+	}
+	return &subject{store, wait, false}
+}
+
+// wait lets real time pass: some stores have no other.
+func wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}
+
+// span is a length of time that checks let pass: long enough for a slow machine
+// where it really has to.
+func (s *subject) span() time.Duration {
+	if s.exact {
+		return time.Minute
+	}
+	return time.Second
+}
+
+// nearly moves to just before the end of a span that begins now, as precisely
+// as the clock allows.
+func (s *subject) nearly() {
+	if s.exact {
+		s.advance(s.span() - time.Millisecond)
+		return
+	}
+	s.advance(s.span() / 4)
+}
+
+// over moves on from there to the end of the span.
+func (s *subject) over() {
+	if s.exact {
+		s.advance(time.Millisecond)
+		return
+	}
+	s.advance(s.span()*3/4 + slack)
+}
+
+// Bench measures the store made by newStore: what one message costs, fresh and
+// repeated.
+func Bench(b *testing.B, newStore func(b *testing.B) webhook.ReplayStore) {
+	b.Helper()
+	b.Run("claim and done", func(b *testing.B) {
+		store, keys := newStore(b), newKeys()
+		b.ReportAllocs()
+		for b.Loop() {
+			handle(b, store, keys(), brief)
+		}
+	})
+	b.Run("claim and done in parallel", func(b *testing.B) {
+		store, keys := newStore(b), newKeys()
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				handle(b, store, keys(), brief)
+			}
+		})
+	})
+	b.Run("duplicate", func(b *testing.B) {
+		store, keys := newStore(b), newKeys()
+		var handled []string
+		for range 1024 {
+			handled = append(handled, keys())
+			handle(b, store, handled[len(handled)-1], long)
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if state, err := store.Claim(b.Context(), handled[i%len(handled)], "owner", long); err != nil || state != webhook.ClaimDone {
+				b.Fatalf("Claim of a done key = %v, %v", state, err)
+			}
+		}
+	})
+}
+
+// brief is so short that a bounded store never fills up with what a benchmark
+// leaves behind.
+const brief = time.Millisecond
+
+// handle claims key and marks it done for keep.
+func handle(b *testing.B, store webhook.ReplayStore, key string, keep time.Duration) {
+	b.Helper()
+	ctx := context.Background()
+	if state, err := store.Claim(ctx, key, key, long); err != nil || state != webhook.ClaimGranted {
+		b.Errorf("Claim of a free key = %v, %v", state, err)
+	}
+	if err := store.Done(ctx, key, keep); err != nil {
+		b.Error(err)
+	}
+}
+
+// newKeys returns a function that returns a new key at each call.
+func newKeys() func() string {
+	var n atomic.Int64
+	return func() string { return fmt.Sprintf("msg_%026d", n.Add(1)) }
+}
