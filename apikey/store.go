@@ -23,8 +23,9 @@ import (
 // service reports it as [errors.Unavailable].
 //
 // The service, in turn, gives every store only records it has validated, never
-// two records with one ID or one handle in one [Change], and lists of records
-// that it will not change later.
+// two records with one ID or one handle in one [Change], and at most a thousand
+// records or uses in one call. It may change its slices after the call, and
+// those that a store returned.
 type Store interface {
 	// Apply makes all of c come true at once, or nothing of it: no reader ever
 	// sees a part. An Insert whose ID or handle is taken is ErrExists. An Update

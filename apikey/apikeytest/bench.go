@@ -1,0 +1,150 @@
+package apikeytest
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+)
+
+// benchKeys is the number of keys in a store that is measured; owners have ten.
+const benchKeys = 10_000
+
+// Bench measures the stores that newStore returns: an empty one at each call,
+// to be cleaned up by newStore through b.Cleanup.
+func Bench(b *testing.B, newStore func(b *testing.B) apikey.Store) {
+	b.Helper()
+	b.Run("ByHandle", func(b *testing.B) {
+		s := filled(b, newStore)
+		serial(b, func(ctx context.Context, n int) error { return found(ctx, s, n) })
+	})
+	b.Run("ByHandleParallel", func(b *testing.B) {
+		s := filled(b, newStore)
+		parallel(b, func(ctx context.Context, n int) error { return found(ctx, s, n) })
+	})
+	b.Run("ByHandleAbsent", func(b *testing.B) {
+		s := filled(b, newStore)
+		serial(b, func(ctx context.Context, n int) error {
+			_, err := s.ByHandle(ctx, record(benchKeys+n).Handle)
+			return want("ByHandle", err, apikey.ErrNotFound)
+		})
+	})
+	b.Run("Insert", func(b *testing.B) {
+		s := newStore(b)
+		serial(b, func(ctx context.Context, n int) error { return insert(ctx, s, benchRecord(n)) })
+	})
+	b.Run("InsertParallel", func(b *testing.B) {
+		s := newStore(b)
+		parallel(b, func(ctx context.Context, n int) error { return insert(ctx, s, benchRecord(n)) })
+	})
+	b.Run("Update", func(b *testing.B) {
+		s := filled(b, newStore)
+		serial(b, func(ctx context.Context, n int) error {
+			rec := benchRecord(n % benchKeys)
+			rec.Key.Version = int64(n/benchKeys) + 2
+			return update(ctx, s, rec)
+		})
+	})
+	b.Run("Rotate", func(b *testing.B) {
+		s := newStore(b)
+		if err := insert(b.Context(), s, benchRecord(0)); err != nil {
+			b.Fatal(err)
+		}
+		serial(b, func(ctx context.Context, n int) error {
+			return s.Apply(ctx, apikey.Change{Insert: []apikey.Record{benchRecord(n + 1)}, Update: []apikey.Record{next(benchRecord(n))}})
+		})
+	})
+	b.Run("ListOwner", func(b *testing.B) {
+		s := filled(b, newStore)
+		serial(b, func(ctx context.Context, n int) error {
+			q := everything(10)
+			q.Owner = benchRecord(n % benchKeys).Key.Owner
+			list, err := s.List(ctx, q)
+			if err == nil && len(list) != 10 {
+				err = fmt.Errorf("%d keys, want 10", len(list))
+			}
+			return err
+		})
+	})
+	b.Run("Touch1000", func(b *testing.B) {
+		s := filled(b, newStore)
+		batch := make([]apikey.Use, 1000)
+		serial(b, func(ctx context.Context, n int) error {
+			for i := range batch {
+				batch[i] = apikey.Use{ID: benchRecord((n*len(batch) + i) % benchKeys).Key.ID, At: begin.Add(time.Duration(n+1) * time.Hour)}
+			}
+			return s.Touch(ctx, batch)
+		})
+	})
+}
+
+// benchRecord is the n-th record with one of ten keys to an owner.
+func benchRecord(n int) apikey.Record {
+	rec := record(n)
+	rec.Key.Owner = fmt.Sprintf("acct_%d", n/10)
+	return rec
+}
+
+func filled(b *testing.B, newStore func(b *testing.B) apikey.Store) apikey.Store {
+	b.Helper()
+	s := newStore(b)
+	batch := make([]apikey.Record, 0, 500)
+	for n := range benchKeys {
+		if batch = append(batch, benchRecord(n)); len(batch) == cap(batch) {
+			if err := insert(b.Context(), s, batch...); err != nil {
+				b.Fatal(err)
+			}
+			batch = batch[:0]
+		}
+	}
+	return s
+}
+
+// handles are made beforehand, in an order that no cache foresees, so that the
+// store alone is measured.
+var handles = func() []string {
+	list := make([]string, benchKeys)
+	for i := range list {
+		list[i] = fmt.Sprintf("%016d", i*7919%benchKeys)
+	}
+	return list
+}()
+
+func found(ctx context.Context, s apikey.Store, n int) error {
+	handle := handles[n%benchKeys]
+	rec, err := s.ByHandle(ctx, handle)
+	if err == nil && rec.Handle != handle {
+		err = fmt.Errorf("record %q, want %q", rec.Handle, handle)
+	}
+	return err
+}
+
+func serial(b *testing.B, call func(ctx context.Context, n int) error) {
+	b.Helper()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := call(b.Context(), n); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+}
+
+func parallel(b *testing.B, call func(ctx context.Context, n int) error) {
+	b.Helper()
+	b.ReportAllocs()
+	var next atomic.Int64
+	b.SetParallelism(16)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if err := call(b.Context(), int(next.Add(1)-1)); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,69 @@
+package apikeytest
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+// begin has a fraction down to the microsecond.
+var begin = time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
+
+// record returns the n-th record, with every field set and none like that of
+// another. Higher n are newer.
+func record(n int) apikey.Record {
+	id := fmt.Sprintf("key_%020d", n)
+	rec := apikey.Record{
+		Handle: fmt.Sprintf("%016d", n),
+		Digest: apikey.Digest{Version: math.MaxUint32 - uint32(n)},
+		Key: apikey.Key{
+			ID: id, Owner: fmt.Sprintf("acct_%d", n), Name: fmt.Sprintf("key number %d", n), Environment: "live",
+			CreatedAt: begin.Add(time.Duration(n) * time.Second), ExpiresAt: begin.Add(time.Hour + time.Duration(n)*time.Microsecond),
+			LastUsedAt: begin.Add(time.Minute + time.Duration(n)*time.Microsecond),
+			State:      apikey.StateActive, RevokedReason: fmt.Sprintf("reason %d", n),
+			Start: fmt.Sprintf("gx_live_%04d", n%10000), Last4: fmt.Sprintf("%04d", n%10000),
+			Meter: fmt.Sprintf("meter_%d", n), Predecessor: fmt.Sprintf("pre_%d", n), Successor: fmt.Sprintf("suc_%d", n),
+			Version: 1,
+		},
+	}
+	for i := range rec.Digest.Sum {
+		rec.Digest.Sum[i] = byte(n + i*7)
+	}
+	var err error
+	if rec.Key.Scopes, err = scopes.Of("image:generate", fmt.Sprintf("models:m%d", n), "usage:*"); err == nil {
+		rec.Key.Metadata, err = apikey.NewMetadata(map[string]string{"team": fmt.Sprintf("blue %d", n), "empty": ""})
+	}
+	if err == nil {
+		rec.Key.Settings, err = apikey.NewSettings(map[string]int64{"per_minute": int64(n), "max": math.MaxInt64, "min": math.MinInt64})
+	}
+	if err == nil {
+		rec.Key.Networks, err = apikey.ParseNetworks("10.0.0.0/8", "2001:db8::/32", fmt.Sprintf("192.0.2.%d", n%256))
+	}
+	if err != nil {
+		panic(err) //nolint:forbidigo // a fault of this suite, not of a store
+	}
+	return rec
+}
+
+// bare returns the n-th record with nothing in it that may be empty.
+func bare(n int) apikey.Record {
+	rec := record(n)
+	return apikey.Record{Handle: rec.Handle, Key: apikey.Key{
+		ID: rec.Key.ID, Owner: "o", CreatedAt: rec.Key.CreatedAt, State: apikey.StateActive, Version: 1,
+	}}
+}
+
+// next returns rec one version on.
+func next(rec apikey.Record) apikey.Record {
+	rec.Key.Version++
+	return rec
+}
+
+// odd are texts that stores have been seen to change or to confuse.
+var odd = []string{
+	"", " ", "a ", " a", "a", "A", "ä", "ae", "a\u0308", "%", "_", "a%", `\`, `'`, `"`, "';--", "NULL", "null", "0", "00", "1e3",
+	"a,b", "{a}", "\u2028", "\u200b", "日本語", "🔑", "ß", "ss", "ſ", "i", "ı", "a|b", "a\x7eb", "[]", "{}", "true",
+}
