@@ -1,0 +1,84 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"runtime"
+
+	"modernc.org/sqlite"
+)
+
+// Exec runs one statement on a connection of the DB.
+type Exec func(text string, args ...any) error
+
+// Write queues fn as the stores queue their writes.
+func (db *DB) Write(ctx context.Context, fn func(Exec) error) error {
+	return db.write(ctx, func(s *session) error {
+		return fn(func(text string, args ...any) error { return s.exec(context.WithoutCancel(ctx), text, args...) })
+	})
+}
+
+// Int reads one number on a reading connection.
+func (db *DB) Int(ctx context.Context, query string, args ...any) (n int64, err error) {
+	err = db.read(ctx, func(s *session) error { return s.row(ctx, query, args, &n) })
+	return n, err
+}
+
+// Plan returns how SQLite would run a query, a step a line.
+func (db *DB) Plan(ctx context.Context, query string, args ...any) (steps []string, err error) {
+	err = db.read(ctx, func(s *session) error {
+		return s.rows(ctx, "EXPLAIN QUERY PLAN "+query, args, func(rows *sql.Rows) error {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				return err
+			}
+			steps = append(steps, detail)
+			return nil
+		})
+	})
+	return steps, err
+}
+
+// Commits returns how many transactions were committed.
+func (db *DB) Commits() int64 { return db.writer.commits.Load() }
+
+// WaitQueued returns when n writes wait for their turn.
+func (db *DB) WaitQueued(n int) {
+	for {
+		db.writer.mu.Lock()
+		queued := len(db.writer.queue)
+		db.writer.mu.Unlock()
+		if queued >= n {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// OnCommit has fn decide, on the writer's connection, whether each commit fails.
+// It must not run beside a write.
+func (db *DB) OnCommit(fn func() (fail bool)) error {
+	return db.writer.s.conn.Raw(func(c any) error {
+		c.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
+			if fn() {
+				return 1
+			}
+			return 0
+		})
+		return nil
+	})
+}
+
+// Pragma runs one on the writer's connection. It must not run beside a write.
+func (db *DB) Pragma(text string) error {
+	return db.writer.s.script(context.Background(), "PRAGMA "+text)
+}
+
+// MaxGroup is the greatest number of writes in one transaction.
+const MaxGroup = maxGroup
+
+// Driver opens the file with the bare driver, as another program would.
+func Driver(path string) (*sql.DB, error) {
+	return sql.Open("sqlite", dataSource(path, Options{BusyTimeout: 1e9}, false))
+}

@@ -1,0 +1,194 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A session is one connection and the statements prepared on it. It belongs to
+// one goroutine at a time. Its errors are coded (see fault).
+type session struct {
+	db    *sql.DB // of this one connection
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt // by their text
+}
+
+// openSession connects to path, waiting up to o.BusyTimeout for another
+// process that is just setting the file up.
+func openSession(ctx context.Context, path string, o Options, readOnly bool) (*session, error) {
+	connector, err := sqlite.NewConnector(dataSource(path, o, readOnly))
+	if err != nil {
+		return nil, fault(ctx, err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	var conn *sql.Conn
+	err = retryBusy(ctx, o.BusyTimeout, func() error {
+		var err error
+		conn, err = db.Conn(ctx)
+		return fault(ctx, err)
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &session{db: db, conn: conn, stmts: make(map[string]*sql.Stmt)}
+	var mode string
+	if err := s.row(ctx, "PRAGMA journal_mode", nil, &mode); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if mode != "wal" {
+		err := &errors.Error{Code: errors.Unavailable, Msg: "the database cannot use a write-ahead log",
+			Err: fmt.Errorf("journal mode is %q; put the file on a local file system", mode)}
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// dataSource is the driver's name for the file. The path is escaped whole, so
+// that no character of it reads as the start of a query or of a fragment.
+func dataSource(path string, o Options, readOnly bool) string {
+	q := url.Values{
+		"mode":          {"rw"}, // Open has made the file
+		"_busy_timeout": {strconv.FormatInt(o.BusyTimeout.Milliseconds(), 10)},
+		"_foreign_keys": {"1"},
+		"_synchronous":  {"FULL"},
+		"_dqs":          {"0"}, // "x" is a name, never a string
+		"_defensive":    {"1"},
+		"_error_rc":     {"1"},
+		"_pragma":       {"trusted_schema(0)"},
+	}
+	if o.Synchronous == Normal {
+		q.Set("_synchronous", "NORMAL")
+	}
+	if readOnly {
+		q.Set("_query_only", "1")
+	} else {
+		q.Set("_journal_mode", "WAL")
+	}
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/folder is /C:/folder in a URI
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+}
+
+// stmt returns the prepared statement of that text.
+func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+	if st := s.stmts[text]; st != nil {
+		return st, nil
+	}
+	st, err := s.conn.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, fault(ctx, err)
+	}
+	s.stmts[text] = st
+	return st, nil
+}
+
+// exec runs a statement that returns no rows.
+func (s *session) exec(ctx context.Context, text string, args ...any) error {
+	_, err := s.change(ctx, text, args...)
+	return err
+}
+
+// change runs a statement and returns how many rows it touched.
+func (s *session) change(ctx context.Context, text string, args ...any) (int64, error) {
+	st, err := s.stmt(ctx, text)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, fault(ctx, err)
+	}
+	n, err := res.RowsAffected()
+	return n, fault(ctx, err)
+}
+
+// row reads the one row of a query into dest. No row is sql.ErrNoRows, bare.
+func (s *session) row(ctx context.Context, text string, args []any, dest ...any) error {
+	st, err := s.stmt(ctx, text)
+	if err != nil {
+		return err
+	}
+	err = st.QueryRowContext(ctx, args...).Scan(dest...)
+	if err == sql.ErrNoRows { //nolint:errorlint // passed on bare, on purpose
+		return err
+	}
+	return fault(ctx, err)
+}
+
+// rows calls each for every row of a query. Scan copies, so nothing of a row
+// outlives the call unless each keeps its own variables.
+func (s *session) rows(ctx context.Context, text string, args []any, each func(*sql.Rows) error) error {
+	st, err := s.stmt(ctx, text)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return fault(ctx, err)
+	}
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return errors.Join(err, fault(ctx, rows.Close()))
+		}
+	}
+	return fault(ctx, errors.Join(rows.Err(), rows.Close()))
+}
+
+// script runs several statements at once, unprepared.
+func (s *session) script(ctx context.Context, text string) error {
+	_, err := s.conn.ExecContext(ctx, text)
+	return fault(ctx, err)
+}
+
+// close releases statements and connection.
+func (s *session) close() error {
+	var errs []error
+	for _, st := range s.stmts {
+		errs = append(errs, st.Close())
+	}
+	errs = append(errs, s.conn.Close(), s.db.Close())
+	return fault(context.Background(), errors.Join(errs...))
+}
+
+// retryBusy calls try until it does not fail with errBusy, for at most the
+// given time, which is counted in pauses. It is the one place that waits for
+// other processes.
+func retryBusy(ctx context.Context, limit time.Duration, try func() error) error {
+	for waited := time.Duration(0); ; waited += busyPause {
+		err := try()
+		if err == nil || !isBusy(err) || waited >= limit {
+			return err
+		}
+		if err := sleep(ctx, busyPause); err != nil {
+			return err
+		}
+	}
+}
+
+// busyPause is short because a process in full swing leaves the file unlocked
+// only for moments: SQLite's own pauses, up to 100 ms, would rarely meet one.
+const busyPause = time.Millisecond
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
