@@ -1,0 +1,277 @@
+package middleware
+
+import (
+	"context"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/middleware/clientip"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// Begin decides one attempt, in the order that the package comment gives. The
+// error is a [*Denial]; nothing is held then, and of limits only Options.IPLimits
+// were used up. Otherwise the pass must be ended by [Pass.End], whatever
+// happens: an operation with a price holds credits until then.
+func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
+	if a.Route == nil || a.Route.gate != g {
+		return nil, &errors.Error{Code: errors.Invalid, Op: "middleware.Begin", Msg: "the attempt's Route is not one of this gate; give what Gate.Route returned"}
+	}
+	p := &Pass{gate: g, route: a.Route}
+	if d := g.begin(ctx, p, &a); d != nil {
+		return nil, d
+	}
+	return p, nil
+}
+
+// begin fills p, and undoes what it did before it returns a denial.
+func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
+	d := g.decide(ctx, p, a)
+	if d != nil {
+		p.name("")
+		d.RequestID, d.Operation = p.requestID, p.route.op.Name
+	}
+	g.decided(ctx, p, d)
+	return d
+}
+
+func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
+	p.identify(a.RequestID)
+	p.ip = a.IP
+	if a.tooLarge {
+		return &Denial{Verdict: VerdictTooLarge}
+	}
+	if g.ipLimits.Len() > 0 {
+		if d := g.limitIP(ctx, p); d != nil {
+			return d
+		}
+	}
+	if d := g.authenticate(ctx, p, a); d != nil {
+		return d
+	}
+	if !p.route.op.Scopes.Met(p.key.Scopes) {
+		return &Denial{Verdict: VerdictScopeDenied, Missing: p.route.op.Scopes.Missing(p.key.Scopes)}
+	}
+	if d := g.limit(ctx, p); d != nil {
+		return d
+	}
+	p.name(p.route.policy)
+	if d := g.hold(ctx, p, a); d != nil {
+		p.giveBack(ctx)
+		return d
+	}
+	return nil
+}
+
+// bucket returns the name under which the client's address is counted.
+func (p *Pass) bucket() string {
+	if p.ipBucket == "" {
+		p.ipBucket = clientip.Bucket(p.ip)
+	}
+	return p.ipBucket
+}
+
+// limitIP counts the attempt against Options.IPLimits.
+func (g *Gate) limitIP(ctx context.Context, p *Pass) *Denial {
+	p.charges[0] = ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1}
+	result, err := g.limiter.TakeAll(ctx, p.charges[:1]...)
+	if err != nil {
+		return undecided(ctx, err)
+	}
+	if result.Allowed {
+		return nil
+	}
+	d := &Denial{Verdict: VerdictIPLimited}
+	d.refusedBy(&result, g.ipLimits.Len())
+	return d
+}
+
+// authenticate proves the credential and sets p.key.
+func (g *Gate) authenticate(ctx context.Context, p *Pass, a *Attempt) *Denial {
+	if a.Credential == "" && !a.Malformed {
+		return &Denial{Verdict: VerdictMissing}
+	}
+	sane := !a.Malformed && saneCredential(a.Credential)
+	var mark uint64
+	known := false
+	if sane {
+		mark = g.guesses.mark(a.Credential)
+		known = g.guesses.knows(mark)
+	}
+	if !known {
+		if wait := g.guesses.locked(ctx, p.bucket()); wait > 0 {
+			return &Denial{Verdict: VerdictAuthLimited, RetryAfter: wait}
+		}
+	}
+	if !sane {
+		g.guesses.count(ctx, p.bucket())
+		return &Denial{Verdict: VerdictMalformed}
+	}
+	key, err := g.keys.Verify(ctx, a.Credential, &apikey.VerifyOptions{IP: p.ip, Environment: g.opt.Environment})
+	if err == nil {
+		if !known {
+			g.guesses.learn(mark)
+		}
+		p.key = key
+		return nil
+	}
+	verdict := verdictOf(err)
+	switch verdict {
+	case VerdictMalformed, VerdictUnknown:
+		g.guesses.forget(mark)
+		g.guesses.count(ctx, p.bucket())
+	case VerdictUndecided:
+		return undecided(ctx, err)
+	}
+	return &Denial{Verdict: verdict, err: err}
+}
+
+// verdictOf names an error of apikey.Service.Verify; VerdictUndecided when the
+// service could not decide.
+func verdictOf(err error) Verdict {
+	switch {
+	case errors.Is(err, apikey.ErrMalformed):
+		return VerdictMalformed
+	case errors.Is(err, apikey.ErrUnknown):
+		return VerdictUnknown
+	case errors.Is(err, apikey.ErrDisabled):
+		return VerdictDisabled
+	case errors.Is(err, apikey.ErrExpired):
+		return VerdictExpired
+	case errors.Is(err, apikey.ErrRevoked):
+		return VerdictRevoked
+	case errors.Is(err, apikey.ErrEnvironment):
+		return VerdictEnvironment
+	case errors.Is(err, apikey.ErrNetwork):
+		return VerdictIPDenied
+	}
+	return VerdictUndecided
+}
+
+// storeRetry is what a client is told to wait when a store cannot decide.
+const storeRetry = time.Second
+
+// undecided is the denial for a store's error.
+func undecided(ctx context.Context, err error) *Denial {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return &Denial{Verdict: VerdictCanceled, err: err}
+	case errors.CodeOf(err) == errors.Invalid:
+		return &Denial{Verdict: VerdictMisconfigured, err: err}
+	}
+	return &Denial{Verdict: VerdictStoreError, RetryAfter: storeRetry, err: err}
+}
+
+// limit takes one unit of every limit of the route, or none of any.
+func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
+	groups := p.route.groups
+	if len(groups) == 0 {
+		return nil
+	}
+	charges := p.charges[:0]
+	for i := range groups {
+		charges = append(charges, ratelimit.Charge{Key: p.subject(groups[i].subject), Limits: groups[i].limits, Cost: 1})
+	}
+	var err error
+	p.limits, err = g.limiter.TakeAll(ctx, charges...)
+	if err != nil {
+		return undecided(ctx, err)
+	}
+	if p.limits.Allowed {
+		return nil
+	}
+	d := &Denial{Verdict: VerdictRateLimited}
+	d.refusedBy(&p.limits, p.route.visible)
+	return d
+}
+
+// subject returns the name under which the pass is counted.
+func (p *Pass) subject(s Subject) string {
+	switch s {
+	case PerOwner:
+		return p.key.Owner
+	case PerIP:
+		return p.bucket()
+	case PerOperation:
+		return p.route.op.Name
+	}
+	return p.key.Meter
+}
+
+// heldRetry is what a client is told to wait when only the holds of running
+// calls stand between it and its credits.
+const heldRetry = time.Second
+
+// hold sets the price aside.
+func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
+	price := p.route.op.Price.amount
+	if p.route.op.Price.kind == quotedPrice {
+		var d *Denial
+		if price, d = quote(ctx, a); d != nil {
+			return d
+		}
+	}
+	if price == 0 {
+		return nil
+	}
+	p.account = g.accountOf(p.key)
+	receipt, err := g.ledger.Hold(ctx, credits.Hold{
+		Account: p.account, ID: p.holdID, Amount: price, TTL: p.route.op.HoldTTL,
+		Key: p.key.Meter, Operation: p.route.op.Name,
+	})
+	switch {
+	case err == nil && !receipt.Replayed:
+		p.held = price
+		return nil
+	case err == nil:
+		return &Denial{Verdict: VerdictMisconfigured, err: errors.New("the hold's id was used before")}
+	}
+	if denied, ok := errors.AsType[*credits.DeniedError](err); ok {
+		d := &Denial{Verdict: VerdictCreditDenied, err: err}
+		if denied.Transient {
+			d.RetryAfter = heldRetry
+		}
+		return d
+	}
+	if errors.CodeOf(err) != errors.Invalid {
+		// Whether the store holds the credits is not known. If it does and the
+		// release cannot be made either, the hold times out by itself.
+		settling := detached{parent: ctx, timeout: g.opt.SettleTimeout}
+		defer settling.stop()
+		_, _ = g.ledger.Release(&settling, credits.Release{Account: p.account, Hold: p.holdID})
+	}
+	return undecided(ctx, err)
+}
+
+// quote asks for the price of this very attempt.
+func quote(ctx context.Context, a *Attempt) (credits.Amount, *Denial) {
+	if a.Quote == nil {
+		return 0, &Denial{Verdict: VerdictMisconfigured, err: errors.New("the operation's price is Quoted and the attempt has no Quote")}
+	}
+	price, err := a.Quote(ctx)
+	switch {
+	case err == nil && price < 0:
+		return 0, &Denial{Verdict: VerdictMisconfigured, err: errors.New("the price quoted is negative")}
+	case err == nil:
+		return price, nil
+	case tooLarge(err):
+		return 0, &Denial{Verdict: VerdictTooLarge, err: err}
+	case errors.CodeOf(err) == errors.Invalid:
+		return 0, &Denial{Verdict: VerdictPriceRefused, err: err}
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return 0, &Denial{Verdict: VerdictCanceled, err: err}
+	}
+	return 0, &Denial{Verdict: VerdictMisconfigured, err: err}
+}
+
+// giveBack returns what the limits took.
+func (p *Pass) giveBack(ctx context.Context) {
+	if len(p.route.groups) == 0 {
+		return
+	}
+	settling := detached{parent: ctx, timeout: p.gate.opt.SettleTimeout}
+	defer settling.stop()
+	_ = p.gate.limiter.Refund(&settling, p.limits.Reservation) // a store that is down keeps it until the window passes
+}

@@ -1,0 +1,108 @@
+package middleware
+
+import (
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// A Denial is the error with which the gate refuses an attempt. Everything in
+// it but the cause may be shown to the client. It never holds a credential.
+//
+// Use errors.AsType[*Denial] to find it, and [errors.CodeOf] for its code.
+type Denial struct {
+	Verdict   Verdict
+	Status    int // of the HTTP answer under the gate's profile; 0 without HTTP
+	RequestID string
+	Operation string
+	// RetryAfter is the least time after which the same attempt may pass; 0 means
+	// that waiting is not known to help.
+	RetryAfter time.Duration
+	// Limits are the names of the limits that refused, in the order declared.
+	Limits []string
+	// Missing are the scopes that the key would need besides its own.
+	Missing []string
+
+	states []ratelimit.State // for the limit fields of a 429
+	err    error             // the cause, for operators
+}
+
+// Error describes the denial for operators.
+func (d *Denial) Error() string {
+	text := "middleware.Begin: " + d.Verdict.String()
+	if d.err != nil {
+		text += ": " + d.err.Error()
+	}
+	return text
+}
+
+// Unwrap returns an error that has the verdict's code, the message of
+// [Denial.Detail], and the cause in its tree.
+func (d *Denial) Unwrap() error {
+	code := d.Verdict.answer().code
+	if c := errors.CodeOf(d.err); c != errors.Unknown && !d.Verdict.preProof() {
+		code = c
+	}
+	return &errors.Error{Code: code, Msg: d.Detail(), Err: d.err}
+}
+
+// Detail returns a sentence for the client. It is the same for every request
+// that the verdict's code is told for, unless a limit or a price is named.
+func (d *Denial) Detail() string {
+	switch d.Verdict {
+	case VerdictRateLimited:
+		if len(d.Limits) > 0 {
+			return "rate limit " + quoted(d.Limits) + " is used up"
+		}
+	case VerdictPriceRefused:
+		if msg := errors.MessageOf(d.err); msg != "" && errors.CodeOf(d.err) == errors.Invalid {
+			return msg
+		}
+	}
+	return d.Verdict.answer().detail
+}
+
+func quoted(names []string) string {
+	text := ""
+	for i, n := range names {
+		if i > 0 {
+			text += ", "
+		}
+		text += `"` + n + `"`
+	}
+	return text
+}
+
+// preProof reports whether v was reached before a secret was proven.
+func (v Verdict) preProof() bool {
+	return v == VerdictMissing || v == VerdictMalformed || v == VerdictUnknown || v == VerdictAuthLimited
+}
+
+// RetrySeconds returns RetryAfter in whole seconds, rounded up, so that a client
+// that waits exactly that long passes; 0 when waiting is not known to help.
+func (d *Denial) RetrySeconds() int64 { return seconds(d.RetryAfter) }
+
+// seconds rounds d up; what is not positive is 0.
+func seconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d-1)/time.Second) + 1
+}
+
+// refusedBy notes what result says about a refusal. Of its states only the
+// first few that clients are told of are kept for the limit fields.
+func (d *Denial) refusedBy(result *ratelimit.Result, visible int) {
+	if result.RetryAfter > 0 {
+		d.RetryAfter = result.RetryAfter
+	}
+	for s := range result.States() {
+		if len(d.states) < visible {
+			d.states = append(d.states, s)
+		}
+		if !s.Allowed {
+			d.Limits = append(d.Limits, s.Limit.Name)
+		}
+	}
+}

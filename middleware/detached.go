@@ -1,0 +1,66 @@
+package middleware
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A detached context settles a request that may be over already: it has the
+// values of its parent but neither its cancellation nor its deadline. Its own
+// time-out begins when somebody asks for Done or Deadline, which only work that
+// can block does; until then it costs no timer, no goroutine and no memory.
+type detached struct {
+	parent  context.Context
+	timeout time.Duration
+
+	mu     sync.Mutex
+	timed  context.Context // nil until somebody asks
+	cancel context.CancelFunc
+	over   bool
+}
+
+// start returns the context with the running time-out.
+func (d *detached) start() context.Context {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timed == nil {
+		d.timed, d.cancel = context.WithTimeout(context.WithoutCancel(d.parent), d.timeout)
+		if d.over {
+			d.cancel()
+		}
+	}
+	return d.timed
+}
+
+// stop ends the context and frees the timer, if one was started.
+func (d *detached) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+	if d.cancel != nil {
+		d.cancel()
+	}
+}
+
+// Deadline starts the time-out.
+func (d *detached) Deadline() (time.Time, bool) { return d.start().Deadline() }
+
+// Done starts the time-out.
+func (d *detached) Done() <-chan struct{} { return d.start().Done() }
+
+// Err does not start the time-out: looking is not waiting.
+func (d *detached) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.timed != nil:
+		return d.timed.Err()
+	case d.over:
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value returns the parent's value.
+func (d *detached) Value(key any) any { return d.parent.Value(key) }

@@ -1,0 +1,88 @@
+// Package middleware puts a gate in front of handlers: it knows who calls, what
+// they may call, how often and for how much, and settles afterwards by how the
+// work ended. It composes packages apikey, scopes, ratelimit and credits over
+// net/http, and [Gate.Begin] and [Pass.End] do the same for any other transport.
+//
+//	gate, err := middleware.NewGate(keys, &middleware.Options{Credits: ledger})
+//	if err != nil {
+//		return err
+//	}
+//	images := gate.Handler(middleware.Operation{
+//		Name:   "image",
+//		Scopes: scopes.All("image:generate"),
+//		Price:  middleware.Fixed(5 * credits.Credit),
+//		Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: "minute", Count: 60, Period: time.Minute}}},
+//	})
+//	mux.Handle("POST /v1/images", images(http.HandlerFunc(generate)))
+//
+// # Order
+//
+// An attempt is decided in this order, and the first that refuses ends it:
+//
+//  1. request id, client address (package clientip), Content-Length
+//  2. Options.IPLimits of the address
+//  3. exactly one credential, of at most 512 visible ASCII characters
+//  4. the failed-auth lock of the address, unless this very key was proven lately
+//  5. the key's form (no store is asked for garbage), look-up and proof
+//  6. the key's state, expiry, environment and networks
+//  7. scopes
+//  8. all windows of all limits of the operation, in one atomic step
+//  9. the price, and its hold in the ledger; a price of 0 skips the ledger
+//
+// What a later step refuses costs nothing in an earlier one: a call without
+// credits gives its limits back. Only Options.IPLimits count refused calls too.
+//
+// # Settlement
+//
+// A hold is settled after the handler has returned, by the table that
+// [DefaultSettlement] returns: 2xx is charged, 3xx, 4xx and 5xx are not, nor is
+// a panic before the answer began; a panic after that, a hijacked connection
+// and a client that left are charged. 202 keeps the hold for a job, which
+// settles it with the value of [Pass.Hold]. An operation overrides endings, and
+// [Pass.Charge] wins over all of them. Settling does not depend on the request's
+// context: a client that leaves is charged or not, but never in between. When
+// the ledger fails then, the Observer is told and the hold times out.
+//
+// http.TimeoutHandler belongs inside of the gate. Outside of it, it answers 503
+// while the gate sees the handler's 200; the gate notices when the handler
+// writes afterwards, and then charges nothing.
+//
+// # Errors
+//
+// [Gate.Begin] refuses with a [*Denial], whose [Verdict] is one of a closed set;
+// [Gate.Handler] renders it by the [Profile], as application/problem+json unless
+// told otherwise: 401 with a challenge, 402, 403, 413, 429 with Retry-After, 503.
+// Waiting exactly Retry-After is enough to pass that limit.
+// [NewGate], [Gate.Route] and [Gate.Check] report every fault of their arguments
+// at once; [Gate.Handler] panics with it, at start-up.
+//
+// # Security
+//
+// Until a secret is proven, all refusals of a presented credential are the same
+// to the client, byte by byte but for the request id. Causes are told after
+// proof. The zero Operation is refused: scopes and price are stated for every
+// route, even when they are scopes.None() and Free(). The credential is taken
+// from the request before the handler gets it, and stands in no event, error or
+// log. Answers are Cache-Control: private unless the handler says otherwise,
+// refusals no-store. Stores that fail close the gate: 503, and nothing is held.
+//
+// Wrong keys count against the client's address. While an address is locked,
+// keys that were proven lately pass all the same, and an attacker's own
+// successes do not unlock it. Both tables live in this process and are bounded.
+//
+// # Concurrency
+//
+// [Gate], [Route] and [Pass] are safe for concurrent use. There are no
+// goroutines. Of two calls that race for the last request or the last credits
+// exactly one wins, as far as the stores promise it.
+//
+// # Time
+//
+// Limits and holds run on the clocks of their stores. Options.Now stamps events
+// and runs what the gate keeps in memory by itself.
+//
+// # What it does not do
+//
+// It answers no CORS preflight: mount CORS outside. It does not recover panics,
+// buffer bodies, or touch RemoteAddr.
+package middleware

@@ -1,0 +1,156 @@
+package middleware
+
+import (
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+// An Operation is what a route does, as far as the gate cares. Its zero value
+// is refused at start-up: scopes and price must be stated, even when they are
+// scopes.None() and Free().
+type Operation struct {
+	// Name is required and names one operation in one gate: 1 to 128 letters,
+	// digits and the characters . _ - / : { } (so that a pattern or an RPC's full
+	// name will do). It stands in the ledger, in events and in metrics.
+	Name string
+	// Scopes is what a key must be granted.
+	Scopes scopes.Requirement
+	// Price is what a call costs at most.
+	Price Price
+	// Limits are decided together: one call takes one unit of each, or nothing of
+	// any. A call that is refused for want of credits gives them back.
+	Limits []Limit
+	// Settle overrides [DefaultSettlement], ending by ending.
+	Settle Settlement
+	// HoldTTL overrides Options.HoldTTL when it is not 0. Where an ending keeps
+	// the hold, it must outlast the job that will settle it.
+	HoldTTL time.Duration
+}
+
+// A Route is an [Operation] that a gate has checked and prepared. It never
+// changes and is safe for concurrent use.
+type Route struct {
+	gate    *Gate
+	op      Operation
+	groups  []group
+	states  int // how many states a decision about groups has
+	visible int // how many of them, from the first, clients are told of
+	policy  string
+	settle  actionTable
+	byIP    bool // a limit counts the client's address
+}
+
+// Operation returns the name of the route's operation.
+func (rt *Route) Operation() string { return rt.op.Name }
+
+// Check reports everything that is wrong with op at once, and registers
+// nothing. Besides op itself it looks at the gate: a price needs a ledger, and
+// a name that is taken must mean the same.
+func (g *Gate) Check(op Operation) error {
+	_, err := g.prepare(op, false)
+	return err
+}
+
+// Route checks and registers op. Its error is that of [Gate.Check]. An
+// operation may be registered again as long as it is the same.
+func (g *Gate) Route(op Operation) (*Route, error) { return g.prepare(op, true) }
+
+const maxOperationName = 128
+
+func saneName(s string) bool {
+	if s == "" || len(s) > maxOperationName {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case c == '.', c == '_', c == '-', c == '/', c == ':', c == '{', c == '}':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
+	f := errors.Faults{Op: "middleware.Operation(" + op.Name + ")"}
+	if !saneName(op.Name) {
+		f.Add("name %q: give 1 to %d letters, digits and . _ - / : { }", op.Name, maxOperationName)
+	}
+	if op.Scopes.IsZero() {
+		f.Add("the scopes are not stated; give scopes.All(...), or scopes.None() to let any key pass")
+	} else {
+		f.Join(op.Scopes.Validate())
+	}
+	op.Price.check(&f)
+	if (op.Price.kind == fixed || op.Price.kind == quotedPrice) && g.ledger == nil {
+		f.Add("the price is %v and the gate has no ledger; set Options.Credits", op.Price)
+	}
+	if op.HoldTTL < 0 {
+		f.Add("HoldTTL is %v; give 0 (the gate's default) or more", op.HoldTTL)
+	}
+	if op.HoldTTL == 0 {
+		op.HoldTTL = g.opt.HoldTTL
+	}
+	rt := &Route{gate: g, op: op, groups: compileLimits(&f, op.Limits), settle: op.Settle.table(&f)}
+	rt.op.Limits, rt.op.Settle = nil, nil // the caller's; groups and settle hold them
+	rt.policy = policy(rt.groups)
+	for _, gr := range rt.groups {
+		rt.states += gr.limits.Len()
+		if gr.subject != PerOperation {
+			rt.visible = rt.states
+		}
+		rt.byIP = rt.byIP || gr.subject == PerIP
+	}
+	if rt.states > ratelimit.MaxOps {
+		f.Add("%d limits; give at most %d", rt.states, ratelimit.MaxOps)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checkNames(&f, rt)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	if register {
+		g.routes[op.Name] = rt
+		for _, gr := range rt.groups {
+			for l := range gr.limits.All() {
+				g.limits[l.Name] = Limit{Limit: l, Subject: gr.subject}
+			}
+		}
+	}
+	return rt, nil
+}
+
+// gateIP marks, in Gate.limits, the limits of Options.IPLimits.
+const gateIP Subject = subjects
+
+// checkNames requires that g.mu is held.
+func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
+	for _, gr := range rt.groups {
+		for l := range gr.limits.All() {
+			has, taken := g.limits[l.Name]
+			switch {
+			case !taken || has == Limit{Limit: l, Subject: gr.subject}:
+			case has.Subject == gateIP:
+				f.Add("limit %q: the name is one of Options.IPLimits; give it another name", l.Name)
+			default:
+				f.Add("limit %q: another operation defines it otherwise; give both one definition, or two names", l.Name)
+			}
+		}
+	}
+	if has := g.routes[rt.op.Name]; has != nil && !has.same(rt) {
+		f.Add("another operation has this name and differs in scopes, price, limits or settlement; give each its own name")
+	}
+}
+
+// same reports whether two routes mean the same, as far as can be told: two
+// functions that quote a price count as the same.
+func (rt *Route) same(o *Route) bool {
+	return rt.op.Scopes.String() == o.op.Scopes.String() && rt.op.Price.kind == o.op.Price.kind &&
+		rt.op.Price.amount == o.op.Price.amount && rt.op.HoldTTL == o.op.HoldTTL &&
+		rt.settle == o.settle && rt.policy == o.policy && rt.states == o.states
+}

@@ -1,0 +1,83 @@
+package middleware
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// Options of a [Gate]. The zero value, and nil, are the defaults.
+type Options struct {
+	// Limits keeps the windows of all limits. Nil is a memory store of the gate's
+	// own, with its defaults.
+	Limits ratelimit.Store
+	// Credits pays for operations. Nil means that every operation must be free.
+	Credits *credits.Ledger
+	// Account names the account that pays for a key; nil is the key's owner.
+	Account func(apikey.Key) credits.AccountID
+
+	// Profile says where credentials stand and how refusals look; the zero value
+	// is the default profile.
+	Profile Profile
+	// Environment, unless empty, is the one that keys must belong to.
+	Environment string
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed; none
+	// means that the peer of the connection is the client. See package clientip.
+	TrustedProxies []netip.Prefix
+	// IPLimits bound what one client address may send, by /64 for IPv6, before
+	// anything else is looked at. They count refused requests too: that is what
+	// they are for. None means no such limit.
+	IPLimits []ratelimit.Limit
+	// FailedAuth is how many wrong keys one client address may present. It is
+	// counted in this process only. The zero value is 20 at once and 20 a minute.
+	// While it is used up, keys that were proven lately still pass; the address's
+	// own successes give nothing back.
+	FailedAuth ratelimit.Limit
+
+	// MaxBody is the longest request body in bytes, enforced while it is read,
+	// and at once where Content-Length tells; 0 means no bound.
+	MaxBody int64
+	// HoldTTL is how long a hold lives that nobody settles; 0 is the ledger's own
+	// default. Operations may say otherwise.
+	HoldTTL time.Duration
+	// SettleTimeout bounds what is done after the request may be over: settling a
+	// hold, giving limits back. 5 seconds when 0.
+	SettleTimeout time.Duration
+
+	// NewRequestID makes request ids; nil makes "req_" and 128 random bits.
+	// It must be safe for concurrent use and return 1 to 128 letters, digits and
+	// the characters - _ . : = + / ; anything else is replaced by a made one.
+	NewRequestID func() string
+	// TrustRequestID takes the X-Request-Id that the client sent, where it is of
+	// that form. Holds are named by ids of the gate's own either way.
+	TrustRequestID bool
+
+	// Observer is told of every decision and settlement. Nil tells nobody of what
+	// goes well, and reports failures of stores through slog.Default, as net/http
+	// does with panics.
+	Observer Observer
+	// Now stamps what the Observer is told, and runs the failed-auth limiter and
+	// the default limit store; nil is the clock of the machine.
+	Now func() time.Time
+}
+
+// defaultFailedAuth is generous to people and useless for guessing.
+var defaultFailedAuth = ratelimit.Limit{Name: "failed_auth", Count: 20, Period: time.Minute}
+
+// check adds what is wrong with the plain fields of o.
+func (o *Options) check(f *errors.Faults) {
+	if o.MaxBody < 0 {
+		f.Add("MaxBody is %d; give 0 (no bound) or more bytes", o.MaxBody)
+	}
+	if o.HoldTTL < 0 {
+		f.Add("HoldTTL is %v; give 0 (the ledger's default) or more", o.HoldTTL)
+	}
+	if o.SettleTimeout < 0 {
+		f.Add("SettleTimeout is %v; give 0 (5 s) or more", o.SettleTimeout)
+	}
+}

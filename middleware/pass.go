@@ -1,0 +1,157 @@
+package middleware
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// A Pass is an attempt that was allowed, until it is ended. Its methods are safe
+// for concurrent use; End acts once.
+//
+// One Pass is one allocation: the writer, the context and the request that the
+// handler gets are parts of it.
+type Pass struct {
+	gate  *Gate
+	route *Route
+	key   apikey.Key
+	ip    netip.Addr
+
+	requestID string
+	holdID    credits.OpID
+	field     string // the value of RateLimit
+	ipBucket  string // "" until it is needed
+
+	limits  ratelimit.Result
+	account credits.AccountID
+	held    credits.Amount
+	charge  atomic.Int64 // by Charge, plus 1; 0 when it was not called
+	ended   atomic.Bool
+
+	ownID    [idLength]byte
+	charges  [subjects]ratelimit.Charge
+	settling detached
+	http     exchange
+}
+
+// Key returns the key that was proven, as it was then.
+func (p *Pass) Key() apikey.Key { return p.key }
+
+// RequestID returns the request's id, which is in X-Request-Id too.
+func (p *Pass) RequestID() string { return p.requestID }
+
+// Operation returns the operation's name.
+func (p *Pass) Operation() string { return p.route.op.Name }
+
+// ClientIP returns the client's address; the zero Addr when it is not known.
+func (p *Pass) ClientIP() netip.Addr { return p.ip }
+
+// Limits yields what each limit of the operation said, grouped by subject, with
+// this call counted.
+func (p *Pass) Limits() iter.Seq[ratelimit.State] { return p.limits.States() }
+
+// Balance returns the balance of the account that pays for the key. Without a
+// ledger the error has code NotFound.
+func (p *Pass) Balance(ctx context.Context) (credits.Balance, error) {
+	const op = "middleware.Balance"
+	if p.gate.ledger == nil {
+		return credits.Balance{}, &errors.Error{Code: errors.NotFound, Op: op, Msg: "there are no credits here"}
+	}
+	balance, err := p.gate.ledger.Balance(ctx, p.gate.accountOf(p.key))
+	return balance, errors.Wrap(op, err)
+}
+
+// A Hold names credits that are set aside. It is a plain value: with it a job
+// settles by [credits.Ledger.Capture] or Release, in another process if need be.
+type Hold struct {
+	Account credits.AccountID `json:"account"`
+	ID      credits.OpID      `json:"id"`
+	Amount  credits.Amount    `json:"amount"`
+}
+
+// Hold returns what is set aside for the pass; false when nothing is, because
+// the call is free.
+func (p *Pass) Hold() (Hold, bool) {
+	return Hold{Account: p.account, ID: p.holdID, Amount: p.held}, p.held > 0
+}
+
+// Charge states what the call costs in the end, 0 or more; the last statement
+// counts. It wins over the settlement by status: 0 charges nothing even for a
+// 200, and 3 charges 3 even for a 500. More than what is held cannot be
+// charged: what is held is charged then, and the error, of code Insufficient,
+// says so. After the pass has ended the error has code Conflict.
+func (p *Pass) Charge(amount credits.Amount) error {
+	const op = "middleware.Charge"
+	switch {
+	case amount < 0:
+		return &errors.Error{Code: errors.Invalid, Op: op, Msg: "the amount is " + amount.String() + "; give 0 or more"}
+	case amount > credits.MaxAmount:
+		amount = credits.MaxAmount
+	}
+	p.charge.Store(int64(amount) + 1)
+	if p.ended.Load() {
+		return &errors.Error{Code: errors.Conflict, Op: op, Msg: "the call has been settled already"}
+	}
+	if amount > p.held {
+		return &errors.Error{
+			Code: errors.Insufficient, Op: op,
+			Msg: amount.String() + " credits are more than the " + p.held.String() + " held; those are charged",
+		}
+	}
+	return nil
+}
+
+// identify makes the pass's own id, and takes the given request id if it is sane.
+func (p *Pass) identify(requestID string) {
+	appendID(p.ownID[:0])
+	if saneRequestID(requestID) {
+		p.requestID = requestID
+	} else if make := p.gate.opt.NewRequestID; make != nil {
+		if id := make(); saneRequestID(id) {
+			p.requestID = id
+		}
+	}
+}
+
+// name turns the ids, and with a policy the RateLimit field, into strings, all
+// of one allocation. It does so once.
+func (p *Pass) name(policy string) {
+	if p.holdID != "" {
+		return
+	}
+	var room [256]byte
+	b := append(room[:0], p.ownID[:]...)
+	if policy != "" {
+		shown := 0
+		for s := range p.limits.States() {
+			if shown++; shown > p.route.visible {
+				break
+			}
+			if shown > 1 {
+				b = append(b, ", "...)
+			}
+			b = appendState(b, &s)
+		}
+	}
+	text := string(b)
+	p.holdID, p.field = credits.OpID(text[:idLength]), text[idLength:]
+	if p.requestID == "" {
+		p.requestID = text[:idLength]
+	}
+}
+
+// An exchange is the part of a pass that belongs to net/http.
+type exchange struct {
+	node      passContext
+	request   http.Request
+	rec       recorder
+	values    [4][1]string // of response headers
+	completed bool
+}

@@ -1,0 +1,155 @@
+package middleware
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A recorder notes what the wire is told, and changes nothing of it. It belongs
+// to the goroutine that serves the request.
+type recorder struct {
+	inner    http.ResponseWriter
+	status   int  // of the final answer, once wrote
+	wrote    bool // the final answer's head went out
+	hijacked bool
+	timedOut bool // an http.TimeoutHandler outside has answered 503 instead
+}
+
+// wrap returns a writer over w that records into rec and claims no interface
+// that w does not have, directly or behind Unwrap.
+func (rec *recorder) wrap(w http.ResponseWriter) http.ResponseWriter {
+	rec.inner = w
+	_, flushes := seek[http.Flusher](w)
+	if !flushes {
+		_, flushes = seek[flushErrorer](w)
+	}
+	_, hijacks := seek[http.Hijacker](w)
+	_, pushes := w.(http.Pusher)
+	switch {
+	case flushes && hijacks:
+		return recorderH1{rec}
+	case flushes && pushes:
+		return recorderH2{rec}
+	case flushes:
+		return recorderFlush{rec}
+	}
+	return rec
+}
+
+type flushErrorer interface{ FlushError() error }
+
+// seek returns w, or the first writer behind its Unwrap, that is a T.
+func seek[T any](w http.ResponseWriter) (T, bool) {
+	for {
+		if t, ok := w.(T); ok {
+			return t, true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			var none T
+			return none, false
+		}
+		w = u.Unwrap()
+	}
+}
+
+// mark notes the final status; informational ones but 101 do not count.
+func (rec *recorder) mark(status int) {
+	if !rec.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		rec.status, rec.wrote = status, true
+	}
+}
+
+// note watches for the one write error that means that the client was answered
+// something else.
+func (rec *recorder) note(err error) {
+	if err != nil && errors.Is(err, http.ErrHandlerTimeout) {
+		rec.timedOut = true
+	}
+}
+
+// Header returns the inner writer's headers.
+func (rec *recorder) Header() http.Header { return rec.inner.Header() }
+
+// WriteHeader passes status on.
+func (rec *recorder) WriteHeader(status int) {
+	rec.mark(status)
+	rec.inner.WriteHeader(status)
+}
+
+// Write passes b on.
+func (rec *recorder) Write(b []byte) (int, error) {
+	rec.mark(http.StatusOK)
+	n, err := rec.inner.Write(b)
+	rec.note(err)
+	return n, err
+}
+
+// WriteString passes s on without copying it where the inner writer can.
+func (rec *recorder) WriteString(s string) (int, error) {
+	rec.mark(http.StatusOK)
+	n, err := io.WriteString(rec.inner, s)
+	rec.note(err)
+	return n, err
+}
+
+// FlushError is what http.ResponseController calls; it must be met here, or a
+// flush would send the head past the recorder.
+func (rec *recorder) FlushError() error {
+	err := http.NewResponseController(rec.inner).Flush()
+	if !errors.Is(err, http.ErrNotSupported) {
+		rec.mark(http.StatusOK)
+	}
+	rec.note(err)
+	return err
+}
+
+// Unwrap lets http.ResponseController reach deadlines and full duplex.
+func (rec *recorder) Unwrap() http.ResponseWriter { return rec.inner }
+
+// recorderFlush is for writers that can flush and no more.
+type recorderFlush struct{ *recorder }
+
+// Flush sends what is buffered.
+func (w recorderFlush) Flush() { _ = w.FlushError() } // http.Flusher has no way to tell
+
+// recorderH2 is for HTTP/2.
+type recorderH2 struct{ *recorder }
+
+// Flush sends what is buffered.
+func (w recorderH2) Flush() { _ = w.FlushError() } // http.Flusher has no way to tell
+
+// Push starts a server push.
+func (w recorderH2) Push(target string, opts *http.PushOptions) error {
+	if p, ok := w.inner.(http.Pusher); ok {
+		return p.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+// recorderH1 is for HTTP/1.
+type recorderH1 struct{ *recorder }
+
+// Flush sends what is buffered.
+func (w recorderH1) Flush() { _ = w.FlushError() } // http.Flusher has no way to tell
+
+// Hijack takes the connection over.
+func (w recorderH1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.inner).Hijack()
+	if err == nil {
+		w.hijacked = true
+	}
+	return conn, rw, err
+}
+
+// ReadFrom keeps sendfile.
+func (w recorderH1) ReadFrom(src io.Reader) (int64, error) {
+	w.mark(http.StatusOK)
+	n, err := io.Copy(w.inner, src)
+	w.note(err)
+	return n, err
+}

@@ -1,0 +1,108 @@
+package middleware
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A Verdict is what the gate decided about one attempt. The set is closed:
+// numbers and names never change meaning, because they are stored in metrics
+// and journals. The zero value allows nothing.
+type Verdict uint8
+
+const (
+	VerdictUndecided     Verdict = 0  // no decision; never allowed
+	VerdictAllowed       Verdict = 1  // the handler may run
+	VerdictMissing       Verdict = 2  // no credential was presented; a probe, not a guess
+	VerdictMalformed     Verdict = 3  // no key of this format, or more than one credential; no store was asked
+	VerdictUnknown       Verdict = 4  // no such key, or a wrong secret
+	VerdictDisabled      Verdict = 5  // proven, switched off for now
+	VerdictExpired       Verdict = 6  // proven, its time is over
+	VerdictRevoked       Verdict = 7  // proven, switched off for good
+	VerdictEnvironment   Verdict = 8  // proven, made for another environment
+	VerdictIPDenied      Verdict = 9  // proven, not usable from this address
+	VerdictScopeDenied   Verdict = 10 // proven, lacks a scope
+	VerdictIPLimited     Verdict = 11 // the address sends too much
+	VerdictAuthLimited   Verdict = 12 // the address guessed wrong too often
+	VerdictRateLimited   Verdict = 13 // a limit of key, owner, address or operation is used up
+	VerdictCreditDenied  Verdict = 14 // the account cannot pay
+	VerdictTooLarge      Verdict = 15 // the body is larger than the gate accepts
+	VerdictPriceRefused  Verdict = 16 // the operation's price could not be told for this request
+	VerdictStoreError    Verdict = 17 // a store could not decide; nothing is held
+	VerdictCanceled      Verdict = 18 // the caller gave up before the decision
+	VerdictMisconfigured Verdict = 19 // the gate was wired in a way that only shows at run time
+)
+
+// A challenge says what WWW-Authenticate tells.
+type challenge uint8
+
+const (
+	noChallenge    challenge = iota
+	bareChallenge            // nothing was presented: no error code (RFC 6750 section 3.1)
+	tokenChallenge           // error="invalid_token"
+	scopeChallenge           // error="insufficient_scope"
+)
+
+// An answer is how a verdict is rendered by default.
+type answer struct {
+	name      string // stable, of the verdict
+	public    string // the code that a client reads
+	status    int
+	detail    string // "": the message of the cause
+	challenge challenge
+	code      errors.Code
+}
+
+const (
+	invalidCode   = "invalid"
+	invalidDetail = "the API key is not valid"
+)
+
+// answers is indexed by Verdict. Malformed and unknown are one to the client.
+var answers = [...]answer{
+	VerdictUndecided:     {"undecided", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
+	VerdictAllowed:       {"allowed", "allowed", http.StatusOK, "", noChallenge, errors.Unknown},
+	VerdictMissing:       {"missing", "missing", http.StatusUnauthorized, "an API key is required", bareChallenge, errors.Unauthenticated},
+	VerdictMalformed:     {"malformed", invalidCode, http.StatusUnauthorized, invalidDetail, tokenChallenge, errors.Unauthenticated},
+	VerdictUnknown:       {"unknown", invalidCode, http.StatusUnauthorized, invalidDetail, tokenChallenge, errors.Unauthenticated},
+	VerdictDisabled:      {"disabled", "disabled", http.StatusUnauthorized, "the API key is disabled", tokenChallenge, errors.Unauthenticated},
+	VerdictExpired:       {"expired", "expired", http.StatusUnauthorized, "the API key has expired", tokenChallenge, errors.Unauthenticated},
+	VerdictRevoked:       {"revoked", "revoked", http.StatusUnauthorized, "the API key has been revoked", tokenChallenge, errors.Unauthenticated},
+	VerdictEnvironment:   {"environment", "environment", http.StatusUnauthorized, "the API key belongs to another environment", tokenChallenge, errors.Forbidden},
+	VerdictIPDenied:      {"ip_denied", "ip_denied", http.StatusForbidden, "the API key may not be used from this address", noChallenge, errors.Forbidden},
+	VerdictScopeDenied:   {"scope_denied", "scope_denied", http.StatusForbidden, "the API key lacks a scope that this operation needs", scopeChallenge, errors.Forbidden},
+	VerdictIPLimited:     {"ip_limited", "ip_limited", http.StatusTooManyRequests, "too many requests from this address", noChallenge, errors.Exhausted},
+	VerdictAuthLimited:   {"auth_limited", "auth_limited", http.StatusTooManyRequests, "too many failed attempts from this address", noChallenge, errors.Exhausted},
+	VerdictRateLimited:   {"rate_limited", "rate_limited", http.StatusTooManyRequests, "a rate limit is used up", noChallenge, errors.Exhausted},
+	VerdictCreditDenied:  {"credit_denied", "credit_denied", http.StatusPaymentRequired, "not enough credits for this operation", noChallenge, errors.Insufficient},
+	VerdictTooLarge:      {"too_large", "too_large", http.StatusRequestEntityTooLarge, "the request body is too large", noChallenge, errors.Invalid},
+	VerdictPriceRefused:  {"price_refused", "price_refused", http.StatusBadRequest, "the request has no price", noChallenge, errors.Invalid},
+	VerdictStoreError:    {"store_error", "store_error", http.StatusServiceUnavailable, "the request cannot be decided now; try again", noChallenge, errors.Unavailable},
+	VerdictCanceled:      {"canceled", "canceled", http.StatusServiceUnavailable, "the request was given up", noChallenge, errors.Canceled},
+	VerdictMisconfigured: {"misconfigured", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
+}
+
+// String returns the verdict's stable name in snake case, or "verdict(N)" for a
+// number that this version does not know.
+func (v Verdict) String() string {
+	if int(v) < len(answers) {
+		return answers[v].name
+	}
+	return "verdict(" + strconv.Itoa(int(v)) + ")"
+}
+
+// Code returns what a client may read: the name, except that malformed and
+// unknown are both "invalid", and faults of the server's wiring "internal".
+func (v Verdict) Code() string { return v.answer().public }
+
+// Status returns the HTTP status of the default profile.
+func (v Verdict) Status() int { return v.answer().status }
+
+func (v Verdict) answer() *answer {
+	if int(v) < len(answers) {
+		return &answers[v]
+	}
+	return &answers[VerdictUndecided]
+}
