@@ -82,8 +82,8 @@ func newKeys(op string, keys []Key) (Keys, error) {
 
 // Rotate returns a set with next in front. Every other key of k ends after
 // grace, or earlier if it was to end earlier; keys that have expired at now are
-// left out. A grace of 0 ends the others at once; a negative one is refused. k
-// itself does not change.
+// left out. A grace of 0, for a secret that has leaked, leaves next alone; a
+// negative one is refused. k itself does not change.
 //
 // A sender's grace has to cover the time its receivers need to take over the
 // new secret; a receiver's has to cover its senders' last attempt with the old
@@ -97,7 +97,7 @@ func (k Keys) Rotate(next Key, now time.Time, grace time.Duration) (Keys, error)
 	end := now.Add(grace)
 	list := []Key{next}
 	for _, old := range k.list {
-		if !old.live(now) {
+		if grace == 0 || !old.live(now) {
 			continue
 		}
 		if old.NotAfter.IsZero() || end.Before(old.NotAfter) {

@@ -49,7 +49,7 @@ func (r ring) live(at time.Time) bool {
 func (k *macKey) sum(id, timestamp string, body []byte) (sum [sha256.Size]byte) {
 	st, _ := k.states.Get().(*macState)
 	if st == nil {
-		st = &macState{mac: hmac.New(sha256.New, k.Secret.m.key)}
+		st = &macState{mac: hmac.New(sha256.New, k.Secret.bytes())}
 	}
 	b := append(st.buf[:0], id...)
 	b = append(b, '.')

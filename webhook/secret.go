@@ -40,22 +40,26 @@ var strictBase64 = base64.StdEncoding.Strict()
 // ==, which could not be done in constant time: use [Secret.Equal].
 type Secret struct {
 	_ [0]func() // not comparable
-	// m is a pointer so that a Secret in somebody's unexported field, where fmt
-	// cannot call our methods, still prints as an address.
 	m *material
 }
 
+// A material is behind two pointers, so that a Secret in somebody's unexported
+// field, where fmt cannot call our methods, still prints as an address. One is
+// not enough: fmt follows a pointer whose verb it does not like, as in %s.
 type material struct {
-	key []byte
+	key *[]byte
 	raw bool // made by SecretFromRaw
 }
+
+// bytes returns the key material of a Secret that is not zero.
+func (s Secret) bytes() []byte { return *s.m.key }
 
 // GenerateSecret returns a new secret of 32 random bytes, whose text begins
 // with "whsec_".
 func GenerateSecret() Secret {
 	key := make([]byte, generated)
 	_, _ = rand.Read(key) // documented never to fail
-	return Secret{m: &material{key: key}}
+	return Secret{m: &material{key: &key}}
 }
 
 // SecretFromString parses the form of Standard Webhooks: "whsec_" followed by
@@ -77,7 +81,7 @@ func SecretFromString(text string) (Secret, error) {
 	if msg := sizeFault(len(key)); msg != "" {
 		return Secret{}, secretFault("SecretFromString", msg)
 	}
-	return Secret{m: &material{key: key}}, nil
+	return Secret{m: &material{key: &key}}, nil
 }
 
 // SecretFromRaw takes the bytes of text as the key, as they are: for senders
@@ -94,7 +98,7 @@ func SecretFromRaw(text string) (Secret, error) {
 	if msg := sizeFault(len(text)); msg != "" {
 		return Secret{}, secretFault("SecretFromRaw", msg)
 	}
-	return Secret{m: &material{key: []byte(text), raw: true}}, nil
+	return Secret{m: &material{key: new([]byte(text)), raw: true}}, nil
 }
 
 // Reveal returns the text from which the constructor that made s makes it
@@ -106,9 +110,9 @@ func (s Secret) Reveal() string {
 	case s.m == nil:
 		return ""
 	case s.m.raw:
-		return string(s.m.key)
+		return string(s.bytes())
 	}
-	return symmetricPrefix + base64.StdEncoding.EncodeToString(s.m.key)
+	return symmetricPrefix + base64.StdEncoding.EncodeToString(s.bytes())
 }
 
 // IsZero reports whether s holds nothing.
@@ -120,7 +124,7 @@ func (s Secret) Equal(other Secret) bool {
 	if s.m == nil || other.m == nil {
 		return s.m == other.m
 	}
-	return subtle.ConstantTimeCompare(s.m.key, other.m.key) == 1
+	return subtle.ConstantTimeCompare(s.bytes(), other.bytes()) == 1
 }
 
 // String returns "[redacted]".
@@ -142,7 +146,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // fingerprint names a key that was given no name: 32 bits of a hash, too few
 // to find the key and enough to tell two apart, equal on both sides.
 func (s Secret) fingerprint() string {
-	sum := sha256.Sum256(append([]byte("keytoll/webhook/key\x00"), s.m.key...))
+	sum := sha256.Sum256(append([]byte("keytoll/webhook/key\x00"), s.bytes()...))
 	return "key_" + hex.EncodeToString(sum[:4])
 }
 

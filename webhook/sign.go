@@ -47,9 +47,9 @@ func NewSigner(keys Keys, opts *SignerOptions) (*Signer, error) {
 
 // SetKeys replaces the key set, for rotation without a restart. Calls that are
 // under way finish with the set they began with. A set without a key is
-// refused, and the old one stays.
+// refused, and the old one stays; so is any set by a zero Signer.
 func (s *Signer) SetKeys(keys Keys) error {
-	if keys.Len() == 0 {
+	if keys.Len() == 0 || s.headers == (headers{}) {
 		return &errors.Error{Op: "webhook.Signer.SetKeys", Err: ErrNoKeys}
 	}
 	s.keys.Store(new(newRing(keys)))

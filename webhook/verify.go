@@ -92,7 +92,7 @@ func NewVerifier(keys Keys, opts *VerifierOptions) (*Verifier, error) {
 
 // SetKeys replaces the key set, for rotation without a restart. Calls that are
 // under way finish with the set they began with. A set without a key is
-// refused, and the old one stays.
+// refused, and the old one stays; so is any set by a zero Verifier.
 func (v *Verifier) SetKeys(keys Keys) error {
 	if keys.Len() == 0 || v.now == nil {
 		return &errors.Error{Op: "webhook.Verifier.SetKeys", Err: ErrNoKeys}
