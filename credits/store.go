@@ -135,6 +135,7 @@ type OpRow struct {
 //     fields; the columns that hold Due and Rank follow from the row;
 //   - every entry of Entries, which are new and in order of Seq.
 //
+// The rows that the store filled in keep their places; added ones follow them.
 // A State belongs to one call at a time. [State.Reset] makes it ready for
 // another.
 type State struct {

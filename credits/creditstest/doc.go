@@ -1,0 +1,16 @@
+// Package creditstest proves that a [credits.Store] keeps its contract.
+//
+//	func TestConformance(t *testing.T) {
+//		creditstest.Run(t, func(t *testing.T) credits.Store { return open(t) })
+//	}
+//
+//	func BenchmarkStore(b *testing.B) {
+//		creditstest.Bench(b, func(b *testing.B) credits.Store { return open(b) })
+//	}
+//
+// Each subtest of [Run] is a sentence of the contract in the comments of
+// [credits.Store], [credits.Need] and [credits.State], or a promise of the ledger
+// that a store can break. The constructor is called once for each and must
+// return a store without accounts; what it opens it closes with t.Cleanup. The
+// store's clock must move on its own.
+package creditstest

@@ -1,0 +1,328 @@
+package creditstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+)
+
+func ledgerChecks() []check {
+	return []check{
+		{"on the last credits exactly as many callers win as can be paid", lastCredits},
+		{"a command that many retry at once is done once", manyRetries},
+		{"a hold that is captured and released at once ends in one way", oneEnd},
+		{"a hold times out by the store's clock", timesOut},
+		{"random commands give what they give in memory", likeMemory},
+		{"audits beside updates see no half of one", auditBeside},
+	}
+}
+
+func open(s credits.Store) (*credits.Ledger, error) { return credits.NewLedger(s, nil) }
+
+// verify fails unless every account's records agree.
+func verify(ctx context.Context, l *credits.Ledger) error {
+	_, err := l.Verify(ctx, nil)
+	return err
+}
+
+// together runs fn n times at once and returns the first error.
+func together(n int, fn func(i int) error) error {
+	errs := make(chan error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs <- fn(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lastCredits(ctx context.Context, s credits.Store) error {
+	l, err := open(s)
+	if err != nil {
+		return err
+	}
+	const callers, payable, price = 32, 10, 3
+	for i := range 3 { // three lots, so that a winner may need two of them
+		if _, err := l.Grant(ctx, credits.Grant{Account: "a", ID: credits.OpID(fmt.Sprint("grant ", i)), Amount: payable*price/3 + 1}); err != nil {
+			return err
+		}
+	}
+	var won atomic.Int64
+	err = together(callers, func(i int) error {
+		id := credits.OpID(fmt.Sprint("call ", i))
+		var err error
+		if i%2 == 0 {
+			_, err = l.Debit(ctx, credits.Debit{Account: "a", ID: id, Amount: price})
+		} else if _, err = l.Hold(ctx, credits.Hold{Account: "a", ID: id, Amount: price}); err == nil {
+			_, err = l.Capture(ctx, credits.Capture{Account: "a", Hold: id, All: true})
+		}
+		switch {
+		case err == nil:
+			won.Add(1)
+		case !errors.Is(err, credits.ErrInsufficient):
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	const granted = payable*price + 3
+	b, err := l.Balance(ctx, "a")
+	if err != nil {
+		return err
+	}
+	if n := credits.Amount(won.Load()); n != granted/price || b.Available != granted-n*price || b.Consumed != n*price {
+		return fmt.Errorf("%d of %d callers were paid from %d credits at %d each: %+v", n, callers, granted, price, b)
+	}
+	return verify(ctx, l)
+}
+
+func manyRetries(ctx context.Context, s credits.Store) error {
+	l, err := open(s)
+	if err != nil {
+		return err
+	}
+	var first atomic.Int64
+	for _, cmd := range []func() (credits.Receipt, error){
+		func() (credits.Receipt, error) {
+			return l.Grant(ctx, credits.Grant{Account: "a", ID: "grant", Amount: 100})
+		},
+		func() (credits.Receipt, error) {
+			return l.Hold(ctx, credits.Hold{Account: "a", ID: "hold", Amount: 10})
+		},
+		func() (credits.Receipt, error) {
+			return l.Capture(ctx, credits.Capture{Account: "a", Hold: "hold", Amount: 7})
+		},
+		func() (credits.Receipt, error) {
+			return l.Debit(ctx, credits.Debit{Account: "a", ID: "debit", Amount: 10})
+		},
+		func() (credits.Receipt, error) {
+			return l.Refund(ctx, credits.Refund{Account: "a", ID: "refund", Of: "debit", Amount: 4})
+		},
+	} {
+		first.Store(0)
+		err := together(8, func(int) error {
+			r, err := cmd()
+			if err == nil && !r.Replayed {
+				first.Add(1)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if first.Load() != 1 {
+			return fmt.Errorf("of 8 equal commands %d were done", first.Load())
+		}
+	}
+	b, err := l.Balance(ctx, "a")
+	if err != nil {
+		return err
+	}
+	if want := (credits.Totals{Issued: 100, Available: 87, Consumed: 13}); b.Totals != want {
+		return wrong("balance", b.Totals, want)
+	}
+	return verify(ctx, l)
+}
+
+func oneEnd(ctx context.Context, s credits.Store) error {
+	l, err := open(s)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Grant(ctx, credits.Grant{Account: "a", ID: "grant", Amount: 1000}); err != nil {
+		return err
+	}
+	consumed := credits.Amount(0)
+	for round := range 10 {
+		id := credits.OpID(fmt.Sprint("hold ", round))
+		if _, err := l.Hold(ctx, credits.Hold{Account: "a", ID: id, Amount: 10}); err != nil {
+			return err
+		}
+		var captured, released atomic.Int64
+		err := together(8, func(i int) error {
+			var err error
+			if i%2 == 0 {
+				if _, err = l.Capture(ctx, credits.Capture{Account: "a", Hold: id, Amount: 4}); err == nil {
+					captured.Add(1)
+				}
+			} else if _, err = l.Release(ctx, credits.Release{Account: "a", Hold: id}); err == nil {
+				released.Add(1)
+			}
+			if errors.Is(err, credits.ErrSettled) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if c, r := captured.Load(), released.Load(); c*r != 0 || c+r != 4 {
+			return fmt.Errorf("%d captures and %d releases of one hold succeeded; want 4 of one kind", c, r)
+		}
+		if captured.Load() > 0 {
+			consumed += 4
+		}
+	}
+	b, err := l.Balance(ctx, "a")
+	if err != nil {
+		return err
+	}
+	if want := (credits.Totals{Issued: 1000, Available: 1000 - consumed, Consumed: consumed}); b.Totals != want {
+		return wrong("balance", b.Totals, want)
+	}
+	return verify(ctx, l)
+}
+
+func timesOut(ctx context.Context, s credits.Store) error {
+	l, err := open(s)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Grant(ctx, credits.Grant{Account: "a", ID: "grant", Amount: 10}); err != nil {
+		return err
+	}
+	r, err := l.Hold(ctx, credits.Hold{Account: "a", ID: "hold", Amount: 10, TTL: time.Microsecond})
+	if err != nil {
+		return err
+	}
+	for range 1_000_000 {
+		b, err := l.Balance(ctx, "a")
+		if err != nil {
+			return err
+		}
+		if b.At.Before(r.Deadline) {
+			continue
+		}
+		if b.Held != 0 || b.Available != 10 {
+			return fmt.Errorf("at %v, with a hold until %v, the balance is %+v", b.At, r.Deadline, b.Totals)
+		}
+		if _, err := l.Capture(ctx, credits.Capture{Account: "a", Hold: "hold", All: true}); !errors.Is(err, credits.ErrTimedOut) {
+			return wrong("error of a late capture", err, credits.ErrTimedOut)
+		}
+		if _, err := l.Debit(ctx, credits.Debit{Account: "a", ID: "debit", Amount: 10}); err != nil {
+			return err
+		}
+		return verify(ctx, l)
+	}
+	return errors.New("the store's clock stands still")
+}
+
+// likeMemory runs the same commands here and in a memory store. None depends on
+// the time, so the results differ in instants alone.
+func likeMemory(ctx context.Context, s credits.Store) error {
+	const seed1, seed2, steps = 20, 26, 400
+	there, err := open(credits.NewMemoryStore(nil))
+	if err != nil {
+		return err
+	}
+	here, err := open(s)
+	if err != nil {
+		return err
+	}
+	rng := rand.New(rand.NewPCG(seed1, seed2))
+	for i := range steps {
+		cmd := randomCommand(rng)
+		want, wantErr := cmd(ctx, there)
+		got, gotErr := cmd(ctx, here)
+		if fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
+			return fmt.Errorf("seed %d,%d step %d: error %v; in memory %v", seed1, seed2, i, gotErr, wantErr)
+		}
+		got.At, got.Deadline, want.At, want.Deadline = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		if !reflect.DeepEqual(got, want) {
+			return fmt.Errorf("seed %d,%d step %d: %w", seed1, seed2, i, wrong("receipt", got, want))
+		}
+	}
+	return verify(ctx, here)
+}
+
+func randomCommand(rng *rand.Rand) func(context.Context, *credits.Ledger) (credits.Receipt, error) {
+	account := credits.AccountID([]string{"a", "b"}[rng.IntN(2)])
+	pick := func(kind string) credits.OpID { return credits.OpID(fmt.Sprint(kind, rng.IntN(60))) }
+	amount := credits.Amount(1 + rng.IntN(12))
+	id, hold, debit := pick("op"), pick("hold"), pick("debit")
+	all, priority, category := rng.IntN(3) == 0, rng.IntN(3)-1, credits.Category(rng.IntN(3))
+	if all {
+		amount = 0
+	}
+	switch rng.IntN(9) {
+	case 0:
+		return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+			return l.Grant(ctx, credits.Grant{Account: account, ID: id, Amount: amount + 5, Priority: priority, Category: category})
+		}
+	case 1, 2, 3:
+		return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+			return l.Hold(ctx, credits.Hold{Account: account, ID: hold, Amount: amount, Key: string(id), TTL: credits.NoTimeout})
+		}
+	case 4:
+		return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+			return l.Capture(ctx, credits.Capture{Account: account, Hold: hold, Amount: amount, All: all})
+		}
+	case 5:
+		return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+			return l.Capture(ctx, credits.Capture{Account: account, Hold: hold, Amount: amount / 2, Keep: true, ID: id})
+		}
+	case 6:
+		return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+			return l.Release(ctx, credits.Release{Account: account, Hold: hold})
+		}
+	case 7:
+		return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+			return l.Debit(ctx, credits.Debit{Account: account, ID: debit, Amount: amount, Operation: "image"})
+		}
+	}
+	of := debit
+	if rng.IntN(2) == 0 {
+		of = hold
+	}
+	return func(ctx context.Context, l *credits.Ledger) (credits.Receipt, error) {
+		return l.Refund(ctx, credits.Refund{Account: account, ID: id, Of: of, Amount: amount, All: all})
+	}
+}
+
+func auditBeside(ctx context.Context, s credits.Store) error {
+	l, err := open(s)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Grant(ctx, credits.Grant{Account: "a", ID: "grant", Amount: 100_000}); err != nil {
+		return err
+	}
+	return together(4, func(i int) error {
+		for n := range 25 {
+			if i == 0 {
+				if err := verify(ctx, l); err != nil {
+					return err
+				}
+				continue
+			}
+			id := credits.OpID(fmt.Sprint(i, " ", n))
+			if _, err := l.Hold(ctx, credits.Hold{Account: "a", ID: id, Amount: 3}); err != nil {
+				return err
+			}
+			if _, err := l.Capture(ctx, credits.Capture{Account: "a", Hold: id, Amount: 2}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
