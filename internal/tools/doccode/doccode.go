@@ -160,13 +160,13 @@ func New(root string) (*Checker, error) {
 	return c, nil
 }
 
-// Pages returns README.md and every page below docs.
+// Pages returns the pages at the top level and every page below docs.
 func (c *Checker) Pages() ([]string, error) {
-	var pages []string
-	if _, err := os.Stat(filepath.Join(c.root, "README.md")); err == nil {
-		pages = append(pages, "README.md")
+	pages, err := fs.Glob(os.DirFS(c.root), "*.md")
+	if err != nil {
+		return nil, err
 	}
-	err := fs.WalkDir(os.DirFS(c.root), "docs", func(path string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(os.DirFS(c.root), "docs", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".md") {
 			pages = append(pages, path)
 		}

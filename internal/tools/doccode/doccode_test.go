@@ -106,7 +106,7 @@ func TestPages(t *testing.T) {
 		files map[string]string
 		want  []string
 	}{
-		"all":     {map[string]string{"README.md": "", "docs/a.md": "", "docs/deep/b.md": "", "docs/c.txt": "", "d.md": ""}, []string{"README.md", "docs/a.md", "docs/deep/b.md"}},
+		"all":     {map[string]string{"README.md": "", "docs/a.md": "", "docs/deep/b.md": "", "docs/c.txt": "", "sub/d.md": "", "CHANGELOG.md": ""}, []string{"CHANGELOG.md", "README.md", "docs/a.md", "docs/deep/b.md"}},
 		"no docs": {map[string]string{"README.md": ""}, []string{"README.md"}},
 		"nothing": {nil, nil},
 	} {
