@@ -1,0 +1,51 @@
+// Package benchcmp puts the packages of this repository beside others that do
+// the same work, in one run on one machine with one set of keys. It is a module
+// of its own, so that nobody who uses the library carries the peers.
+//
+// # Running it
+//
+//	cd internal/benchcmp
+//	go test ./...                                      # each peer decides as it should
+//	go test -run='^$' -bench=. -count=6 | tee new.txt  # all, about an hour
+//	go test -run='^$' -bench='Limit/keys=10000/' -benchtime=200ms
+//
+// The largest tables hold 10^6 keys and up to 2 GiB; -short leaves them out. A
+// machine that does something else at the same time spoils the figures. To see
+// each column divided by the first:
+//
+//	benchstat -row .name,/keys,/size,/mode -col /peer new.txt
+//
+// # Reading it
+//
+// Absolute figures belong to the machine. What counts are ratios within one
+// run: each table begins with peer=floor, the least work that could do, and every
+// other column divided by it is the price of everything else. The floors are:
+//
+//   - Limit, LimitRefused: a map in 256 shards with one int64 for each key,
+//     counted up under the shard's lock. It has no clock: what is used up stays so.
+//   - Sign, Verify: HMAC-SHA-256 with a reused state over the same bytes.
+//   - Prove: the same over the key's text, and one look-up in a map that nobody
+//     writes.
+//
+// keys=1 is one hot key, where locks and caches are fought over; keys=1000000
+// does not fit a cache, and memory decides. mode=serial is one goroutine,
+// mode=parallel one for each core on the same tables. B/key is the heap that
+// one tracked key takes, the text of the key left out.
+//
+// The peers do not all do the same. A token bucket, GCRA and a fixed window cost
+// differently; x/time/rate is one limiter, here put in a map in 256 shards that
+// forgets nothing; the map of throttled has no bound and one lock.
+// peer=keytoll-3 decides three limits for each key in one atomic step,
+// x-time-rate-3 in three, one after the other, which a refusal leaves half done.
+// Of stripe-go, Sign is the bare MAC, and Verify checks no future timestamp.
+// peer=keytoll-headers sets all three headers of a new request, and
+// keytoll-plain keeps keys without a pepper.
+//
+// # What keeps it honest
+//
+// Each table is filled before the clock starts, each call takes another key of
+// a walk that is checked to visit them all, and each answer is looked at: a
+// limiter that refuses or a verifier that does not accept ends the run. The
+// tests prove that the same values refuse what they should, so that no figure
+// is that of an early return.
+package benchcmp
