@@ -1,0 +1,430 @@
+package webhook_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	kterrors "github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/webhook"
+	"github.com/keytoll/keytoll/webhook/webhooktest"
+)
+
+// A journal is an Observer that keeps what it is told.
+type journal struct {
+	mu   sync.Mutex
+	list []webhook.Reception
+}
+
+func (j *journal) WebhookReceived(_ context.Context, r webhook.Reception) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.list = append(j.list, r)
+}
+
+func (j *journal) outcomes() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var list []string
+	for _, r := range j.list {
+		list = append(list, r.Outcome.String())
+	}
+	return list
+}
+
+// A rig is a handler with all its parts, and a clock for its replay store.
+type rig struct {
+	handler http.Handler
+	journal journal
+	calls   int
+	clock   time.Time
+}
+
+func newRig(t *testing.T, next http.HandlerFunc, opts webhook.HandlerOptions) *rig {
+	t.Helper()
+	r := &rig{clock: t0}
+	if opts.Replay == nil {
+		opts.Replay = must(webhook.NewMemoryReplayStore(&webhook.MemoryReplayOptions{Now: func() time.Time { return r.clock }}))(t)
+	}
+	opts.Observer = &r.journal
+	r.handler = must(verifierWithCap(t, 1000).Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.calls++
+		next(w, req)
+	}), &opts))(t)
+	return r
+}
+
+// post sends the message with the given id and returns the answer.
+func (r *rig) post(t *testing.T, id string) *http.Response {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, webhooktest.NewRequest(t, newSigner(t, testSecret), webhooktest.Message{ID: id, At: t0, Body: []byte(testBody)}))
+	return w.Result()
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+func TestHandlerRefusesToExist(t *testing.T) {
+	verifier := newVerifier(t, testSecret)
+	for name, err := range map[string]error{
+		"without a key":      second(new(webhook.Verifier).Handler(status(200), nil)),
+		"without a verifier": second((*webhook.Verifier)(nil).Handler(status(200), nil)),
+	} {
+		if !errors.Is(err, webhook.ErrNoKeys) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := verifier.Handler(nil, &webhook.HandlerOptions{Source: "a b", Keep: 10*time.Minute - time.Millisecond, Lease: -1})
+	wantFaults(t, err, "next is nil", `source "a b"`, "keep is 9m59.999s", "lease is -1ns")
+	_, err = verifier.Handler(status(200), &webhook.HandlerOptions{Keep: time.Hour + 1, Lease: time.Hour + 1})
+	wantFaults(t, err, "keep is 1h0m0.000000001s", "lease is 1h0m0.000000001s")
+}
+
+func TestHandlerPassesProofAndBodyOn(t *testing.T) {
+	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
+		got, ok := webhook.FromContext(req.Context())
+		body, err := io.ReadAll(req.Body)
+		if !ok || got.ID != testID || !got.Timestamp.Equal(t0) || got.KeyID == "" || err != nil || string(body) != testBody {
+			t.Errorf("the handler sees %+v, %v and %q, %v", got, ok, body, err)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}, webhook.HandlerOptions{})
+	if res := r.post(t, testID); res.StatusCode != http.StatusAccepted || r.calls != 1 {
+		t.Errorf("status %d after %d calls", res.StatusCode, r.calls)
+	}
+	if _, ok := webhook.FromContext(t.Context()); ok {
+		t.Error("a proof out of nowhere")
+	}
+}
+
+// Whatever is wrong, the sender learns the same.
+func TestHandlerAnswersDenialsAlike(t *testing.T) {
+	r := newRig(t, func(http.ResponseWriter, *http.Request) {}, webhook.HandlerOptions{})
+	first := ""
+	for name, spoil := range map[string]func(*http.Request){
+		"no headers":    func(r *http.Request) { r.Header = http.Header{} },
+		"malformed":     func(r *http.Request) { r.Header.Set("webhook-signature", "v1,junk") },
+		"old":           func(r *http.Request) { r.Header.Set("webhook-timestamp", "1614000000") },
+		"from tomorrow": func(r *http.Request) { r.Header.Set("webhook-timestamp", "1615000000") },
+		"other body":    func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("{}")) },
+		"other id":      func(r *http.Request) { r.Header.Set("webhook-id", "msg_other") },
+	} {
+		req := signedRequest(t, testBody)
+		spoil(req)
+		w := httptest.NewRecorder()
+		w.Header().Set("X-Request-Id", "req_1")
+		r.handler.ServeHTTP(w, req)
+		if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: status %d, headers %v", name, w.Code, w.Header())
+		}
+		if first == "" {
+			first = w.Body.String()
+		}
+		if w.Body.String() != first {
+			t.Errorf("%s: %s differs from %s", name, w.Body, first)
+		}
+	}
+	var problem struct {
+		Title, Code, Detail string
+		Status              int
+		RequestID           string `json:"request_id"`
+	}
+	if err := json.Unmarshal([]byte(first), &problem); err != nil || problem.Status != 401 || problem.Code != "unauthenticated" || problem.RequestID != "req_1" {
+		t.Errorf("problem %s: %v", first, err)
+	}
+	if r.calls != 0 {
+		t.Errorf("the handler was called %d times", r.calls)
+	}
+	for _, got := range r.journal.list {
+		if got.Outcome != webhook.OutcomeRefused || got.Status != 401 || kterrors.CodeOf(got.Err) != kterrors.Unauthenticated || got.Verified != (webhook.Verified{}) {
+			t.Errorf("observed %+v", got)
+		}
+	}
+}
+
+func TestHandlerMakesARequestIDIfThereIsNone(t *testing.T) {
+	r := newRig(t, status(200), webhook.HandlerOptions{})
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
+	if id := w.Header().Get("X-Request-Id"); len(id) < 20 || !strings.Contains(w.Body.String(), id) {
+		t.Errorf("request id %q, body %s", id, w.Body)
+	}
+}
+
+func TestHandlerAnswersBodiesItCannotTake(t *testing.T) {
+	r := newRig(t, status(200), webhook.HandlerOptions{})
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, signedRequest(t, strings.Repeat("b", 1001)))
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("over the cap: status %d", w.Code)
+	}
+	req := signedRequest(t, testBody)
+	req.Body = io.NopCloser(brokenReader{})
+	w = httptest.NewRecorder()
+	r.handler.ServeHTTP(w, req)
+	if w.Code != http.StatusBadRequest {
+		t.Errorf("broken off: status %d", w.Code)
+	}
+	if got := r.journal.outcomes(); !slices.Equal(got, []string{"too_large", "unreadable"}) || r.calls != 0 {
+		t.Errorf("observed %q", got)
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("broken") }
+
+func TestAHandledMessageIsNotHandledAgain(t *testing.T) {
+	for name, next := range map[string]http.HandlerFunc{
+		"says 200":     status(200),
+		"says 204":     status(204),
+		"says nothing": func(http.ResponseWriter, *http.Request) {},
+		"writes":       func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok"); w.WriteHeader(500) },
+		"flushes": func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			w.WriteHeader(500)
+		},
+		"says 103 first": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(202) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, next, webhook.HandlerOptions{})
+			if res := r.post(t, testID); res.StatusCode/100 != 2 && res.StatusCode != 103 {
+				t.Fatalf("status %d", res.StatusCode)
+			}
+			res := r.post(t, testID)
+			body, _ := io.ReadAll(res.Body)
+			if res.StatusCode != http.StatusOK || len(body) != 0 || r.calls != 1 {
+				t.Errorf("the second time: status %d, body %q, %d calls", res.StatusCode, body, r.calls)
+			}
+			r.post(t, "msg_another")
+			if got := r.journal.outcomes(); !slices.Equal(got, []string{"accepted", "duplicate", "accepted"}) {
+				t.Errorf("observed %q", got)
+			}
+		})
+	}
+}
+
+func TestAMessageIsRememberedForKeep(t *testing.T) {
+	r := newRig(t, status(200), webhook.HandlerOptions{Keep: time.Hour})
+	r.post(t, testID)
+	r.clock = r.clock.Add(time.Hour - time.Millisecond)
+	r.post(t, testID)
+	r.clock = r.clock.Add(time.Millisecond)
+	r.post(t, testID)
+	if got := r.journal.outcomes(); !slices.Equal(got, []string{"accepted", "duplicate", "accepted"}) {
+		t.Errorf("observed %q", got)
+	}
+}
+
+func TestAFailedMessageIsHandledAgain(t *testing.T) {
+	for _, code := range []int{301, 400, 409, 410, 429, 500, 503} {
+		failing := true
+		r := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+			if failing {
+				w.WriteHeader(code)
+			}
+		}, webhook.HandlerOptions{})
+		if res := r.post(t, testID); res.StatusCode != code {
+			t.Errorf("status %d, want %d", res.StatusCode, code)
+		}
+		failing = false
+		r.post(t, testID)
+		if got := r.journal.outcomes(); !slices.Equal(got, []string{"failed", "accepted"}) || r.calls != 2 {
+			t.Errorf("%d: observed %q", code, got)
+		}
+	}
+}
+
+func TestAMessageWhoseHandlerPanicsIsHandledAgain(t *testing.T) {
+	panicking := true
+	r := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(200) // not yet sent: the connection is cut instead
+		if panicking {
+			panic(http.ErrAbortHandler)
+		}
+	}, webhook.HandlerOptions{})
+	func() {
+		defer func() {
+			if recover() != http.ErrAbortHandler {
+				t.Error("the panic did not go on")
+			}
+		}()
+		r.post(t, testID)
+	}()
+	panicking = false
+	r.post(t, testID)
+	if got := r.journal.outcomes(); !slices.Equal(got, []string{"failed", "accepted"}) {
+		t.Errorf("observed %q", got)
+	}
+}
+
+func TestAMessageInFlightIsTurnedAway(t *testing.T) {
+	var r *rig
+	r = newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+		if r.calls > 1 {
+			return
+		}
+		res := r.post(t, testID) // while this one is being handled
+		if res.StatusCode != http.StatusConflict || res.Header.Get("Retry-After") != "5" {
+			t.Errorf("in flight: status %d, headers %v", res.StatusCode, res.Header)
+		}
+		r.clock = r.clock.Add(webhook.DefaultReplayLease) // as if this process had died
+		if res := r.post(t, testID); res.StatusCode != http.StatusOK || r.calls != 2 {
+			t.Errorf("after the lease: status %d, %d calls", res.StatusCode, r.calls)
+		}
+		w.WriteHeader(500) // too late: the other has handled it
+	}, webhook.HandlerOptions{})
+	r.post(t, testID)
+	r.post(t, testID)
+	if got := r.journal.outcomes(); !slices.Equal(got, []string{"in_flight", "accepted", "failed", "duplicate"}) {
+		t.Errorf("observed %q", got)
+	}
+}
+
+func TestConcurrentDuplicatesAreHandledOnce(t *testing.T) {
+	var mu sync.Mutex
+	calls := 0
+	handler := must(newVerifier(t, testSecret).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+	}), &webhook.HandlerOptions{Replay: must(webhook.NewMemoryReplayStore(nil))(t)}))(t)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, signedRequest(t, testBody))
+			if w.Code != http.StatusOK && w.Code != http.StatusConflict {
+				t.Errorf("status %d", w.Code)
+			}
+		})
+	}
+	wg.Wait()
+	if calls != 1 {
+		t.Errorf("handled %d times", calls)
+	}
+}
+
+func TestSourcesKeepTheirMessagesApart(t *testing.T) {
+	store := must(webhook.NewMemoryReplayStore(nil))(t)
+	for _, source := range []string{"", "billing", "mail", "mail.eu"} {
+		r := newRig(t, status(200), webhook.HandlerOptions{Replay: store, Source: source})
+		r.post(t, testID)
+		r.post(t, testID)
+		if got := r.journal.outcomes(); !slices.Equal(got, []string{"accepted", "duplicate"}) {
+			t.Errorf("source %q: observed %q", source, got)
+		}
+	}
+}
+
+// A faulty store fails where it is told to.
+type faulty struct {
+	webhook.ReplayStore
+
+	claim, done, release error
+	state                webhook.ClaimState
+	keys                 []string
+	live                 []error // of the contexts of Done and Release
+}
+
+func (f *faulty) Claim(_ context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
+	f.keys = append(f.keys, "claim "+key)
+	if owner == "" || lease <= 0 {
+		f.keys = append(f.keys, "broken promise")
+	}
+	return f.state, f.claim
+}
+
+func (f *faulty) Done(ctx context.Context, key string, _ time.Duration) error {
+	f.keys, f.live = append(f.keys, "done "+key), append(f.live, ctx.Err())
+	return f.done
+}
+
+func (f *faulty) Release(ctx context.Context, key, _ string) error {
+	f.keys, f.live = append(f.keys, "release "+key), append(f.live, ctx.Err())
+	return f.release
+}
+
+func TestAStoreThatCannotDecideFailsClosed(t *testing.T) {
+	broken := errors.New("store down")
+	for name, store := range map[string]*faulty{
+		"an error":             {claim: broken},
+		"an error and a state": {claim: broken, state: webhook.ClaimGranted},
+		"no state":             {},
+		"an unknown state":     {state: 99},
+	} {
+		r := newRig(t, status(200), webhook.HandlerOptions{Replay: store})
+		if res := r.post(t, testID); res.StatusCode != http.StatusServiceUnavailable || r.calls != 0 {
+			t.Errorf("%s: status %d, %d calls", name, res.StatusCode, r.calls)
+		}
+		got := r.journal.list[0]
+		if got.Outcome != webhook.OutcomeUnavailable || got.Err == nil || got.Verified.ID != testID {
+			t.Errorf("%s: observed %+v", name, got)
+		}
+		want := []string{"claim " + testID}
+		if store.claim != nil {
+			want = append(want, "release "+testID) // perhaps only the answer was lost
+		}
+		if !slices.Equal(store.keys, want) {
+			t.Errorf("%s: calls %q, want %q", name, store.keys, want)
+		}
+	}
+}
+
+func TestAStoreThatFailsAfterwardsIsReported(t *testing.T) {
+	broken := errors.New("store down")
+	store := &faulty{state: webhook.ClaimGranted, done: broken}
+	r := newRig(t, status(200), webhook.HandlerOptions{Replay: store, Source: "s"})
+	if res := r.post(t, testID); res.StatusCode != 200 {
+		t.Errorf("status %d: the message was handled, whatever the store says", res.StatusCode)
+	}
+	if got := r.journal.list[0]; got.Outcome != webhook.OutcomeAccepted || !errors.Is(got.Err, broken) {
+		t.Errorf("observed %+v", got)
+	}
+	if !slices.Equal(store.keys, []string{"claim s." + testID, "done s." + testID}) {
+		t.Errorf("calls %q", store.keys)
+	}
+}
+
+func TestSettlingOutlivesTheSender(t *testing.T) {
+	store := &faulty{state: webhook.ClaimGranted}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRig(t, func(http.ResponseWriter, *http.Request) { cancel() }, webhook.HandlerOptions{Replay: store})
+	r.handler.ServeHTTP(httptest.NewRecorder(), signedRequest(t, testBody).WithContext(ctx))
+	if !slices.Equal(store.live, []error{nil}) {
+		t.Errorf("Done was called with a context that is over: %v", store.live)
+	}
+}
+
+func TestSlogObserverTellsOperatorsWhatTheSenderIsNotTold(t *testing.T) {
+	var out bytes.Buffer
+	handler := must(newVerifier(t, testSecret).Handler(status(200), &webhook.HandlerOptions{
+		Observer: webhook.NewSlogObserver(slog.New(slog.NewTextHandler(&out, nil))),
+		Replay:   &faulty{state: webhook.ClaimGranted, done: errors.New("store down")},
+	}))(t)
+	handler.ServeHTTP(httptest.NewRecorder(), signedRequest(t, testBody))
+	bad := signedRequest(t, testBody)
+	bad.Header.Set("webhook-signature", "v1,junk")
+	handler.ServeHTTP(httptest.NewRecorder(), bad)
+	for _, want := range []string{"level=ERROR", "outcome=accepted", "id=" + testID, "key=key_", "store down", "level=WARN", "outcome=refused", "44 characters of base64"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if webhook.Outcome(0).String() != "unknown" || webhook.Outcome(200).String() != "unknown" || webhook.ClaimState(0).String() != "none" {
+		t.Error("zero values have to name themselves")
+	}
+	webhook.NewSlogObserver(nil) // takes the default logger
+}
