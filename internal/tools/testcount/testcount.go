@@ -30,7 +30,7 @@ import (
 type Outcome struct {
 	Package string // import path
 	Test    string // empty when the package failed without a failed test
-	Text    string // a skipped test's reason or a failed one's output; may be empty
+	Text    string // a skipped test's reason or a failed one's output; else empty
 }
 
 // Name returns "package.Test", or the package alone.
@@ -41,10 +41,9 @@ func (o Outcome) Name() string {
 	return o.Package + "." + o.Test
 }
 
-// A Result is what one or more streams held. Failed and Skipped are sorted by
-// package and test.
+// A Result is what one or more streams held, sorted by package and test.
 type Result struct {
-	Passed  int
+	Passed  []Outcome
 	Failed  []Outcome
 	Skipped []Outcome
 }
@@ -175,7 +174,7 @@ func (r *Run) Result() Result {
 		switch {
 		case t.action == "pass":
 			if kids.n == 0 || kids.fuzz {
-				res.Passed++
+				res.Passed = append(res.Passed, Outcome{Package: id.pkg, Test: id.test})
 			}
 		case t.action == "skip":
 			if kids.n == 0 || kids.fuzz || kids.skipped == 0 {

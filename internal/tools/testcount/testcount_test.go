@@ -40,15 +40,15 @@ func names(outcomes []testcount.Outcome) []string {
 func TestResult(t *testing.T) {
 	for _, tc := range []struct {
 		stream          string
-		passed          int
+		passed          []string
 		failed, skipped []string
 		says            string // stands in the first failure's text
 	}{
-		{stream: "passes", passed: 3}, // TestOne/a, TestOne/b/c, Example
+		{stream: "passes", passed: []string{"passes.Example", "passes.TestOne/a", "passes.TestOne/b/c"}},
 		{stream: "none"},
 		{
 			stream: "mixed",
-			passed: 5, // TestPlain, TestTable/{good,bad}/deep, TestParentAlone/fine, FuzzGood
+			passed: []string{"mixed.FuzzGood", "mixed.TestParentAlone/fine", "mixed.TestPlain", "mixed.TestTable/bad/deep", "mixed.TestTable/good/deep"},
 			failed: []string{"mixed.FuzzBad", "mixed.TestParentAlone", "mixed.TestTable/bad"},
 			// Go's own rewriting of blanks in names is kept.
 			skipped: []string{"mixed.TestSkipped", "mixed.TestTable/left_out"},
@@ -58,19 +58,19 @@ func TestResult(t *testing.T) {
 		{stream: "depbroken", failed: []string{"depbroken"}, says: "broken/a.go:3:12: undefined"},
 		{stream: "vetbad", failed: []string{"vetbad"}, says: "wrong type string"},
 		{
-			stream: "panics", passed: 1,
+			stream: "panics", passed: []string{"panics.TestBefore"},
 			failed: []string{"panics.TestParallel/panics", "panics.TestParallel/waits"},
 			says:   "panic: boom",
 		},
-		{stream: "slow", passed: 1, failed: []string{"slow.TestHangs/inner"}, says: "test timed out"},
-		{stream: "exits", passed: 1, failed: []string{"exits"}, says: "no database"},
-		{stream: "silent", passed: 1, failed: []string{"silent.TestExits"}, says: "os.Exit"},
+		{stream: "slow", passed: []string{"slow.TestQuick"}, failed: []string{"slow.TestHangs/inner"}, says: "test timed out"},
+		{stream: "exits", passed: []string{"exits.TestFine"}, failed: []string{"exits"}, says: "no database"},
+		{stream: "silent", passed: []string{"silent.TestFine"}, failed: []string{"silent.TestExits"}, says: "os.Exit"},
 	} {
 		t.Run(tc.stream, func(t *testing.T) {
 			run := read(t, tc.stream)
 			got := run.Result()
-			if got.Passed != tc.passed {
-				t.Errorf("passed = %d, want %d", got.Passed, tc.passed)
+			if p := names(got.Passed); !slices.Equal(p, tc.passed) {
+				t.Errorf("passed = %q, want %q", p, tc.passed)
 			}
 			if f := names(got.Failed); !slices.Equal(f, tc.failed) {
 				t.Errorf("failed = %q, want %q", f, tc.failed)
@@ -90,8 +90,8 @@ func TestResult(t *testing.T) {
 
 func TestStreamsAddUp(t *testing.T) {
 	got := read(t, "passes", "mixed", "exits").Result()
-	if got.Passed != 9 || len(got.Failed) != 4 || len(got.Skipped) != 2 {
-		t.Errorf("%d passed, %d failed, %d skipped; want 9, 4, 2", got.Passed, len(got.Failed), len(got.Skipped))
+	if len(got.Passed) != 9 || len(got.Failed) != 4 || len(got.Skipped) != 2 {
+		t.Errorf("%d passed, %d failed, %d skipped; want 9, 4, 2", len(got.Passed), len(got.Failed), len(got.Skipped))
 	}
 }
 
@@ -117,7 +117,7 @@ func TestStray(t *testing.T) {
 	if err := run.Read(strings.NewReader(stream)); err != nil {
 		t.Fatal(err)
 	}
-	if got := run.Result().Passed; got != 2 {
+	if got := len(run.Result().Passed); got != 2 {
 		t.Errorf("passed = %d, want 2", got)
 	}
 	if got, want := run.Stray(), "go: downloading something\n{\"no\":\"action\"}\n"; got != want {
@@ -127,7 +127,7 @@ func TestStray(t *testing.T) {
 
 func TestNothing(t *testing.T) {
 	var run testcount.Run
-	if got := run.Result(); got.Passed != 0 || got.Failed != nil || got.Skipped != nil {
+	if got := run.Result(); got.Passed != nil || got.Failed != nil || got.Skipped != nil {
 		t.Errorf("an empty run counts %+v", got)
 	}
 }

@@ -15,6 +15,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -83,8 +84,9 @@ func report(ctx context.Context, steps []step, only string, out io.Writer) int {
 			break
 		}
 	}
-	for _, line := range sum.skips {
-		fmt.Fprintln(out, "SKIPPED", line)
+	sum.settle()
+	for _, o := range sum.skips {
+		fmt.Fprintf(out, "SKIPPED %s: %s\n", o.Name(), cmp.Or(o.Text, "it gives no reason"))
 	}
 	if sum.passed+sum.failed+sum.skipped == 0 {
 		fmt.Fprintf(out, "no step's name holds %q\n", only)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,9 +25,10 @@ type step struct {
 // A tally is what a step, or all of them, came to.
 type tally struct {
 	passed, failed, skipped int
-	output                  string   // shown when something failed
-	note                    string   // stands behind the step's name
-	skips                   []string // one line for each skipped test
+	output                  string // shown when something failed
+	note                    string // stands behind the step's name
+	skips                   []testcount.Outcome
+	again                   []testcount.Outcome // passed in a second run, not counted in passed
 }
 
 func (t *tally) add(u tally) {
@@ -34,6 +36,24 @@ func (t *tally) add(u tally) {
 	t.failed += u.failed
 	t.skipped += u.skipped
 	t.skips = append(t.skips, u.skips...)
+	t.again = append(t.again, u.again...)
+}
+
+// settle counts as passed what one run skipped and another passed: a test of
+// allocations, say, that the race detector would spoil.
+func (t *tally) settle() {
+	passed := map[string]bool{}
+	for _, o := range t.again {
+		passed[o.Name()] = true
+	}
+	t.skips = slices.DeleteFunc(t.skips, func(o testcount.Outcome) bool {
+		if !passed[o.Name()] {
+			return false
+		}
+		t.skipped--
+		t.passed++
+		return true
+	})
 }
 
 // verdict is the tally of a check that counts as one: it failed if there is an
@@ -95,17 +115,10 @@ func (c command) tests(ctx context.Context) tally {
 // count turns a result into a tally. A command that failed although no test
 // did counts as one failure, so that nothing is lost.
 func count(res testcount.Result, beside string, err error) tally {
-	t := tally{passed: res.Passed, failed: len(res.Failed), skipped: len(res.Skipped)}
+	t := tally{passed: len(res.Passed), failed: len(res.Failed), skipped: len(res.Skipped), skips: res.Skipped, again: res.Passed}
 	var text strings.Builder
 	for _, f := range res.Failed {
 		fmt.Fprintf(&text, "FAILED %s\n%s", f.Name(), f.Text)
-	}
-	for _, s := range res.Skipped {
-		why := s.Text
-		if why == "" {
-			why = "it gives no reason"
-		}
-		t.skips = append(t.skips, s.Name()+": "+why)
 	}
 	if err != nil && t.failed == 0 {
 		t.failed = 1
