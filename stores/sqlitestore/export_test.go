@@ -82,3 +82,6 @@ const MaxGroup = maxGroup
 func Driver(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dataSource(path, Options{BusyTimeout: 1e9}, false))
 }
+
+// ListQuery is the statement of a listing, and its arguments.
+var ListQuery = listQuery

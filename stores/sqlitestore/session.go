@@ -115,6 +115,16 @@ func (s *session) change(ctx context.Context, text string, args ...any) (int64, 
 	return n, fault(ctx, err)
 }
 
+// replace runs an UPDATE of one row, which must be there.
+func (s *session) replace(ctx context.Context, text string, args ...any) error {
+	n, err := s.change(ctx, text, args...)
+	if err == nil && n != 1 {
+		return &errors.Error{Code: errors.Corrupt, Msg: "a row that was read before is not as it was",
+			Err: fmt.Errorf("%d rows instead of one: %s", n, text)}
+	}
+	return err
+}
+
 // row reads the one row of a query into dest. No row is sql.ErrNoRows, bare.
 func (s *session) row(ctx context.Context, text string, args []any, dest ...any) error {
 	st, err := s.stmt(ctx, text)
@@ -128,8 +138,10 @@ func (s *session) row(ctx context.Context, text string, args []any, dest ...any)
 	return fault(ctx, err)
 }
 
-// rows calls each for every row of a query. Scan copies, so nothing of a row
-// outlives the call unless each keeps its own variables.
+// errEnough, returned by a function given to rows, ends the query early.
+var errEnough error = &errors.Error{Msg: "no more rows are wanted"}
+
+// rows calls each for every row of a query, until it returns an error.
 func (s *session) rows(ctx context.Context, text string, args []any, each func(*sql.Rows) error) error {
 	st, err := s.stmt(ctx, text)
 	if err != nil {
@@ -141,7 +153,10 @@ func (s *session) rows(ctx context.Context, text string, args []any, each func(*
 	}
 	for rows.Next() {
 		if err := each(rows); err != nil {
-			return errors.Join(err, fault(ctx, rows.Close()))
+			if closed := rows.Close(); err == errEnough { //nolint:errorlint // made here, never wrapped
+				return fault(ctx, closed)
+			}
+			return err
 		}
 	}
 	return fault(ctx, errors.Join(rows.Err(), rows.Close()))

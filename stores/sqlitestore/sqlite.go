@@ -56,6 +56,8 @@ type DB struct {
 	readers *readers
 	now     func() time.Time
 
+	workspaces workspaces
+
 	ready atomic.Bool // the schema was seen to be the one this version knows
 
 	stop     sync.Once
@@ -205,8 +207,10 @@ func (db *DB) snapshot(ctx context.Context, fn func(*session) error) error {
 			return err
 		}
 		err := fn(s)
-		// The end of a read is not the caller's affair: it must happen even
-		// when the context is over.
-		return errors.Join(err, s.exec(context.WithoutCancel(ctx), "ROLLBACK"))
+		// This must happen even when the context is over.
+		if ended := s.exec(context.WithoutCancel(ctx), "ROLLBACK"); err == nil {
+			err = ended
+		}
+		return err
 	})
 }

@@ -1,0 +1,29 @@
+package sqlitestore
+
+import (
+	"database/sql"
+	"time"
+)
+
+// micros returns t as it is stored. The zero time is a number like any other,
+// and comes back zero.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+// instant returns what micros stored.
+func instant(n int64) time.Time { return time.UnixMicro(n).UTC() }
+
+// nullable is micros for a column in which the zero time, "never", is null.
+func nullable(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// optional returns what nullable stored.
+func optional(n sql.NullInt64) time.Time {
+	if !n.Valid {
+		return time.Time{}
+	}
+	return instant(n.Int64)
+}
