@@ -56,7 +56,7 @@ type answer struct {
 }
 
 const (
-	invalidCode   = "invalid"
+	invalidCode   = "invalid_key"
 	invalidDetail = "the API key is not valid"
 )
 
@@ -64,22 +64,22 @@ const (
 var answers = [...]answer{
 	VerdictUndecided:     {"undecided", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
 	VerdictAllowed:       {"allowed", "allowed", http.StatusOK, "", noChallenge, errors.Unknown},
-	VerdictMissing:       {"missing", "missing", http.StatusUnauthorized, "an API key is required", bareChallenge, errors.Unauthenticated},
+	VerdictMissing:       {"missing", "missing_key", http.StatusUnauthorized, "an API key is required", bareChallenge, errors.Unauthenticated},
 	VerdictMalformed:     {"malformed", invalidCode, http.StatusUnauthorized, invalidDetail, tokenChallenge, errors.Unauthenticated},
 	VerdictUnknown:       {"unknown", invalidCode, http.StatusUnauthorized, invalidDetail, tokenChallenge, errors.Unauthenticated},
-	VerdictDisabled:      {"disabled", "disabled", http.StatusUnauthorized, "the API key is disabled", tokenChallenge, errors.Unauthenticated},
-	VerdictExpired:       {"expired", "expired", http.StatusUnauthorized, "the API key has expired", tokenChallenge, errors.Unauthenticated},
-	VerdictRevoked:       {"revoked", "revoked", http.StatusUnauthorized, "the API key has been revoked", tokenChallenge, errors.Unauthenticated},
-	VerdictEnvironment:   {"environment", "environment", http.StatusUnauthorized, "the API key belongs to another environment", tokenChallenge, errors.Forbidden},
-	VerdictIPDenied:      {"ip_denied", "ip_denied", http.StatusForbidden, "the API key may not be used from this address", noChallenge, errors.Forbidden},
-	VerdictScopeDenied:   {"scope_denied", "scope_denied", http.StatusForbidden, "the API key lacks a scope that this operation needs", scopeChallenge, errors.Forbidden},
+	VerdictDisabled:      {"disabled", "disabled_key", http.StatusUnauthorized, "the API key is disabled", tokenChallenge, errors.Unauthenticated},
+	VerdictExpired:       {"expired", "expired_key", http.StatusUnauthorized, "the API key has expired", tokenChallenge, errors.Unauthenticated},
+	VerdictRevoked:       {"revoked", "revoked_key", http.StatusUnauthorized, "the API key has been revoked", tokenChallenge, errors.Unauthenticated},
+	VerdictEnvironment:   {"environment", "wrong_environment", http.StatusUnauthorized, "the API key belongs to another environment", tokenChallenge, errors.Forbidden},
+	VerdictIPDenied:      {"ip_denied", "ip_not_allowed", http.StatusForbidden, "the API key may not be used from this address", noChallenge, errors.Forbidden},
+	VerdictScopeDenied:   {"scope_denied", "insufficient_scope", http.StatusForbidden, "the API key lacks a scope that this operation needs", scopeChallenge, errors.Forbidden},
 	VerdictIPLimited:     {"ip_limited", "ip_limited", http.StatusTooManyRequests, "too many requests from this address", noChallenge, errors.Exhausted},
-	VerdictAuthLimited:   {"auth_limited", "auth_limited", http.StatusTooManyRequests, "too many failed attempts from this address", noChallenge, errors.Exhausted},
+	VerdictAuthLimited:   {"auth_limited", "too_many_failures", http.StatusTooManyRequests, "too many failed attempts from this address", noChallenge, errors.Exhausted},
 	VerdictRateLimited:   {"rate_limited", "rate_limited", http.StatusTooManyRequests, "a rate limit is used up", noChallenge, errors.Exhausted},
-	VerdictCreditDenied:  {"credit_denied", "credit_denied", http.StatusPaymentRequired, "not enough credits for this operation", noChallenge, errors.Insufficient},
-	VerdictTooLarge:      {"too_large", "too_large", http.StatusRequestEntityTooLarge, "the request body is too large", noChallenge, errors.Invalid},
+	VerdictCreditDenied:  {"credit_denied", "insufficient_credits", http.StatusPaymentRequired, "not enough credits for this operation", noChallenge, errors.Insufficient},
+	VerdictTooLarge:      {"too_large", "body_too_large", http.StatusRequestEntityTooLarge, "the request body is too large", noChallenge, errors.Invalid},
 	VerdictPriceRefused:  {"price_refused", "price_refused", http.StatusBadRequest, "the request has no price", noChallenge, errors.Invalid},
-	VerdictStoreError:    {"store_error", "store_error", http.StatusServiceUnavailable, "the request cannot be decided now; try again", noChallenge, errors.Unavailable},
+	VerdictStoreError:    {"store_error", "unavailable", http.StatusServiceUnavailable, "the request cannot be decided now; try again", noChallenge, errors.Unavailable},
 	VerdictCanceled:      {"canceled", "canceled", http.StatusServiceUnavailable, "the request was given up", noChallenge, errors.Canceled},
 	VerdictMisconfigured: {"misconfigured", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
 }
@@ -93,8 +93,10 @@ func (v Verdict) String() string {
 	return "verdict(" + strconv.Itoa(int(v)) + ")"
 }
 
-// Code returns what a client may read: the name, except that malformed and
-// unknown are both "invalid", and faults of the server's wiring "internal".
+// Code returns what a client may read. It says more than the name does to
+// somebody who has only the answer, and less where the name would tell too much:
+// malformed and unknown are both "invalid_key", and faults of the server's
+// wiring "internal".
 func (v Verdict) Code() string { return v.answer().public }
 
 // Status returns the HTTP status of the default profile.

@@ -1,0 +1,30 @@
+package middleware
+
+import (
+	"context"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// Peek tells what the limits of rt, a route of the same gate, would say to the
+// caller of p now, and takes nothing: for a view of what is left. Limits that
+// clients are not told of ([PerOperation]) are left out; a route without any
+// other gives a result that allows and has no states.
+func (p *Pass) Peek(ctx context.Context, rt *Route) (ratelimit.Result, error) {
+	const op = "middleware.Peek"
+	if rt == nil || rt.gate != p.gate {
+		return ratelimit.Result{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the route is not one of this gate; give what Gate.Route returned"}
+	}
+	charges := make([]ratelimit.Charge, 0, subjects)
+	for _, g := range rt.groups {
+		if g.subject != PerOperation {
+			charges = append(charges, ratelimit.Charge{Key: p.subject(g.subject), Limits: g.limits, Cost: 1})
+		}
+	}
+	if len(charges) == 0 {
+		return ratelimit.Result{Allowed: true}, nil
+	}
+	result, err := p.gate.limiter.PeekAll(ctx, charges...)
+	return result, errors.Wrap(op, err)
+}
