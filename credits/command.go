@@ -88,7 +88,7 @@ type Receipt struct {
 	Kind     Kind
 	At       time.Time  // when it was accepted
 	Amount   Amount     // granted, held, captured, given back, spent or refunded by it
-	Parts    Parts      // the lots; of captures and releases the hold's parts as they stand
+	Parts    Parts      // the lots, as right after it; of captures and releases all the hold took; Refunded is 0
 	Lot      LotID      // of a grant, the lot it made; else 0
 	Hold     HoldStatus // of a hold: how far it has come, on a replay too
 	Deadline time.Time  // of a hold; zero: none

@@ -153,6 +153,27 @@ func (p *Parts) set(i int, part Part) {
 	p.many[i] = part
 }
 
+// taken returns p as the receipt of a command shows it: without later refunds,
+// and for a hold without its settlement.
+func (p Parts) taken(hold bool) Parts {
+	copied := false
+	for i := range p.n {
+		x := p.At(i)
+		y := Part{Lot: x.Lot, Amount: x.Amount}
+		if !hold {
+			y.Captured, y.Released = x.Captured, x.Released
+		}
+		if x == y {
+			continue
+		}
+		if !copied {
+			p, copied = p.edit(), true
+		}
+		p.set(i, y)
+	}
+	return p
+}
+
 // sound reports whether p does not contradict itself.
 func (p Part) sound() bool {
 	return p.Lot > 0 && p.Amount > 0 && p.Amount <= MaxAmount && p.Captured >= 0 && p.Released >= 0 &&

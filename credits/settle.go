@@ -140,10 +140,10 @@ func (s *State) corrupt(what string) error {
 	return &errors.Error{Err: &errors.Error{Msg: "account " + quote(string(s.Account.ID)) + ": " + what, Err: ErrCorrupt}}
 }
 
-// receipt is the result of the command that o records.
+// receipt is the result of the command that o records, as it was at first.
 func (o *Op) receipt() Receipt {
 	r := Receipt{
-		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: o.Parts,
+		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: o.Parts.taken(o.Kind == KindHold),
 		Hold: o.Hold, Deadline: o.Deadline, Totals: o.Totals,
 	}
 	if o.Kind == KindGrant && o.Parts.n == 1 {
@@ -155,7 +155,7 @@ func (o *Op) receipt() Receipt {
 // settled is the result of the step that ended the hold o.
 func (o *Op) settled(k Kind, amount Amount, replayed bool) Receipt {
 	return Receipt{
-		Account: o.Account, Op: o.ID, Kind: k, At: o.SettledAt, Amount: amount, Parts: o.Parts,
+		Account: o.Account, Op: o.ID, Kind: k, At: o.SettledAt, Amount: amount, Parts: o.Parts.taken(false),
 		Hold: o.Hold, Deadline: o.Deadline, Totals: o.SettledTotals, Replayed: replayed,
 	}
 }

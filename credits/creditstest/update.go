@@ -504,7 +504,7 @@ func reuse(ctx context.Context, s credits.Store) error {
 
 func clock(ctx context.Context, s credits.Store) error {
 	var first time.Time
-	for range 1_000_000 {
+	for range 100_000 {
 		var now time.Time
 		if err := view(ctx, s, credits.Need{Account: "a"}, func(n time.Time, _ *credits.State) error { now = n; return nil }); err != nil {
 			return err
