@@ -1,0 +1,386 @@
+package apikey_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+func TestUpdateIsThreeState(t *testing.T) {
+	c := newClock()
+	f := newFormat(t, "sk", &apikey.FormatOptions{Environments: []string{"live"}})
+	s := newService(t, apikey.NewMemoryStore(), f, &apikey.Options{Now: c.now})
+	issued := create(t, s, full(t))
+	later := c.at.Add(999 * time.Hour)
+	for _, tt := range []struct {
+		name    string
+		changes apikey.Changes
+		alter   func(k *apikey.Key)
+	}{
+		{"nothing", apikey.Changes{}, func(k *apikey.Key) { k.Version-- }},
+		{"the name it has", apikey.Changes{Name: new("Production")}, func(k *apikey.Key) { k.Version-- }},
+		{"name", apikey.Changes{Name: new("CI")}, func(k *apikey.Key) { k.Name = "CI" }},
+		{"expiry", apikey.Changes{ExpiresAt: &later}, func(k *apikey.Key) { k.ExpiresAt = later }},
+		{"scopes", apikey.Changes{Scopes: new(must(scopes.Parse("usage:read"))(t))}, func(k *apikey.Key) { k.Scopes = must(scopes.Parse("usage:read"))(t) }},
+		{"networks", apikey.Changes{Networks: new(networks(t, "192.0.2.0/24"))}, func(k *apikey.Key) { k.Networks = networks(t, "192.0.2.0/24") }},
+		{"clear it all", apikey.Changes{
+			Name: new(""), ExpiresAt: new(time.Time{}), Scopes: new(scopes.Set{}),
+			Metadata: new(apikey.Metadata{}), Settings: new(apikey.Settings{}), Networks: new(apikey.Networks{}),
+		}, func(k *apikey.Key) {
+			k.Name, k.ExpiresAt, k.Scopes = "", time.Time{}, scopes.Set{}
+			k.Metadata, k.Settings, k.Networks = apikey.Metadata{}, apikey.Settings{}, apikey.Networks{}
+		}},
+	} {
+		want := must(s.Get(t.Context(), issued.Key.ID))(t)
+		want.Version++
+		tt.alter(&want)
+		got, err := s.Update(t.Context(), issued.Key.ID, tt.changes)
+		stored := must(s.Get(t.Context(), issued.Key.ID))(t)
+		if err != nil || !got.Equal(want) || !stored.Equal(want) {
+			t.Errorf("%s: Update = %+v, %v; stored %+v; want %+v", tt.name, got, err, stored, want)
+		}
+	}
+	for name, changes := range map[string]apikey.Changes{
+		"past expiry": {ExpiresAt: &c.at}, "bad name": {Name: new("\x1b[31m")}, "version": {Version: -1},
+	} {
+		if _, err := s.Update(t.Context(), issued.Key.ID, changes); errors.CodeOf(err) != errors.Invalid {
+			t.Errorf("%s: %v, want invalid", name, err)
+		}
+	}
+}
+
+func TestUpdateOfAVersionThatMovedOn(t *testing.T) {
+	s := newService(t, apikey.NewMemoryStore(), nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	must(s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("a"), Version: 1}))(t)
+	if _, err := s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("b"), Version: 1}); !errors.Is(err, apikey.ErrConflict) {
+		t.Errorf("Update of version 1 at version 2 = %v, want ErrConflict", err)
+	}
+}
+
+// An update that read the key before it was disabled must not write the old
+// state back.
+func TestUpdateRacingDisableDoesNotReenable(t *testing.T) {
+	store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	other := newService(t, store.MemoryStore, nil, nil) // another process
+	raced := false
+	store.before = func(verb string) error {
+		if verb == "Apply" && !raced {
+			raced = true
+			must(other.Disable(t.Context(), issued.Key.ID))(t)
+		}
+		return nil
+	}
+	k := must(s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("renamed")}))(t)
+	if !raced || k.State != apikey.StateDisabled || k.Name != "renamed" || k.Version != 3 {
+		t.Errorf("after the race: %+v", k)
+	}
+	if _, err := s.Verify(t.Context(), issued.Secret.Reveal(), nil); !errors.Is(err, apikey.ErrDisabled) {
+		t.Errorf("Verify = %v, want ErrDisabled", err)
+	}
+}
+
+// An enable that read the key before it was revoked must not bring it back.
+func TestEnableRacingRevokeDoesNotResurrect(t *testing.T) {
+	store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	must(s.Disable(t.Context(), issued.Key.ID))(t)
+	other := newService(t, store.MemoryStore, nil, nil)
+	store.before = func(verb string) error {
+		if verb == "Apply" {
+			must(other.Revoke(t.Context(), issued.Key.ID, "leaked"))(t)
+		}
+		return nil
+	}
+	if _, err := s.Enable(t.Context(), issued.Key.ID); !errors.Is(err, apikey.ErrRevoked) || errors.CodeOf(err) != errors.Conflict {
+		t.Errorf("Enable = %v, want ErrRevoked as a conflict", err)
+	}
+}
+
+func TestEndlessConflictGivesUp(t *testing.T) {
+	store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	applied := 0
+	store.before = func(verb string) error {
+		if verb == "Apply" {
+			applied++
+			return apikey.ErrConflict
+		}
+		return nil
+	}
+	_, update := s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("x")})
+	_, rotate := s.Rotate(t.Context(), issued.Key.ID, 0)
+	if !errors.Is(update, apikey.ErrConflict) || !errors.Is(rotate, apikey.ErrConflict) || applied > 100 {
+		t.Errorf("Update = %v, Rotate = %v after %d calls", update, rotate, applied)
+	}
+}
+
+func TestDisableAndEnable(t *testing.T) {
+	s := newService(t, apikey.NewMemoryStore(), nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	bystander := create(t, s, apikey.Spec{})
+	for i, step := range []struct {
+		turn    func() (apikey.Key, error)
+		version int64
+		want    error
+	}{
+		{func() (apikey.Key, error) { return s.Enable(t.Context(), issued.Key.ID) }, 1, nil},
+		{func() (apikey.Key, error) { return s.Disable(t.Context(), issued.Key.ID) }, 2, apikey.ErrDisabled},
+		{func() (apikey.Key, error) { return s.Disable(t.Context(), issued.Key.ID) }, 2, apikey.ErrDisabled},
+		{func() (apikey.Key, error) { return s.Enable(t.Context(), issued.Key.ID) }, 3, nil},
+	} {
+		k, err := step.turn()
+		_, verify := s.Verify(t.Context(), issued.Secret.Reveal(), nil)
+		if err != nil || k.Version != step.version || !errors.Is(verify, step.want) {
+			t.Errorf("step %d: %+v, %v; Verify = %v", i, k, err, verify)
+		}
+		must(s.Verify(t.Context(), bystander.Secret.Reveal(), nil))(t)
+	}
+}
+
+func TestRevokeIsTerminal(t *testing.T) {
+	c := newClock()
+	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
+	issued := create(t, s, apikey.Spec{TTL: time.Hour})
+	c.advance(2 * time.Hour) // an expired key can be revoked, to clear the list
+	k := must(s.Revoke(t.Context(), issued.Key.ID, "compromised"))(t)
+	if k.State != apikey.StateRevoked || k.RevokedReason != "compromised" || k.Status(c.at) != apikey.StatusRevoked {
+		t.Errorf("revoked key %+v", k)
+	}
+	if again := must(s.Revoke(t.Context(), issued.Key.ID, "another reason"))(t); !again.Equal(k) {
+		t.Errorf("revoked again: %+v, want %+v", again, k)
+	}
+	_, enable := s.Enable(t.Context(), issued.Key.ID)
+	_, disable := s.Disable(t.Context(), issued.Key.ID)
+	_, update := s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("x")})
+	_, rotate := s.Rotate(t.Context(), issued.Key.ID, time.Hour)
+	for name, err := range map[string]error{"Enable": enable, "Disable": disable, "Update": update, "Rotate": rotate} {
+		if !errors.Is(err, apikey.ErrRevoked) || errors.CodeOf(err) != errors.Conflict || errors.MessageOf(err) == "" {
+			t.Errorf("%s = %v (%v), want ErrRevoked as a conflict", name, err, errors.CodeOf(err))
+		}
+	}
+	for _, reason := range []string{"two\nlines", strings.Repeat("a", apikey.MaxReason+1), "\xff"} {
+		if _, err := s.Revoke(t.Context(), issued.Key.ID, reason); errors.CodeOf(err) != errors.Invalid {
+			t.Errorf("reason %.20q: %v, want invalid", reason, err)
+		}
+	}
+}
+
+func TestDeleteLeavesATombstone(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{Name: "kept for the ledger"})
+	for range 2 { // the second changes nothing
+		if err := s.Delete(t.Context(), issued.Key.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec := must(store.ByID(t.Context(), issued.Key.ID))(t)
+	k := must(s.Get(t.Context(), issued.Key.ID))(t)
+	if rec.Digest != (apikey.Digest{}) || k.State != apikey.StateDeleted || k.Name != "kept for the ledger" || k.Version != 2 {
+		t.Errorf("tombstone %+v", rec)
+	}
+	_, update := s.Update(t.Context(), k.ID, apikey.Changes{})
+	_, enable := s.Enable(t.Context(), k.ID)
+	_, revoke := s.Revoke(t.Context(), k.ID, "")
+	_, rotate := s.Rotate(t.Context(), k.ID, 0)
+	_, get := s.Get(t.Context(), "key_none")
+	for name, err := range map[string]error{
+		"Update": update, "Enable": enable, "Revoke": revoke, "Rotate": rotate, "Get of no key": get, "Delete of no key": s.Delete(t.Context(), "key_none"),
+	} {
+		if !errors.Is(err, apikey.ErrNotFound) || errors.CodeOf(err) != errors.NotFound {
+			t.Errorf("%s = %v, want ErrNotFound", name, err)
+		}
+	}
+}
+
+func TestRotateInheritsEverything(t *testing.T) {
+	c := newClock()
+	f := newFormat(t, "sk", &apikey.FormatOptions{Environments: []string{"live"}})
+	s := newService(t, apikey.NewMemoryStore(), f, &apikey.Options{Now: c.now})
+	first := create(t, s, full(t))
+	c.advance(time.Hour)
+	second := must(s.Rotate(t.Context(), first.Key.ID, 10*time.Minute))(t)
+	c.advance(time.Hour)
+	third := must(s.Rotate(t.Context(), second.Key.ID, 0))(t)
+
+	want := first.Key
+	want.ID, want.CreatedAt, want.Start, want.Last4 = third.Key.ID, c.at, third.Key.Start, third.Key.Last4
+	want.Predecessor = second.Key.ID
+	if !third.Key.Equal(want) || third.Key.Meter != first.Key.ID {
+		t.Errorf("successor\n%+v, want\n%+v", third.Key, want)
+	}
+	old := must(s.Get(t.Context(), first.Key.ID))(t)
+	if old.Successor != second.Key.ID || !old.ExpiresAt.Equal(first.Key.CreatedAt.Add(70*time.Minute)) || old.Version != 2 {
+		t.Errorf("predecessor %+v", old)
+	}
+}
+
+func TestRotateWithoutDowntime(t *testing.T) {
+	c := newClock()
+	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
+	old := create(t, s, apikey.Spec{})
+	heir := must(s.Rotate(t.Context(), old.Key.ID, time.Hour))(t)
+	for _, tt := range []struct {
+		advance time.Duration
+		old     error
+		status  apikey.Status
+	}{{0, nil, apikey.StatusActive}, {time.Hour - time.Microsecond, nil, apikey.StatusActive}, {time.Microsecond, apikey.ErrExpired, apikey.StatusRotated}} {
+		c.advance(tt.advance)
+		_, err := s.Verify(t.Context(), old.Secret.Reveal(), nil)
+		status := must(s.Get(t.Context(), old.Key.ID))(t).Status(c.at)
+		if !errors.Is(err, tt.old) || status != tt.status {
+			t.Errorf("at %v the old key: %v, %v; want %v, %v", c.at, err, status, tt.old, tt.status)
+		}
+		must(s.Verify(t.Context(), heir.Secret.Reveal(), nil))(t)
+	}
+}
+
+func TestRotateWithoutGraceEndsTheOldKeyAtOnce(t *testing.T) {
+	c := newClock()
+	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
+	old := create(t, s, apikey.Spec{})
+	must(s.Rotate(t.Context(), old.Key.ID, 0))(t)
+	if _, err := s.Verify(t.Context(), old.Secret.Reveal(), nil); !errors.Is(err, apikey.ErrExpired) {
+		t.Errorf("Verify = %v, want ErrExpired", err)
+	}
+}
+
+// Rotating a key that is about to expire must extend neither it nor its
+// successor, and nothing may extend it afterwards.
+func TestRotatingAnExpiringKeyNeverExtendsIt(t *testing.T) {
+	c := newClock()
+	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
+	end := c.at.Add(time.Hour)
+	old := create(t, s, apikey.Spec{ExpiresAt: end})
+	heir := must(s.Rotate(t.Context(), old.Key.ID, 720*time.Hour))(t)
+	if k := must(s.Get(t.Context(), old.Key.ID))(t); !k.ExpiresAt.Equal(end) || !heir.Key.ExpiresAt.Equal(end) {
+		t.Errorf("expiry %v, of the successor %v; want %v", k.ExpiresAt, heir.Key.ExpiresAt, end)
+	}
+	for name, at := range map[string]time.Time{"later": end.Add(1000 * time.Microsecond), "never": {}} {
+		if _, err := s.Update(t.Context(), old.Key.ID, apikey.Changes{ExpiresAt: &at}); !errors.Is(err, apikey.ErrRotated) {
+			t.Errorf("Update of a rotated key to expire %s = %v, want ErrRotated", name, err)
+		}
+	}
+	sooner := end.Add(-time.Minute)
+	if k := must(s.Update(t.Context(), old.Key.ID, apikey.Changes{ExpiresAt: &sooner}))(t); !k.ExpiresAt.Equal(sooner) {
+		t.Errorf("expiry %v, want %v", k.ExpiresAt, sooner)
+	}
+}
+
+func TestRotateRefuses(t *testing.T) {
+	c := newClock()
+	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
+	rotated, expired := create(t, s, apikey.Spec{}), create(t, s, apikey.Spec{TTL: time.Hour})
+	must(s.Rotate(t.Context(), rotated.Key.ID, 24*time.Hour))(t)
+	c.advance(time.Hour)
+	for name, tt := range map[string]struct {
+		id    string
+		grace time.Duration
+		want  error
+		code  errors.Code
+	}{
+		"rotated before": {rotated.Key.ID, 0, apikey.ErrRotated, errors.Conflict},
+		"expired":        {expired.Key.ID, time.Hour, apikey.ErrExpired, errors.Conflict},
+		"no key":         {"key_none", 0, apikey.ErrNotFound, errors.NotFound},
+		"negative grace": {rotated.Key.ID, -1, nil, errors.Invalid},
+	} {
+		issued, err := s.Rotate(t.Context(), tt.id, tt.grace)
+		if tt.want != nil && !errors.Is(err, tt.want) || errors.CodeOf(err) != tt.code || !issued.Secret.IsZero() {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+}
+
+// Rotation is no way around being switched off.
+func TestRotatingADisabledKeyMakesADisabledOne(t *testing.T) {
+	s := newService(t, apikey.NewMemoryStore(), nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	must(s.Disable(t.Context(), issued.Key.ID))(t)
+	heir := must(s.Rotate(t.Context(), issued.Key.ID, time.Hour))(t)
+	if _, err := s.Verify(t.Context(), heir.Secret.Reveal(), nil); !errors.Is(err, apikey.ErrDisabled) {
+		t.Errorf("Verify = %v, want ErrDisabled", err)
+	}
+}
+
+func TestConcurrentRotatesGiveOneSuccessor(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	const n = 16
+	heirs := make([]apikey.Issued, n)
+	faults := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { heirs[i], faults[i] = s.Rotate(t.Context(), issued.Key.ID, time.Hour) })
+	}
+	wg.Wait()
+	won := slices.IndexFunc(faults, func(err error) bool { return err == nil })
+	for i, err := range faults {
+		if i != won && !errors.Is(err, apikey.ErrRotated) {
+			t.Errorf("rotation %d: %v, want ErrRotated", i, err)
+		}
+	}
+	keys := state(t, store)
+	if won < 0 || len(keys) != 2 {
+		t.Fatalf("%d keys after %d rotations, want 2: %v", len(keys), n, faults)
+	}
+	old := must(s.Get(t.Context(), issued.Key.ID))(t)
+	if old.Successor != heirs[won].Key.ID {
+		t.Errorf("successor %q, want %q", old.Successor, heirs[won].Key.ID)
+	}
+	must(s.Verify(t.Context(), heirs[won].Secret.Reveal(), nil))(t)
+}
+
+// A rotation that loses to a change it can live with goes through.
+func TestRotateRacingARename(t *testing.T) {
+	store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	other := newService(t, store.MemoryStore, nil, nil)
+	raced := false
+	store.before = func(verb string) error {
+		if verb == "Apply" && !raced {
+			raced = true
+			must(other.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("renamed")}))(t)
+		}
+		return nil
+	}
+	if heir := must(s.Rotate(t.Context(), issued.Key.ID, 0))(t); heir.Key.Name != "renamed" {
+		t.Errorf("successor %+v, want the new name", heir.Key)
+	}
+}
+
+func TestStatusOfEveryState(t *testing.T) {
+	now := newClock().at
+	for _, tt := range []struct {
+		key  apikey.Key
+		want apikey.Status
+	}{
+		{apikey.Key{}, apikey.StatusUnknown},
+		{apikey.Key{State: 99}, apikey.StatusUnknown},
+		{apikey.Key{State: apikey.StateActive}, apikey.StatusActive},
+		{apikey.Key{State: apikey.StateActive, Successor: "key_x"}, apikey.StatusActive},
+		{apikey.Key{State: apikey.StateActive, ExpiresAt: now}, apikey.StatusExpired},
+		{apikey.Key{State: apikey.StateActive, ExpiresAt: now, Successor: "key_x"}, apikey.StatusRotated},
+		{apikey.Key{State: apikey.StateDisabled}, apikey.StatusDisabled},
+		{apikey.Key{State: apikey.StateDisabled, ExpiresAt: now}, apikey.StatusExpired},
+		{apikey.Key{State: apikey.StateRevoked, ExpiresAt: now}, apikey.StatusRevoked},
+		{apikey.Key{State: apikey.StateDeleted, ExpiresAt: now}, apikey.StatusDeleted},
+	} {
+		if got := tt.key.Status(now); got != tt.want {
+			t.Errorf("Status of %s = %v, want %v", fmt.Sprint(tt.key.State), got, tt.want)
+		}
+	}
+}
