@@ -132,6 +132,10 @@ func (s Limits) Len() int {
 // At returns the i-th limit, counted from 0, defaults filled in.
 func (s Limits) At(i int) Limit { return s.set.rules[i].limit }
 
+// Rule returns the i-th limit as stores need it. It belongs to the set and
+// never changes.
+func (s Limits) Rule(i int) *Rule { return &s.set.rules[i] }
+
 // Lookup returns the limit of that name, defaults filled in.
 func (s Limits) Lookup(name string) (Limit, bool) {
 	for l := range s.All() {

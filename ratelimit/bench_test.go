@@ -1,0 +1,96 @@
+package ratelimit_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+func benchLimits(tb testing.TB, n int) ratelimit.Limits {
+	tb.Helper()
+	all := []ratelimit.Limit{
+		{Name: "second", Count: 1e9, Period: time.Second},
+		{Name: "minute", Count: 1e10, Period: time.Minute, Algorithm: ratelimit.SlidingWindow},
+		{Name: "day", Count: 1e12, Period: 24 * time.Hour, Algorithm: ratelimit.FixedWindow},
+	}
+	l, err := ratelimit.NewLimits(all[:n]...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+func benchLimiter(tb testing.TB, limits ratelimit.Limits) *ratelimit.Limiter {
+	tb.Helper()
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: 1 << 30})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(store, limits, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// BenchmarkTake takes from 1 or 3 limits, over 1, 10^4 and 10^6 keys in random
+// order, from one goroutine and from all cores.
+func BenchmarkTake(b *testing.B) {
+	for _, keys := range []int{1, 1e4, 1e6} {
+		for _, limits := range []int{1, 3} {
+			b.Run(fmt.Sprintf("keys=%d/limits=%d", keys, limits), func(b *testing.B) {
+				l := benchLimiter(b, benchLimits(b, limits))
+				names := make([]string, keys)
+				for i := range names {
+					names[i] = fmt.Sprintf("key_%016x", i)
+					if _, err := l.Take(b.Context(), names[i], 1); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.Run("serial", func(b *testing.B) {
+					b.ReportAllocs()
+					ctx, r := b.Context(), rand.New(rand.NewPCG(1, 2))
+					for b.Loop() {
+						if _, err := l.Take(ctx, names[r.IntN(keys)], 1); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+				b.Run("parallel", func(b *testing.B) {
+					b.ReportAllocs()
+					ctx := b.Context()
+					b.RunParallel(func(pb *testing.PB) {
+						r := rand.New(rand.NewPCG(rand.Uint64(), 2))
+						for pb.Next() {
+							if _, err := l.Take(ctx, names[r.IntN(keys)], 1); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				})
+			})
+		}
+	}
+}
+
+// BenchmarkTakeAll charges a key, its owner and its address, each under limits
+// of its own, in one decision.
+func BenchmarkTakeAll(b *testing.B) {
+	l := benchLimiter(b, ratelimit.Limits{})
+	charges := []ratelimit.Charge{
+		{Key: "key_0123456789abcdef", Limits: benchLimits(b, 3), Cost: 1},
+		{Key: "owner_42", Limits: benchLimits(b, 1), Cost: 1},
+		{Key: "203.0.113.7", Limits: benchLimits(b, 1), Cost: 1},
+	}
+	b.ReportAllocs()
+	ctx := b.Context()
+	for b.Loop() {
+		if _, err := l.TakeAll(ctx, charges...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package ratelimittest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// unevenLimits have rates that do not divide: their exact intervals are
+// fractions of a microsecond.
+func unevenLimits() []ratelimit.Limits {
+	var all []ratelimit.Limits
+	for _, a := range algorithms {
+		for i, r := range []struct {
+			count  int64
+			period time.Duration
+		}{{7, time.Second}, {3, 10 * time.Microsecond}, {700_000, time.Second}, {1500, time.Second}, {1000, 24 * time.Hour}, {7, 3 * time.Microsecond}} {
+			all = append(all, limits(ratelimit.Limit{Name: fmt.Sprint("uneven", i), Algorithm: a, Count: r.count, Period: r.period}))
+		}
+	}
+	return append(all,
+		limits(ratelimit.Limit{Name: "small", Count: 3, Period: time.Second, Burst: 1}),
+		limits(ratelimit.Limit{Name: "large", Count: 3, Period: time.Second, Burst: 100}))
+}
+
+func leastWait(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, l := range unevenLimits() {
+		quota := l.Rule(0).Quota()
+		for _, cost := range []int64{1, (quota + 1) / 2, quota} {
+			c.advance(l.Rule(0).Window() / 3)
+			for c.take(charge("k", l, max(quota/3, 1))).Allowed && c.err == nil {
+				if quota > 10 {
+					c.advance(time.Microsecond) // less than a third of the quota comes back
+				}
+			}
+			r := c.peek(charge("k", l, cost))
+			if r.Allowed {
+				continue
+			}
+			if r.RetryAfter <= 0 {
+				c.fail("%+v: cost %d: RetryAfter is %v", l.At(0), cost, r.RetryAfter)
+				break
+			}
+			c.advance(r.RetryAfter - time.Microsecond)
+			if c.take(charge("k", l, cost)).Allowed {
+				c.fail("%+v: cost %d passed one microsecond before RetryAfter, %v", l.At(0), cost, r.RetryAfter)
+			}
+			c.advance(time.Microsecond)
+			if !c.take(charge("k", l, cost)).Allowed {
+				c.fail("%+v: cost %d did not pass after RetryAfter, %v", l.At(0), cost, r.RetryAfter)
+			}
+		}
+	}
+	return c.err
+}
+
+func resetAfter(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, l := range unevenLimits() {
+		quota := l.Rule(0).Quota()
+		r := c.takes(true, charge("k", l, quota))
+		if r.ResetAfter > time.Microsecond {
+			c.advance(r.ResetAfter - time.Microsecond)
+			if n := c.peek(charge("k", l, 0)).Remaining; n >= quota {
+				c.fail("%+v: %d free one microsecond before ResetAfter, %v", l.At(0), n, r.ResetAfter)
+			}
+			c.advance(time.Microsecond)
+		} else {
+			c.advance(r.ResetAfter)
+		}
+		c.free(quota, "k", l)
+	}
+	return c.err
+}
+
+func clockBack(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := limits(ratelimit.Limit{Name: "hour", Algorithm: a, Count: 10, Period: time.Hour})
+		for _, back := range []time.Duration{time.Microsecond, time.Minute, time.Hour, 100 * time.Hour} {
+			key := back.String()
+			c.advance(200 * time.Hour)
+			c.takes(true, charge(key, l, 10))
+			c.advance(-back)
+			for range 3 { // neither a peek nor a refused take may move the cell's time
+				c.takes(true, charge(key, l, 0))
+				r := c.takes(false, charge(key, l, 1))
+				if r.RetryAfter < back {
+					c.fail("%v: %v back: RetryAfter is %v", a, back, r.RetryAfter)
+				}
+			}
+			c.advance(back)
+			c.takes(false, charge(key, l, 1))
+		}
+	}
+	return c.err
+}
+
+func refundLate(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := limits(ratelimit.Limit{Name: "hour", Algorithm: a, Count: 60, Period: time.Hour})
+		r := c.takes(true, charge("k", l, 60))
+		c.advance(3 * time.Hour)
+		c.takes(true, charge("k", l, 60))
+		c.refund(r)
+		c.takes(false, charge("k", l, 2))
+	}
+	// Half of a cost has come back by itself: the other half is refunded.
+	l := limits(ratelimit.Limit{Name: "bucket", Count: 60, Period: time.Hour})
+	r := c.takes(true, charge("k", l, 20))
+	c.advance(10 * time.Minute)
+	c.takes(true, charge("k", l, 50))
+	c.refund(r)
+	c.free(10, "k", l)
+	return c.err
+}
+
+func refundRemembered(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := limits(ratelimit.Limit{Name: "hour", Algorithm: a, Count: 60, Period: time.Hour})
+		c.advance(2 * time.Hour)
+		r := c.takes(true, charge("k", l, 30))
+		c.refund(r)
+		c.takes(true, charge("k", l, 60))
+		for left := r.ResetAfter; left > 0; left -= time.Minute {
+			for i := range 8 { // keep the store busy: what sweeps, sweeps now
+				c.take(charge(fmt.Sprint(left, i), l, 1))
+			}
+			c.refund(r)
+			c.advance(time.Minute)
+			if n := c.peek(charge("k", l, 0)).Remaining; n > 60 {
+				c.fail("%v: %d free of 60", a, n)
+			}
+		}
+		if a == ratelimit.FixedWindow {
+			continue
+		}
+		c.advance(10 * time.Hour)
+		r = c.takes(true, charge("k", l, 30))
+		c.refund(r)
+		c.takes(true, charge("k", l, 60))
+		c.advance(20 * time.Minute)
+		free := c.peek(charge("k", l, 0)).Remaining
+		c.refund(r)
+		c.free(free, "k", l)
+	}
+	return c.err
+}
+
+// A store may forget a cell once it decides as an absent one under the limit
+// that wrote it; so here no limit changes. keepsUsed changes them.
+
+// agrees runs a long random sequence and computes every answer again from the
+// rules, one cell after the other.
+func agrees(ctx context.Context, s ratelimit.Store) error {
+	const seed = 20
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	c := on(ctx, s)
+	m := newModel()
+	sets := unevenLimits()
+	both := limits(
+		ratelimit.Limit{Name: "both0", Count: 5, Period: time.Second, Burst: 8},
+		ratelimit.Limit{Name: "both1", Algorithm: ratelimit.SlidingWindow, Count: 9, Period: 2 * time.Second},
+		ratelimit.Limit{Name: "both2", Algorithm: ratelimit.FixedWindow, Count: 12, Period: 3 * time.Second})
+	sets = append(sets, both, both, both)
+	var open []ratelimit.Result
+	for step := range 2000 {
+		if c.err != nil {
+			return fmt.Errorf("seed %d, step %d: %w", seed, step, c.err)
+		}
+		if rnd.IntN(3) > 0 {
+			c.advance(time.Duration(rnd.Int64N(int64(1)<<rnd.IntN(22)+1)) * time.Microsecond)
+		}
+		if rnd.IntN(10) == 0 && len(open) > 0 {
+			r := open[rnd.IntN(len(open))]
+			c.check(m.refund(ctx, s, r))
+			continue
+		}
+		var charges []ratelimit.Charge
+		for _, k := range rnd.Perm(4)[:1+rnd.IntN(3)] {
+			l := sets[rnd.IntN(len(sets))]
+			charges = append(charges, charge(fmt.Sprint("k", k), l, rnd.Int64N(l.Rule(0).Quota()/2+2)))
+		}
+		r := m.take(c, charges)
+		if r.Reservation.ID() != (ratelimit.ID{}) {
+			open = append(open, r)
+		}
+	}
+	return c.err
+}

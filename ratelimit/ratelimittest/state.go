@@ -1,0 +1,208 @@
+package ratelimittest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// oddKeys hold what stores get wrong when they join, escape, trim, fold or
+// shorten keys.
+func oddKeys() []string {
+	keys := []string{
+		"a", "A", " a", "a ", "a\x00", "\x00a", "\x00", "a:b", "a|b", "a/b", "a{b}", "{a}b", "{}", "a*", "a?", "a%", "a_", "'", `"`, `\`,
+		"a\n", "ä", "a\u0308", "ä\u200b", "\xff", "\xfe\xff", "ten", "a\x00ten", "ten:a", "0", "00", "-1", "null", "日本",
+	}
+	long := strings.Repeat("k", 1000)
+	return append(keys, long, long+"1", long+"2", long[:999])
+}
+
+func anyKeys(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for i, k := range oddKeys() {
+		c.takes(true, charge(k, ten(ratelimit.TokenBucket), int64(i%10)+1))
+	}
+	for i, k := range oddKeys() {
+		c.free(9-int64(i%10), k, ten(ratelimit.TokenBucket))
+	}
+	return c.err
+}
+
+func namesApart(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	cost := int64(0)
+	var sets []ratelimit.Limits
+	for _, name := range []string{"a", "b", "A", "a.b", "a_b", "a-b", "ab"} {
+		for _, a := range algorithms {
+			sets = append(sets, limits(ratelimit.Limit{Name: name, Algorithm: a, Count: 100, Period: 10 * year}))
+		}
+	}
+	for _, l := range sets {
+		cost++
+		c.takes(true, charge("k", l, cost))
+		c.takes(true, charge("k.a", l, 50))
+	}
+	for i, l := range sets {
+		c.free(99-int64(i), "k", l)
+	}
+	return c.err
+}
+
+func freshIDs(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	seen := map[ratelimit.ID]bool{{}: true}
+	l := limits(ratelimit.Limit{Name: "l", Count: 1000, Period: 10 * year})
+	for i := range 200 {
+		r := c.takes(true, charge(fmt.Sprint("k", i%3), l, 1))
+		if seen[r.Reservation.ID()] {
+			c.fail("the %d. take has the ID %x, zero or of an earlier one", i+1, r.Reservation.ID())
+		}
+		seen[r.Reservation.ID()] = true
+	}
+	for _, r := range []ratelimit.Result{c.takes(true, charge("k", l, 0)), c.takes(false, charge("k", l, 1001)), c.peek(charge("k", l, 1))} {
+		if r.Reservation.ID() != (ratelimit.ID{}) {
+			c.fail("a decision that spent nothing has the ID %x", r.Reservation.ID())
+		}
+	}
+	return c.err
+}
+
+func refundFrees(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := ten(a)
+		c.takes(true, charge("k", l, 2), charge("m", l, 1))
+		r := c.takes(true, charge("k", l, 8), charge("m", l, 5))
+		c.takes(false, charge("k", l, 1))
+		c.refund(r)
+		c.free(8, "k", l)
+		c.free(9, "m", l)
+		c.takes(true, charge("k", l, 8))
+		c.takes(false, charge("k", l, 1))
+	}
+	return c.err
+}
+
+func refundOnce(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := ten(a)
+		c.takes(true, charge("k", l, 6))
+		r := c.takes(true, charge("k", l, 2))
+		other := c.takes(true, charge("k", l, 2))
+		for range 3 {
+			c.refund(r)
+		}
+		c.free(2, "k", l)
+		c.refund(other)
+		c.refund(r)
+		c.free(4, "k", l)
+	}
+	return c.err
+}
+
+func refundClamped(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := ten(a)
+		r := c.takes(true, charge("k", l, 7))
+		c.check(c.l.ResetAll(ctx, charge("k", l, 0)))
+		c.takes(true, charge("k", l, 2))
+		c.refund(r)
+		if n := c.peek(charge("k", l, 0)).Remaining; n > 10 {
+			c.fail("%v: %d free of 10", a, n)
+		}
+		c.takes(false, charge("k", l, 11))
+		c.takes(true, charge("k", l, 1))
+	}
+	return c.err
+}
+
+func refundAfterReset(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := ten(a)
+		r := c.takes(true, charge("k", l, 7))
+		c.check(c.l.ResetAll(ctx, charge("k", l, 0)))
+		c.refund(r)
+		c.free(10, "k", l)
+		c.takes(true, charge("k", l, 10))
+		c.takes(false, charge("k", l, 1))
+	}
+	return c.err
+}
+
+func resetForgets(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := ten(a)
+		other := limits(ratelimit.Limit{Name: "other", Algorithm: a, Count: 10, Period: 10 * year})
+		c.takes(true, charge("k", l, 10), charge("m", l, 10), charge("k", other, 10))
+		c.check(c.l.ResetAll(ctx, charge("k", l, 0)))
+		c.free(10, "k", l)
+		c.free(0, "m", l)
+		c.free(0, "k", other)
+		c.check(c.l.ResetAll(ctx, charge("never seen", l, 0)))
+	}
+	return c.err
+}
+
+func mostOps(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	var charges []ratelimit.Charge
+	l := manyLimits(4)
+	for i := range ratelimit.MaxOps / 4 {
+		charges = append(charges, charge(fmt.Sprint("k", i), l, 1))
+	}
+	r := c.takes(true, charges...)
+	if r.Len() != ratelimit.MaxOps {
+		c.fail("%d states, want %d", r.Len(), ratelimit.MaxOps)
+	}
+	c.refund(r)
+	for _, ch := range charges {
+		c.free(1e12, ch.Key, l)
+	}
+	return c.err
+}
+
+func atBounds(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := limits(ratelimit.Limit{Name: "big", Algorithm: a, Count: ratelimit.MaxCount, Period: ratelimit.MaxPeriod})
+		c.takes(true, charge("k", l, ratelimit.MaxCount-1))
+		c.takes(true, charge("k", l, 1))
+		if r := c.takes(false, charge("k", l, ratelimit.MaxCount)); r.RetryAfter <= 0 || r.RetryAfter > 2*ratelimit.MaxPeriod {
+			c.fail("%v: RetryAfter is %v", a, r.RetryAfter)
+		}
+	}
+	l := limits(ratelimit.Limit{Name: "daily", Count: 1, Period: 24 * time.Hour})
+	for _, cost := range []int64{106_752, 213_504, 1 << 62} { // products with the interval wrap around 64 bits
+		c.takes(false, charge("k", l, cost))
+	}
+	c.free(1, "k", l)
+	return c.err
+}
+
+func keepsUsed(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		with := func(n int64) ratelimit.Limits {
+			return limits(ratelimit.Limit{Name: "plan", Algorithm: a, Count: n, Period: 10 * year})
+		}
+		c.takes(true, charge("k", with(10), 8))
+		c.free(12, "k", with(20)) // upgraded
+		c.takes(true, charge("k", with(20), 7))
+		c.free(0, "k", with(10)) // downgraded
+		c.takes(false, charge("k", with(10), 1))
+		c.free(5, "k", with(20)) // the refusal under 10 forgot nothing
+	}
+	burst := func(n int64) ratelimit.Limits {
+		return limits(ratelimit.Limit{Name: "burst", Count: 1, Period: 10 * year, Burst: n})
+	}
+	c.takes(true, charge("k", burst(5), 5))
+	c.free(2, "k", burst(7))
+	return c.err
+}

@@ -1,0 +1,119 @@
+// Package ratelimittest proves that a [ratelimit.Store] keeps its contract.
+//
+//	func TestConformance(t *testing.T) {
+//		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return open(t) })
+//	}
+//
+// Each subtest is one sentence of the contract. A store whose clock can be
+// moved shows it by the method of [Clock]; without it the subtests about time
+// are skipped.
+package ratelimittest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// A Clock is a store whose time stands still unless it is advanced. A negative
+// duration moves it back.
+type Clock interface {
+	Advance(d time.Duration)
+}
+
+// Run runs the suite. The function open returns an empty store, each time it is
+// called; what it opens it cleans up itself. Subtests run in parallel.
+func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
+	t.Helper()
+	for _, c := range checks() {
+		t.Run(c.sentence, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			if _, ok := s.(Clock); c.moves && !ok {
+				t.Skip("the store has no method Advance: its promises about time are not proven")
+			}
+			if err := c.run(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A check proves one sentence on an empty store.
+type check struct {
+	sentence string
+	moves    bool // needs a Clock
+	run      func(ctx context.Context, s ratelimit.Store) error
+}
+
+func checks() []check {
+	return []check{
+		{"a combination never seen has its whole quota free", false, wholeQuota},
+		{"a take that passes takes every cost", false, takesEvery},
+		{"a refused take changes nothing", false, refusedChangesNothing},
+		{"a refused take says of each limit what a peek says", false, refusedPeeks},
+		{"a peek changes nothing and answers as a take would", false, peekOnly},
+		{"a cost of 0 passes and spends nothing", false, costZero},
+		{"a cost above the quota can never pass", false, costAboveQuota},
+		{"keys are any bytes", false, anyKeys},
+		{"limits of different names and algorithms are apart", false, namesApart},
+		{"each take has an ID of its own and spending nothing has none", false, freshIDs},
+		{"a refund frees what was taken", false, refundFrees},
+		{"a refund acts once for each ID", false, refundOnce},
+		{"refunds at once of one ID act once", false, refundOnceAtOnce},
+		{"a refund never frees more than the quota", false, refundClamped},
+		{"a refund after a reset changes nothing", false, refundAfterReset},
+		{"a reset forgets one combination and no other", false, resetForgets},
+		{"what is filled in does not depend on what the request held", false, staleRequest},
+		{"a request has up to the most ops", false, mostOps},
+		{"bounds of count and period do not overflow", false, atBounds},
+		{"a changed count or burst keeps what was used", false, keepsUsed},
+		{"a context that is done is an error and changes nothing", false, doneContext},
+		{"callers at once get exactly the quota", false, exactAtOnce},
+		{"several subjects at once are taken all or none", false, allOrNoneAtOnce},
+		{"subjects in any order never wait for each other for ever", false, anyOrder},
+		{"a retry passes after RetryAfter and not before", true, leastWait},
+		{"the whole quota is free after ResetAfter and not before", true, resetAfter},
+		{"a clock that goes back mints nothing", true, clockBack},
+		{"a refund gives back nothing that time gave back", true, refundLate},
+		{"an ID is remembered as long as its refund could act", true, refundRemembered},
+		{"every decision is the one that the rules compute", true, agrees},
+	}
+}
+
+// Bench measures the store: one key and many, one limit and three, alone and in
+// parallel.
+func Bench(b *testing.B, open func(b *testing.B) ratelimit.Store) {
+	b.Helper()
+	for _, keys := range []int{1, 10_000} {
+		for _, limits := range []int{1, 3} {
+			b.Run(benchName(keys, limits), func(b *testing.B) {
+				l := must(ratelimit.NewLimiter(open(b), manyLimits(limits), nil))
+				names := benchKeys(keys)
+				b.Run("serial", func(b *testing.B) {
+					b.ReportAllocs()
+					next := keyOrder(1, keys)
+					for b.Loop() {
+						if _, err := l.Take(b.Context(), names[next()], 1); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+				b.Run("parallel", func(b *testing.B) {
+					b.ReportAllocs()
+					b.RunParallel(func(pb *testing.PB) {
+						next := keyOrder(2, keys)
+						for pb.Next() {
+							if _, err := l.Take(b.Context(), names[next()], 1); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				})
+			})
+		}
+	}
+}
