@@ -11,9 +11,9 @@ import (
 const (
 	entryColumns = `account, seq, at, kind, op, lot, from_bucket, to_bucket, amount, key, operation`
 
-	entriesUp   = `SELECT ` + entryColumns + ` FROM entries WHERE account = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3`
-	entriesDown = `SELECT ` + entryColumns + ` FROM entries WHERE account = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3`
-	insertEntry = `INSERT INTO entries (` + entryColumns + `) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)`
+	entriesUp   = `SELECT ` + entryColumns + ` FROM entries WHERE account = ? AND seq > ? ORDER BY seq LIMIT ?`
+	entriesDown = `SELECT ` + entryColumns + ` FROM entries WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?`
+	insertEntry = `INSERT INTO entries (` + entryColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // Entries implements [credits.Store].

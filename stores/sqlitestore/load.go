@@ -18,12 +18,12 @@ const (
 		EXISTS (SELECT 1 FROM lots WHERE account = ?1 AND due <= ?2)
 		FROM accounts WHERE id = ?1`
 
-	insertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)`
-	updateAccount = `UPDATE accounts SET version = ?2, seq = ?3, last_lot = ?4, at = ?5,
-		issued = ?6, pending = ?7, available = ?8, held = ?9, consumed = ?10, expired = ?11
-		WHERE id = ?1 AND version = ?2 - 1`
+	insertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateAccount = `UPDATE accounts SET version = ?, seq = ?, last_lot = ?, at = ?,
+		issued = ?, pending = ?, available = ?, held = ?, consumed = ?, expired = ?
+		WHERE id = ? AND version = ?`
 
-	accountsAfter = `SELECT id FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2`
+	accountsAfter = `SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT ?`
 )
 
 // A workspace is the memory of one call of Update or View.
@@ -195,15 +195,14 @@ func (ws *workspace) store(ctx context.Context, s *session, n int) error {
 func storeAccount(ctx context.Context, s *session, st *credits.State) error {
 	a := &st.Account
 	t := &a.Totals
-	args := []any{
-		string(a.ID), a.Version, a.Seq, int64(a.LastLot), micros(a.At),
-		int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-	}
 	switch st.AccountChange {
 	case credits.Added:
-		return s.exec(ctx, insertAccount, args...)
+		return s.exec(ctx, insertAccount, string(a.ID), a.Version, a.Seq, int64(a.LastLot), micros(a.At),
+			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired))
 	case credits.Updated:
-		return s.replace(ctx, updateAccount, args...)
+		return s.replace(ctx, updateAccount, a.Version, a.Seq, int64(a.LastLot), micros(a.At),
+			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
+			string(a.ID), a.Version-1)
 	}
 	return nil
 }

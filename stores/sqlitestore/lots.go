@@ -11,14 +11,14 @@ const (
 	lotColumns = `account, id, op, priority, category, effective_at, expires_at,
 		issued, pending, available, held, consumed, expired`
 
-	lotByID   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ?1 AND id = ?2`
-	lotsDue   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ?1 AND due <= ?2`
-	lotsBurn  = `SELECT ` + lotColumns + ` FROM lots WHERE account = ?1 AND available > 0 AND (due IS NULL OR due > ?2) ORDER BY rank`
-	lotsAll   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ?1 ORDER BY id`
+	lotByID   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? AND id = ?`
+	lotsDue   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? AND due <= ?`
+	lotsBurn  = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? AND available > 0 AND (due IS NULL OR due > ?) ORDER BY rank`
+	lotsAll   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? ORDER BY id`
 	insertLot = `INSERT INTO lots (` + lotColumns + `, rank, due)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)`
-	updateLot = `UPDATE lots SET issued = ?3, pending = ?4, available = ?5, held = ?6, consumed = ?7, expired = ?8, due = ?9
-		WHERE account = ?1 AND id = ?2`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateLot = `UPDATE lots SET issued = ?, pending = ?, available = ?, held = ?, consumed = ?, expired = ?, due = ?
+		WHERE account = ? AND id = ?`
 )
 
 // scanLot reads lotColumns.
@@ -44,9 +44,9 @@ func writeLot(ctx context.Context, s *session, row *credits.LotRow) error {
 			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
 			rank[:], nullable(l.Due()))
 	case credits.Updated:
-		return s.replace(ctx, updateLot, string(l.Account), int64(l.ID),
+		return s.replace(ctx, updateLot,
 			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-			nullable(l.Due()))
+			nullable(l.Due()), string(l.Account), int64(l.ID))
 	}
 	return nil
 }

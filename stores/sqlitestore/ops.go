@@ -8,22 +8,25 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
+// The driver looks up the name of every numbered parameter at each run, so the
+// statements of the hot path count theirs by position.
 const (
-	opColumns = `account, id, kind, intent, at, amount, target, parts, seq,
-		issued, pending, available, held, consumed, expired, key, operation, note,
-		hold, deadline, settled_at, settled_amount, settled_rest,
+	opMade = `account, id, kind, intent, at, amount, target, parts, seq,
+		issued, pending, available, held, consumed, expired, key, operation, note, hold, deadline`
+	opSettled = `settled_at, settled_amount, settled_rest,
 		settled_issued, settled_pending, settled_available, settled_held, settled_consumed, settled_expired`
+	opColumns = opMade + `, ` + opSettled
 
-	opByID   = `SELECT ` + opColumns + ` FROM ops WHERE account = ?1 AND id = ?2`
-	opsDue   = `SELECT ` + opColumns + ` FROM ops WHERE account = ?1 AND due <= ?2`
-	opsAll   = `SELECT ` + opColumns + ` FROM ops WHERE account = ?1`
-	insertOp = `INSERT INTO ops (` + opColumns + `, due)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-		?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)`
-	updateOp = `UPDATE ops SET parts = ?3, hold = ?4, due = ?5, settled_at = ?6, settled_amount = ?7, settled_rest = ?8,
-		settled_issued = ?9, settled_pending = ?10, settled_available = ?11, settled_held = ?12,
-		settled_consumed = ?13, settled_expired = ?14
-		WHERE account = ?1 AND id = ?2`
+	opByID = `SELECT ` + opColumns + ` FROM ops WHERE account = ? AND id = ?`
+	opsDue = `SELECT ` + opColumns + ` FROM ops WHERE account = ? AND due <= ?`
+	opsAll = `SELECT ` + opColumns + ` FROM ops WHERE account = ?`
+
+	insertOp = `INSERT INTO ops (` + opMade + `, due)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertSettledOp = `INSERT INTO ops (` + opMade + `, due, ` + opSettled + `)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateOp = `UPDATE ops SET parts = ?, hold = ?, due = ?, (` + opSettled + `) = (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		WHERE account = ? AND id = ?`
 )
 
 // scanOp reads opColumns.
@@ -57,17 +60,27 @@ func writeOp(ctx context.Context, s *session, row *credits.OpRow) error {
 	if err != nil {
 		return err
 	}
-	t, u := &o.Totals, &o.SettledTotals
 	if row.Change == credits.Updated {
-		return s.replace(ctx, updateOp, string(o.Account), string(o.ID), string(parts), int64(o.Hold), nullable(o.Due()),
-			nullable(o.SettledAt), int64(o.SettledAmount), int64(o.SettledRest),
-			int64(u.Issued), int64(u.Pending), int64(u.Available), int64(u.Held), int64(u.Consumed), int64(u.Expired))
+		args := append([]any{string(parts), int64(o.Hold), nullable(o.Due())}, settledArgs(o)...)
+		return s.replace(ctx, updateOp, append(args, string(o.Account), string(o.ID))...)
 	}
-	return s.exec(ctx, insertOp, string(o.Account), string(o.ID), int64(o.Kind), o.Intent[:], micros(o.At), int64(o.Amount),
-		string(o.Target), string(parts), o.Seq,
+	t := &o.Totals
+	args := []any{
+		string(o.Account), string(o.ID), int64(o.Kind), o.Intent[:], micros(o.At), int64(o.Amount), string(o.Target), string(parts), o.Seq,
 		int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-		o.Key, o.Operation, o.Note, int64(o.Hold), nullable(o.Deadline), nullable(o.SettledAt), int64(o.SettledAmount),
-		int64(o.SettledRest),
-		int64(u.Issued), int64(u.Pending), int64(u.Available), int64(u.Held), int64(u.Consumed), int64(u.Expired),
-		nullable(o.Due()))
+		o.Key, o.Operation, o.Note, int64(o.Hold), nullable(o.Deadline), nullable(o.Due()),
+	}
+	if o.SettledAt.IsZero() && o.SettledAmount == 0 && o.SettledRest == 0 && o.SettledTotals == (credits.Totals{}) {
+		return s.exec(ctx, insertOp, args...)
+	}
+	return s.exec(ctx, insertSettledOp, append(args, settledArgs(o)...)...)
+}
+
+// settledArgs returns the values of opSettled.
+func settledArgs(o *credits.Op) []any {
+	t := &o.SettledTotals
+	return []any{
+		nullable(o.SettledAt), int64(o.SettledAmount), int64(o.SettledRest),
+		int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
+	}
 }

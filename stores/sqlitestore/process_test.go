@@ -258,7 +258,7 @@ func spendAll(ctx context.Context, db *sqlitestore.DB, seed string) error {
 }
 
 func TestTwoProcessesSpendOneAccountToZero(t *testing.T) {
-	const amount = 600
+	const amount = 2000
 	path := filepath.Join(t.TempDir(), "x.db")
 	prepare(t, path, amount)
 	children := []*child{start(t, "spend", path, "one"), start(t, "spend", path, "two")}
