@@ -1,2 +1,76 @@
 // Package apikey makes, proves and manages API keys.
+//
+// A [Format] says what keys look like, a [Store] keeps their records, and a
+// [Service] does the rest:
+//
+//	format, err := apikey.NewFormat("sk", &apikey.FormatOptions{Environments: []string{"live", "test"}})
+//	keys, err := apikey.NewService(apikey.NewMemoryStore(), format, nil)
+//	defer keys.Close(ctx)
+//
+//	issued, err := keys.Create(ctx, apikey.Spec{Owner: "acct_42", Name: "CI", Environment: "live", Scopes: granted})
+//	fmt.Println(issued.Secret.Reveal()) // sk_live_...: shown once, to its owner
+//
+//	key, err := keys.Verify(ctx, token, &apikey.VerifyOptions{IP: client})
+//	if err != nil {
+//		return err // ErrMalformed, ErrUnknown, ErrExpired, ...
+//	}
+//	// key.Owner, key.Scopes, key.Settings, key.Meter
+//
+// Keys are disabled and enabled, revoked with a reason, rotated with a time of
+// grace in which both keys work, and deleted, which leaves a tombstone for
+// ledgers. Limits and credits are counted under Key.Meter, which rotation
+// keeps.
+//
+// # Errors
+//
+// [Service.Verify] answers a key that it refuses with an error, never with a
+// result that could be overlooked. Until the secret is proven all refusals have
+// one code, [errors.Unauthenticated], and one message, so that a client cannot
+// learn which keys exist; operators tell [ErrMalformed] and the causes of
+// [ErrUnknown] apart by the text of the error. After proof the holder is told:
+// [ErrDisabled], [ErrExpired], [ErrRevoked], [ErrEnvironment], [ErrNetwork].
+//
+// The management verbs return [errors.Invalid] with every fault at once,
+// [ErrNotFound], [ErrConflict] and [ErrRotated]. Where a key's end stands
+// against what was asked, errors.Is finds [ErrRevoked] or [ErrExpired] under
+// the code [errors.Conflict].
+//
+// A store that cannot answer is [errors.Unavailable], never an invalid key. A
+// write that ends so, or with the end of its context, may have happened.
+//
+// # Concurrency
+//
+// [Service], [Format], [MemoryStore] and [Secret] are safe for concurrent use.
+// [Key] and the types in it ([Metadata], [Settings], [Networks]) are immutable
+// values: copy and share them freely. Changes are compare-and-swap on
+// Key.Version, tried again a few times where that makes sense, so that a change
+// never undoes another that it did not see. There is no goroutine unless
+// [Options.FlushEvery] asks for one, which [Service.Close] ends.
+//
+// # Time
+//
+// The clock is [Options.Now], read once for each decision. Times in keys are UTC
+// to the microsecond. A key works from its creation until just before
+// Key.ExpiresAt: at that instant it is expired, with no background job. The
+// zero ExpiresAt is never. LastUsedAt is noted in memory and written later,
+// forward only, to the precision of [Options.LastUsedEvery]; [Service.Verify]
+// writes nothing.
+//
+// # Security
+//
+// Records hold a digest of the key ([Digest]), under a [Pepper] if the host has
+// one, and never its text. Presenting what a record holds proves nothing. Keys
+// hold at least [MinEntropy] random bits, drawn without bias, so a fast hash
+// suffices and a flood of guesses costs little. Digests are compared in
+// constant time, and an unknown handle costs the same work as a wrong secret. The environment is
+// part of what is proven: a test key cannot be dressed as a live one. [Secret]
+// does not let itself be printed. The checksum in a key proves nothing; it
+// refuses typing errors and garbage before the store is asked.
+//
+// # What it does not do
+//
+// It does not read HTTP requests, enforce scopes, limits or networks of
+// proxies: package middleware composes that. [Service.Get] and the verbs that
+// take an ID do not ask who is calling; compare Key.Owner before acting for a
+// user. It does not cache: each Verify is one call of the store.
 package apikey
