@@ -31,10 +31,10 @@
 //
 // # Errors
 //
-// A denial is an error: Verify returns [Verified] only with a nil error. Every
-// error matches one of the Err variables below by errors.Is. Its text is for the operator and
-// says what to look at; what the sender is told by the handler is the same
-// whatever was wrong. Constructors report all faults of their arguments at
+// A denial is an error: Verify returns [Verified] only with a nil error. Each
+// matches one of the Err variables below by errors.Is. Its text is for the
+// operator and says what to look at; what the handler tells the sender is the
+// same whatever was wrong. Constructors report all faults of their arguments at
 // once, with the code Invalid.
 //
 // # Concurrency

@@ -75,7 +75,7 @@ func (v *Verifier) Handler(next http.Handler, opts *HandlerOptions) (http.Handle
 	}
 	faults := errors.Faults{Op: "webhook.Verifier.Handler"}
 	if v == nil || v.keys.Load() == nil {
-		faults.Join(&errors.Error{Op: "webhook.Verifier.Handler", Msg: "the verifier has no key; make it with NewVerifier", Err: ErrNoKeys})
+		faults.Join(&errors.Error{Code: errors.Invalid, Op: "webhook.Verifier.Handler", Msg: "the verifier has no key; make it with NewVerifier", Err: ErrNoKeys})
 	}
 	if next == nil {
 		faults.Add("next is nil; give the handler of verified messages")
@@ -98,6 +98,9 @@ func (v *Verifier) Handler(next http.Handler, opts *HandlerOptions) (http.Handle
 	}
 	if o.Lease < time.Millisecond || o.Lease%time.Millisecond != 0 {
 		faults.Add("lease is %v; give whole milliseconds, 1 or more", o.Lease)
+	}
+	if m, ok := o.Replay.(*MemoryReplayStore); ok && time.Duration(m.evictAfter) < least {
+		faults.Add("replay: a full memory store forgets after %v; make it with EvictAfter of at least twice the tolerance, which is %v", time.Duration(m.evictAfter), least)
 	}
 	if err := faults.Err(); err != nil {
 		return nil, err

@@ -90,6 +90,9 @@ func TestHandlerRefusesToExist(t *testing.T) {
 	wantFaults(t, err, "next is nil", `source "a b"`, "keep is 9m59.999s", "lease is -1ns")
 	_, err = verifier.Handler(status(200), &webhook.HandlerOptions{Keep: time.Hour + 1, Lease: time.Hour + 1})
 	wantFaults(t, err, "keep is 1h0m0.000000001s", "lease is 1h0m0.000000001s")
+	forgetful := must(webhook.NewMemoryReplayStore(&webhook.MemoryReplayOptions{EvictAfter: 9 * time.Minute}))(t)
+	_, err = verifier.Handler(status(200), &webhook.HandlerOptions{Replay: forgetful})
+	wantFaults(t, err, "a full memory store forgets after 9m0s", "which is 10m0s")
 }
 
 func TestHandlerPassesProofAndBodyOn(t *testing.T) {
@@ -257,7 +260,7 @@ func TestAMessageWhoseHandlerPanicsIsHandledAgain(t *testing.T) {
 	}, webhook.HandlerOptions{})
 	func() {
 		defer func() {
-			if recover() != http.ErrAbortHandler {
+			if got, ok := recover().(error); !ok || !errors.Is(got, http.ErrAbortHandler) {
 				t.Error("the panic did not go on")
 			}
 		}()
@@ -426,5 +429,5 @@ func TestSlogObserverTellsOperatorsWhatTheSenderIsNotTold(t *testing.T) {
 	if webhook.Outcome(0).String() != "unknown" || webhook.Outcome(200).String() != "unknown" || webhook.ClaimState(0).String() != "none" {
 		t.Error("zero values have to name themselves")
 	}
-	webhook.NewSlogObserver(nil) // takes the default logger
+	webhook.NewSlogObserver(nil).WebhookReceived(t.Context(), webhook.Reception{}) // discards
 }

@@ -29,7 +29,7 @@ type MemoryReplayOptions struct {
 	// EvictAfter says when a done key may give way to a new one in a full store.
 	// It has to be at least twice the tolerance of the verifiers that use the
 	// store: a message that old is refused for its timestamp, so that forgetting
-	// it early opens no way to replay it. Default [DefaultReplayEvictAfter].
+	// it early opens no way to replay it. [Verifier.Handler] checks that. Default [DefaultReplayEvictAfter].
 	EvictAfter time.Duration
 	// Now is the clock; it never runs backwards here, whatever it returns.
 	// Default time.Now.

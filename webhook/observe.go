@@ -10,6 +10,8 @@ import (
 // called once per request, on the request's goroutine, and must be safe for
 // concurrent use. Methods for other events will come as further interfaces.
 type Observer interface {
+	// WebhookReceived is called after the answer was chosen, with the context of
+	// the request, which may be over.
 	WebhookReceived(ctx context.Context, r Reception)
 }
 
@@ -51,11 +53,11 @@ func (o Outcome) String() string {
 
 // NewSlogObserver returns an Observer that writes one record for each message:
 // accepted and duplicate ones at Info, those in flight or failed and those
-// refused at Warn, trouble with the replay store at Error. A nil logger means
-// slog.Default at the time of the call.
+// refused at Warn, trouble with the replay store at Error. A nil logger
+// discards them.
 func NewSlogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
-		logger = slog.Default()
+		logger = slog.New(slog.DiscardHandler)
 	}
 	return slogObserver{logger}
 }

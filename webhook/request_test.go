@@ -170,12 +170,12 @@ func TestARefusedRequestCanBeTriedByAnotherVerifier(t *testing.T) {
 
 // What is allocated grows with what arrives, not with what is announced.
 func TestAnAnnouncedLengthAllocatesLittle(t *testing.T) {
-	verifier := verifierWithCap(t, webhook.MaxMaxBody)
+	verifier := verifierWithCap(t, webhook.MaxBodyCeiling)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	const calls = 100
 	for range calls {
-		r := &http.Request{Header: headers(testID, testTime, testSignature), Body: io.NopCloser(strings.NewReader("")), ContentLength: webhook.MaxMaxBody}
+		r := &http.Request{Header: headers(testID, testTime, testSignature), Body: io.NopCloser(strings.NewReader("")), ContentLength: webhook.MaxBodyCeiling}
 		_, err := verifier.VerifyRequest(r)
 		wantIs(t, err, webhook.ErrSignature)
 	}

@@ -27,10 +27,6 @@ const (
 	generated       = 32 // bytes of a generated secret
 )
 
-// strictBase64 is never written to. It refuses stray trailing bits; that it
-// skips line breaks is caught by checking lengths.
-var strictBase64 = base64.StdEncoding.Strict()
-
 // A Secret is the key material that signs and verifies. It prints as
 // "[redacted]" through every verb of fmt, JSON, text and slog; only
 // [Secret.Reveal] gives it out.
@@ -74,7 +70,8 @@ func SecretFromString(text string) (Secret, error) {
 	if len(encoded) > base64.StdEncoding.EncodedLen(MaxSecret) {
 		return Secret{}, secretFault("SecretFromString", fmt.Sprintf("the secret is longer than %d bytes of base64; give %d to %d", MaxSecret, MinSecret, MaxSecret))
 	}
-	key, err := strictBase64.DecodeString(encoded)
+	// Strict refuses stray trailing bits, and skips line breaks all the same.
+	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
 		return Secret{}, secretFault("SecretFromString", misencoded(encoded))
 	}

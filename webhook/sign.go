@@ -57,7 +57,7 @@ func (s *Signer) SetKeys(keys Keys) error {
 }
 
 // Sign sets the id, timestamp and signature headers of one attempt to deliver
-// body, replacing what they held.
+// body, replacing what they held. header must not be nil.
 //
 // id is the message's, the same for every attempt: 1 to 256 characters of A-Z,
 // a-z, 0-9, '_' and '-', as [NewID] makes them. at is the time of this attempt,

@@ -16,7 +16,7 @@ const (
 	MinTolerance     = time.Second
 	MaxTolerance     = 24 * time.Hour
 	DefaultMaxBody   = 1 << 20 // bytes
-	MaxMaxBody       = 1 << 30 // bytes
+	MaxBodyCeiling   = 1 << 30 // bytes
 )
 
 // VerifierOptions adjusts a [Verifier].
@@ -26,7 +26,7 @@ type VerifierOptions struct {
 	// [MaxTolerance]. Default [DefaultTolerance].
 	Tolerance time.Duration
 	// MaxBody is the most bytes of body that [Verifier.VerifyRequest] and the
-	// handler read, from 1 to [MaxMaxBody]. Default [DefaultMaxBody].
+	// handler read, from 1 to [MaxBodyCeiling]. Default [DefaultMaxBody].
 	MaxBody int64
 	// Prefix begins the three header names: letters, digits and '-', the last
 	// character '-'. Default "webhook-".
@@ -73,8 +73,8 @@ func NewVerifier(keys Keys, opts *VerifierOptions) (*Verifier, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
 	}
-	if o.MaxBody < 1 || o.MaxBody > MaxMaxBody {
-		faults.Add("max body is %d bytes; give 1 to %d", o.MaxBody, MaxMaxBody)
+	if o.MaxBody < 1 || o.MaxBody > MaxBodyCeiling {
+		faults.Add("max body is %d bytes; give 1 to %d", o.MaxBody, MaxBodyCeiling)
 	}
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the one default clock

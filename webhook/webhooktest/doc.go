@@ -4,13 +4,12 @@
 //   - [Receiver] is an HTTP server that verifies what it gets, records it and
 //     answers from a script.
 //   - [Run] is the contract of [webhook.ReplayStore] as a test suite, and [Bench]
-//     its benchmarks. Both are all that the test of a store needs:
+//     its benchmarks.
 //
-// For a store of one's own:
+// These two lines test a store:
 //
-//	func TestReplayStore(t *testing.T) {
-//		webhooktest.Run(t, func(t *testing.T) webhook.ReplayStore { return open(t) })
-//	}
+//	webhooktest.Run(t, func(t *testing.T) webhook.ReplayStore { return open(t) })
+//	webhooktest.Bench(b, func(b *testing.B) webhook.ReplayStore { return open(b) })
 //
 // # Time
 //

@@ -1,7 +1,6 @@
 package webhooktest
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -56,7 +55,7 @@ func newSubject(store webhook.ReplayStore) *subject {
 
 // wait lets real time pass: some stores have no other.
 func wait(d time.Duration) {
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(d) //nolint:forbidigo // the clock under test is a server's
 	defer timer.Stop()
 	<-timer.C
 }
@@ -132,7 +131,7 @@ const brief = time.Millisecond
 // handle claims key and marks it done for keep.
 func handle(b *testing.B, store webhook.ReplayStore, key string, keep time.Duration) {
 	b.Helper()
-	ctx := context.Background()
+	ctx := b.Context()
 	if state, err := store.Claim(ctx, key, key, long); err != nil || state != webhook.ClaimGranted {
 		b.Errorf("Claim of a free key = %v, %v", state, err)
 	}
