@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"encoding/json"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -213,6 +214,17 @@ func from(addr string) func(*http.Request) {
 // says is a handler that answers status.
 func says(status int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+}
+
+// checksum is the public one of the default format: CRC-32 in six base62 digits.
+func checksum(body string) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	sum, out := crc32.ChecksumIEEE([]byte(body)), make([]byte, 6)
+	for i := len(out) - 1; i >= 0; i-- {
+		out[i] = digits[sum%62]
+		sum /= 62
+	}
+	return string(out)
 }
 
 type problem struct {

@@ -1,0 +1,169 @@
+package middleware_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+func mentions(t *testing.T, err error, wants ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if errors.CodeOf(err) != errors.Invalid {
+		t.Errorf("code %v, want invalid", errors.CodeOf(err))
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q:\n%v", want, err)
+		}
+	}
+}
+
+func TestNewGateReportsEveryFault(t *testing.T) {
+	_, err := middleware.NewGate(nil, &middleware.Options{
+		MaxBody: -1, HoldTTL: -1, SettleTimeout: -1,
+		IPLimits:       []ratelimit.Limit{{Name: "ip"}},
+		FailedAuth:     ratelimit.Limit{Name: "guess", Count: -1, Period: time.Minute},
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
+		Profile: middleware.Profile{
+			Credentials: []middleware.Location{{}, middleware.Header("X Key"), middleware.Bearer(), middleware.Bearer()},
+			Realm:       `a"b`,
+			Status:      map[middleware.Verdict]int{middleware.VerdictAllowed: 400, middleware.VerdictMissing: 200},
+		},
+	})
+	mentions(t, err, "keys is nil", "MaxBody is -1", "HoldTTL is", "SettleTimeout is", `limit "ip"`, `limit "guess"`, "trusts everyone",
+		"location is not set", `"X Key" is not a header name`, `"Authorization" is given twice`, "realm", "refusing verdicts", "status 200")
+}
+
+func TestCheckReportsEveryFault(t *testing.T) {
+	h := build(t, blueprint{options: func(o *middleware.Options) {
+		o.Credits = nil
+		o.IPLimits = []ratelimit.Limit{{Name: "address", Count: 1, Period: time.Minute}}
+	}})
+	mentions(t, h.gate.Check(middleware.Operation{}), `name ""`, "scopes are not stated", "price is not stated")
+	err := h.gate.Check(middleware.Operation{
+		Name: "a b", Scopes: scopes.All("a:*"), Price: middleware.Fixed(credits.Credit), HoldTTL: -1,
+		Limits: []middleware.Limit{
+			{Limit: ratelimit.Limit{Name: "zero", Period: time.Minute}},
+			{Limit: ratelimit.Limit{Name: "who", Count: 1, Period: time.Minute}, Subject: 9},
+			perMinute("twice", 1), {Limit: perMinute("twice", 1).Limit, Subject: middleware.PerOwner},
+			perMinute("address", 1),
+		},
+		Settle: middleware.Settlement{99: middleware.Capture, middleware.EndSuccess: 9},
+	})
+	mentions(t, err, `name "a b"`, "wildcard", "has no ledger", "HoldTTL", `limit "zero"`, "is no subject", `"twice": the name is used twice`,
+		"ending(99) is no ending", "action(9) is no action")
+	for _, price := range []middleware.Price{middleware.Fixed(0), middleware.Fixed(-1), middleware.Quoted(nil), {}} {
+		mentions(t, h.gate.Check(middleware.Operation{Name: "x", Scopes: scopes.None(), Price: price}), "price")
+	}
+	op := open()
+	op.Limits = []middleware.Limit{perMinute("address", 1)}
+	mentions(t, h.gate.Check(op), "Options.IPLimits")
+}
+
+func TestNamesMeanOneThing(t *testing.T) {
+	h := build(t, blueprint{})
+	op := open()
+	op.Limits = []middleware.Limit{perMinute("minute", 10)}
+	must(t, h.gate.Check(op))
+	_, err := h.gate.Route(op)
+	must(t, err)
+	_, err = h.gate.Route(op) // the same again
+	must(t, err)
+
+	same := op
+	same.Name = "other" // shares the window
+	must(t, h.gate.Check(same))
+	for what, limit := range map[string]middleware.Limit{
+		"count": perMinute("minute", 11), "subject": {Limit: perMinute("minute", 10).Limit, Subject: middleware.PerOwner},
+	} {
+		other := same
+		other.Limits = []middleware.Limit{limit}
+		if err := h.gate.Check(other); err == nil {
+			t.Errorf("another %s under the same limit name is accepted", what)
+		}
+	}
+	for what, change := range map[string]func(*middleware.Operation){
+		"price":  func(op *middleware.Operation) { op.Price = middleware.Fixed(1) },
+		"scopes": func(op *middleware.Operation) { op.Scopes = scopes.All("a:b") },
+		"limits": func(op *middleware.Operation) { op.Limits = nil },
+		"settlement": func(op *middleware.Operation) {
+			op.Settle = middleware.Settlement{middleware.EndSuccess: middleware.Release}
+		},
+	} {
+		other := op
+		change(&other)
+		mentions(t, h.gate.Check(other), "another operation has this name")
+		_ = what
+	}
+}
+
+func TestHandlerPanicsAtStartUp(t *testing.T) {
+	h := build(t, blueprint{})
+	for name, f := range map[string]func(){
+		"a wrong operation": func() { h.gate.Handler(middleware.Operation{Name: "x"}) },
+		"a nil handler":     func() { h.gate.Handler(open())(nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s is accepted", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func TestOptionsAreCopied(t *testing.T) {
+	locations := []middleware.Location{middleware.Header("X-One")}
+	statuses := map[middleware.Verdict]int{middleware.VerdictMissing: 418}
+	h := build(t, blueprint{options: func(o *middleware.Options) {
+		o.Profile.Credentials, o.Profile.Status, o.Profile.Realm = locations, statuses, "pictures"
+	}})
+	locations[0] = middleware.Header("X-Two")
+	statuses[middleware.VerdictMissing] = 403
+	handler := h.gate.Handler(open())(says(200))
+	if w := h.call(handler, raw("X-One", h.key("").Secret.Reveal())); w.Code != 200 {
+		t.Errorf("status %d", w.Code)
+	}
+	w := h.call(handler)
+	if got := w.Header().Get("WWW-Authenticate"); w.Code != 418 || got != `ApiKey realm="pictures"` {
+		t.Errorf("status %d, challenge %s", w.Code, got)
+	}
+}
+
+func TestStableNames(t *testing.T) {
+	var verdicts []string
+	for v := middleware.VerdictUndecided; !strings.HasPrefix(v.String(), "verdict("); v++ {
+		verdicts = append(verdicts, v.String())
+		if v != middleware.VerdictAllowed && v.Status() < 400 {
+			t.Errorf("%v has status %d", v, v.Status())
+		}
+	}
+	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured"
+	if got := strings.Join(verdicts, " "); got != want {
+		t.Errorf("verdicts\n%s\nwant\n%s", got, want)
+	}
+	var endings []string
+	for e := middleware.EndUnknown; !strings.HasPrefix(e.String(), "ending("); e++ {
+		endings = append(endings, e.String())
+	}
+	if got := strings.Join(endings, " "); got != "unknown success accepted redirect client_error server_error panic partial_panic hijack client_gone timeout" {
+		t.Errorf("endings %s", got)
+	}
+	actions := []string{middleware.Release.String(), middleware.Capture.String(), middleware.Keep.String(), middleware.Action(9).String()}
+	if !slices.Equal(actions, []string{"release", "capture", "keep", "action(9)"}) {
+		t.Errorf("actions %q", actions)
+	}
+}
