@@ -36,3 +36,8 @@ var (
 	// ErrRotated says that the key already has a successor.
 	ErrRotated error = &errors.Error{Code: errors.Conflict, Msg: "the API key was already rotated; use its successor"}
 )
+
+// errCorruptState says that a stored state is not one of this version.
+var errCorruptState error = &errors.Error{
+	Code: errors.Corrupt, Msg: "the API key cannot be used", Err: errors.New("the record's state is not known to this version"),
+}

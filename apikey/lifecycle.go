@@ -56,7 +56,7 @@ func (s *Service) turn(ctx context.Context, op, id string, to State) (Key, error
 		case StateRevoked:
 			return false, gone(op, ErrRevoked)
 		}
-		return false, errors.Wrap(op, errState)
+		return false, errors.Wrap(op, errCorruptState)
 	})
 }
 
@@ -152,7 +152,7 @@ func rotatable(op string, k *Key, now time.Time) error {
 	case k.Expired(now):
 		return gone(op, ErrExpired)
 	case k.State != StateActive && k.State != StateDisabled:
-		return errors.Wrap(op, errState)
+		return errors.Wrap(op, errCorruptState)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package apikey
 
 import (
-	"encoding/json"
 	"iter"
 	"slices"
 	"strings"
@@ -10,12 +9,8 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// Bounds of [Metadata] and [Settings].
-const (
-	MaxEntries       = 64   // names in one Metadata or Settings
-	MaxEntryName     = 64   // bytes of a name
-	MaxMetadataValue = 1024 // bytes of a value
-)
+// MaxMetadataValue is the number of bytes a value of [Metadata] may have.
+const MaxMetadataValue = 1024
 
 // Metadata is what the host notes on a key for itself: an immutable map of
 // text to text. Copying and sharing it is free and safe for concurrent use.
@@ -82,25 +77,3 @@ func (m *Metadata) UnmarshalText(text []byte) error {
 
 // UnmarshalJSON is UnmarshalText.
 func (m *Metadata) UnmarshalJSON(text []byte) error { return m.UnmarshalText(text) }
-
-func checkNames[V comparable](faults *errors.Faults, what string, t table[V]) {
-	if len(t) > MaxEntries {
-		faults.Add("%s has %d names; give %d or less", what, len(t), MaxEntries)
-	}
-	for _, e := range t {
-		if e.name == "" || !plain(e.name, MaxEntryName) {
-			faults.Add("%s name %q: give 1 to %d bytes of UTF-8 without control characters", what, clip(e.name), MaxEntryName)
-		}
-	}
-}
-
-// readObject decodes one JSON object into raw; empty text leaves raw as it is.
-func readObject[V any](text []byte, raw *map[string]V, what string) error {
-	if len(text) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(text, raw); err != nil {
-		return &errors.Error{Code: errors.Invalid, Op: "apikey", Msg: what + " is not the JSON object expected", Err: err}
-	}
-	return nil
-}

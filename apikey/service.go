@@ -25,11 +25,12 @@ type Options struct {
 	// FlushEvery, if not zero, starts a goroutine that writes noted uses to the
 	// store at this interval, until Close. When zero, only Flush and Close write.
 	FlushEvery time.Duration
-	// FlushFailed is told of every failed write of that goroutine; what was noted
-	// is kept and tried again. May be nil.
+	// FlushFailed, unless nil, is told of every failed write of that goroutine, on
+	// it; what was noted is kept and tried again. It must not call Close.
 	FlushFailed func(error)
 	// MaxPending is the greatest number of keys whose use is noted and not yet
-	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
+	// written, about 100 bytes each, rounded up to a multiple of 16, and up to
+	// twice that while writes fail; 65536 when zero. When it is reached, uses of
 	// further keys go unnoted until the next write.
 	MaxPending int
 }

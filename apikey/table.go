@@ -8,6 +8,14 @@ import (
 	"strconv"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// Bounds of [Metadata] and [Settings].
+const (
+	MaxEntries   = 64 // names in one Metadata or Settings
+	MaxEntryName = 64 // bytes of a name
 )
 
 // A table is a map that nobody can change: entries sorted by name.
@@ -56,6 +64,28 @@ func (t table[V]) toJSON() ([]byte, error) {
 		m[e.name] = e.value
 	}
 	return json.Marshal(m)
+}
+
+func checkNames[V comparable](faults *errors.Faults, what string, t table[V]) {
+	if len(t) > MaxEntries {
+		faults.Add("%s has %d names; give %d or less", what, len(t), MaxEntries)
+	}
+	for _, e := range t {
+		if e.name == "" || !plain(e.name, MaxEntryName) {
+			faults.Add("%s name %q: give 1 to %d bytes of UTF-8 without control characters", what, clip(e.name), MaxEntryName)
+		}
+	}
+}
+
+// readObject decodes one JSON object into raw; empty text leaves raw as it is.
+func readObject[V any](text []byte, raw *map[string]V, what string) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(text, raw); err != nil {
+		return &errors.Error{Code: errors.Invalid, Op: "apikey", Msg: what + " is not the JSON object expected", Err: err}
+	}
+	return nil
 }
 
 // plain reports whether s is valid UTF-8 of at most max bytes that every store

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 
 	"github.com/keytoll/keytoll/errors"
@@ -30,11 +31,11 @@ var (
 	errRevoked     = errors.Wrap("apikey.Verify", ErrRevoked)
 	errEnvironment = errors.Wrap("apikey.Verify", ErrEnvironment)
 	errNetwork     = errors.Wrap("apikey.Verify", ErrNetwork)
-	errState       = error(&errors.Error{Code: errors.Corrupt, Op: "apikey.Verify", Msg: "the API key cannot be checked", Err: errors.New("the record's state is not known to this version")})
+	errState       = errors.Wrap("apikey.Verify", errCorruptState)
 )
 
 func unknown(cause string) error {
-	return &errors.Error{Op: "apikey.Verify", Err: errors.Join(ErrUnknown, errors.New(cause))}
+	return errors.Wrap("apikey.Verify", fmt.Errorf("%w: %s", ErrUnknown, cause))
 }
 
 // Verify proves token and returns its key. It decides in this order: shape and
@@ -43,9 +44,10 @@ func unknown(cause string) error {
 // environment ([ErrEnvironment]) and address ([ErrNetwork]). The key returned
 // with an error is empty. A store that cannot answer is [errors.Unavailable].
 //
-// A success notes the use of the key in memory; a refusal changes nothing. Nil
-// options mean that nothing is known of the request. With the memory store and
-// a format with id, Verify allocates nothing.
+// A success notes the use of the key in memory, while the LastUsedAt returned
+// is still the one stored; a refusal changes nothing. Nil options mean that
+// nothing is known of the request. With the memory store and a format with id,
+// Verify allocates nothing.
 func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (Key, error) {
 	parts, err := s.format.Parse(token)
 	if err != nil {

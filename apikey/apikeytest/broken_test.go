@@ -2,13 +2,13 @@ package apikeytest
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/errors"
 )
 
 // A broken store is a memory store with one fault. Nil fields are sound.
