@@ -7,8 +7,8 @@ type contextKey struct{}
 
 // passContext is a context with a pass in it.
 type passContext struct {
-	context.Context
-	pass *Pass
+	context.Context //nolint:containedctx // it is a context itself
+	pass            *Pass
 }
 
 // Value returns the pass for its key, and the parent's value for others.

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -11,7 +12,7 @@ import (
 // it but the cause may be shown to the client. It never holds a credential.
 //
 // Use errors.AsType[*Denial] to find it, and [errors.CodeOf] for its code.
-type Denial struct {
+type Denial struct { //nolint:errname // a refusal is a denial in every package here
 	Verdict   Verdict
 	Status    int // of the HTTP answer under the gate's profile; 0 without HTTP
 	RequestID string
@@ -53,7 +54,7 @@ func (d *Denial) Detail() string {
 	switch d.Verdict {
 	case VerdictRateLimited:
 		if len(d.Limits) > 0 {
-			return "rate limit " + quoted(d.Limits) + " is used up"
+			return `rate limit "` + strings.Join(d.Limits, `", "`) + `" is used up`
 		}
 	case VerdictPriceRefused:
 		if msg := errors.MessageOf(d.err); msg != "" && errors.CodeOf(d.err) == errors.Invalid {
@@ -61,17 +62,6 @@ func (d *Denial) Detail() string {
 		}
 	}
 	return d.Verdict.answer().detail
-}
-
-func quoted(names []string) string {
-	text := ""
-	for i, n := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += `"` + n + `"`
-	}
-	return text
 }
 
 // preProof reports whether v was reached before a secret was proven.

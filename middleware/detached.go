@@ -11,11 +11,11 @@ import (
 // time-out begins when somebody asks for Done or Deadline, which only work that
 // can block does; until then it costs no timer, no goroutine and no memory.
 type detached struct {
-	parent  context.Context
+	parent  context.Context //nolint:containedctx // it is a context itself
 	timeout time.Duration
 
 	mu     sync.Mutex
-	timed  context.Context // nil until somebody asks
+	timed  context.Context //nolint:containedctx // nil until somebody asks
 	cancel context.CancelFunc
 	over   bool
 }

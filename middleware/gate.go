@@ -90,7 +90,7 @@ func (g *Gate) openLimits(f *errors.Faults) {
 	}
 	failed := g.opt.FailedAuth
 	if failed == (ratelimit.Limit{}) {
-		failed = defaultFailedAuth
+		failed = defaultFailedAuth()
 	}
 	if g.guesses, err = newGuesses(failed, memory); err != nil {
 		f.Join(err)

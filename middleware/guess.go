@@ -25,7 +25,7 @@ const (
 
 func newGuesses(limit ratelimit.Limit, memory *ratelimit.MemoryOptions) (*guesses, error) {
 	if limit.Name == "" {
-		limit.Name = defaultFailedAuth.Name
+		limit.Name = defaultFailedAuth().Name
 	}
 	limits, err := ratelimit.NewLimits(limit)
 	if err != nil {

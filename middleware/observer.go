@@ -64,7 +64,7 @@ func (o *SlogObserver) logger() *slog.Logger {
 	if o.log != nil {
 		return o.log
 	}
-	return slog.Default()
+	return slog.Default() //nolint:forbidigo // what net/http does with panics: better the program's log than silence
 }
 
 // Decided implements [Observer].

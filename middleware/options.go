@@ -67,7 +67,9 @@ type Options struct {
 }
 
 // defaultFailedAuth is generous to people and useless for guessing.
-var defaultFailedAuth = ratelimit.Limit{Name: "failed_auth", Count: 20, Period: time.Minute}
+func defaultFailedAuth() ratelimit.Limit {
+	return ratelimit.Limit{Name: "failed_auth", Count: 20, Period: time.Minute}
+}
 
 // check adds what is wrong with the plain fields of o.
 func (o *Options) check(f *errors.Faults) {

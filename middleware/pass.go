@@ -113,8 +113,8 @@ func (p *Pass) identify(requestID string) {
 	appendID(p.ownID[:0])
 	if saneRequestID(requestID) {
 		p.requestID = requestID
-	} else if make := p.gate.opt.NewRequestID; make != nil {
-		if id := make(); saneRequestID(id) {
+	} else if newID := p.gate.opt.NewRequestID; newID != nil {
+		if id := newID(); saneRequestID(id) {
 			p.requestID = id
 		}
 	}

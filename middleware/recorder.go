@@ -111,6 +111,14 @@ func (rec *recorder) FlushError() error {
 // Unwrap lets http.ResponseController reach deadlines and full duplex.
 func (rec *recorder) Unwrap() http.ResponseWriter { return rec.inner }
 
+func (rec *recorder) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(rec.inner).Hijack()
+	if err == nil {
+		rec.hijacked = true
+	}
+	return conn, rw, err
+}
+
 // recorderFlush is for writers that can flush and no more.
 type recorderFlush struct{ *recorder }
 
@@ -138,13 +146,7 @@ type recorderH1 struct{ *recorder }
 func (w recorderH1) Flush() { _ = w.FlushError() } // http.Flusher has no way to tell
 
 // Hijack takes the connection over.
-func (w recorderH1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.inner).Hijack()
-	if err == nil {
-		w.hijacked = true
-	}
-	return conn, rw, err
-}
+func (w recorderH1) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
 
 // ReadFrom keeps sendfile.
 func (w recorderH1) ReadFrom(src io.Reader) (int64, error) {

@@ -94,7 +94,9 @@ func TestBehindUnwrap(t *testing.T) {
 		}
 		w.WriteHeader(500) // too late: the flush has sent 200
 	}))
+	done := make(chan struct{})
 	s, client := serve(t, "h1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
 		gated.ServeHTTP(struct {
 			http.ResponseWriter
 			unwrapper
@@ -109,6 +111,7 @@ func TestBehindUnwrap(t *testing.T) {
 	if resp.StatusCode != 200 || resp.Header.Get("X-Request-Id") == "" {
 		t.Errorf("status %d, request id %q", resp.StatusCode, resp.Header.Get("X-Request-Id"))
 	}
+	<-done
 	h.spent(5, 0)
 }
 
@@ -185,7 +188,11 @@ func TestBodyIsCapped(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	}))
-	s, client := serve(t, "h1", gated)
+	done := make(chan struct{})
+	s, client := serve(t, "h1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
+		gated.ServeHTTP(w, r)
+	}))
 	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL, io.MultiReader(strings.NewReader("12345678901"))) // chunked: no length to refuse by
 	must(t, err)
 	bearer(h.key("image:generate"))(r)
@@ -195,6 +202,7 @@ func TestBodyIsCapped(t *testing.T) {
 	if resp.StatusCode != 413 || !resp.Close {
 		t.Errorf("status %d, closes %t; want 413 and a closed connection", resp.StatusCode, resp.Close)
 	}
+	<-done
 	h.spent(0, 0)
 }
 

@@ -71,9 +71,9 @@ func DefaultSettlement() Settlement {
 	return s
 }
 
-type actionTable [len(endings)]Action
+type actionTable = [len(endings)]Action
 
-var defaultActions = actionTable{
+var defaultActions = [11]Action{
 	EndUnknown:      Release,
 	EndSuccess:      Capture,
 	EndAccepted:     Keep,

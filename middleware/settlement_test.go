@@ -285,7 +285,7 @@ func TestPanicsPassThroughUntouched(t *testing.T) {
 	value := errors.New("the very value")
 	handler := h.gate.Handler(priced())(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(value) }))
 	defer func() {
-		if got := recover(); got != value {
+		if got := recover(); got != any(value) {
 			t.Errorf("recovered %v, want the value that was panicked with", got)
 		}
 		h.spent(0, 0)
