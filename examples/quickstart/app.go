@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/scopes"
+	"github.com/keytoll/keytoll/stores/sqlitestore"
+	"github.com/keytoll/keytoll/webhook"
+)
+
+const (
+	owner       = "acct_demo" // whom the fresh key belongs to, and who pays
+	environment = "live"      // of the fresh key
+	welcome     = "welcome"   // the id of the one grant: a restart does not grant again
+	drain       = 10 * time.Second
+)
+
+// grant is what the account starts with, imagePrice what one image costs.
+const (
+	grant      = 100 * credits.Credit
+	imagePrice = 5 * credits.Credit
+)
+
+// An app is the whole service. Its parts are opened in open, in the order of
+// the fields, and closed in the opposite order.
+type app struct {
+	log      *slog.Logger
+	now      func() time.Time
+	db       *sqlitestore.DB // nil: everything is in memory
+	keys     *apikey.Service
+	ledger   *credits.Ledger
+	gate     *middleware.Gate
+	hooks    *courier            // nil: nobody asked for webhooks
+	routes   []*middleware.Route // what GET /v1/key tells of
+	handler  http.Handler
+	listener net.Listener
+
+	key    apikey.Secret  // the fresh key, shown once
+	secret webhook.Secret // what receivers verify webhooks with
+}
+
+// open builds the service, grants the first credits and makes a fresh key.
+// After an error nothing is left open.
+func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger) (a *app, err error) {
+	a = &app{log: log, now: now}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	var records apikey.Store = apikey.NewMemoryStore()
+	var accounts credits.Store = credits.NewMemoryStore(nil)
+	if c.db != "" {
+		if a.db, err = sqlitestore.Open(c.db, nil); err != nil {
+			return a, err
+		}
+		if err = a.db.Migrate(ctx); err != nil {
+			return a, err
+		}
+		records, accounts = a.db.Keys(), a.db.Credits()
+	}
+	format, err := apikey.NewFormat("kt", &apikey.FormatOptions{Environments: []string{environment, "test"}})
+	if err != nil {
+		return a, err
+	}
+	if a.keys, err = apikey.NewService(records, format, &apikey.Options{Now: now, FlushEvery: 10 * time.Second}); err != nil {
+		return a, err
+	}
+	if a.ledger, err = credits.NewLedger(accounts, nil); err != nil {
+		return a, err
+	}
+	windows, err := ratelimit.NewMemoryStore(nil)
+	if err != nil {
+		return a, err
+	}
+	a.gate, err = middleware.NewGate(a.keys, &middleware.Options{
+		Limits:      windows,
+		Credits:     a.ledger,
+		Environment: environment,
+		MaxBody:     64 << 10,
+		Now:         now,
+	})
+	if err != nil {
+		return a, err
+	}
+	if a.handler, err = a.mount(); err != nil {
+		return a, err
+	}
+	if err = a.sell(ctx); err != nil {
+		return a, err
+	}
+	a.secret = webhook.GenerateSecret()
+	if c.webhook != "" {
+		keys, err := webhook.NewKeys(webhook.Key{Secret: a.secret})
+		if err != nil {
+			return a, err
+		}
+		signer, err := webhook.NewSigner(keys, nil)
+		if err != nil {
+			return a, err
+		}
+		a.hooks = newCourier(c.webhook, signer, now, log)
+	}
+	a.listener, err = net.Listen("tcp", c.addr)
+	return a, err
+}
+
+// sell stands in for a shop: it grants the account its credits, once, and
+// makes a key.
+func (a *app) sell(ctx context.Context) error {
+	_, err := a.ledger.Grant(ctx, credits.Grant{Account: owner, ID: welcome, Amount: grant, Note: "welcome"})
+	if err != nil {
+		return err
+	}
+	granted, err := scopes.Parse("image:generate")
+	if err != nil {
+		return err
+	}
+	issued, err := a.keys.Create(ctx, apikey.Spec{Owner: owner, Name: "quickstart", Environment: environment, Scopes: granted})
+	if err != nil {
+		return err
+	}
+	a.key = issued.Secret
+	return nil
+}
+
+// serve answers requests until ctx is done, then finishes those in flight.
+func (a *app) serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           a.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	drained := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		drained <- server.Shutdown(closing)
+	})
+	err := server.Serve(a.listener)
+	if !stop() && errors.Is(err, http.ErrServerClosed) {
+		return <-drained
+	}
+	return err
+}
+
+// close ends what open began: webhooks that wait are sent, uses of keys are
+// written, the file is released.
+func (a *app) close(ctx context.Context) error {
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	if a.listener != nil {
+		if err := a.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			note("listener", err)
+		}
+	}
+	if a.hooks != nil {
+		note("webhooks", a.hooks.close(ctx))
+	}
+	if a.keys != nil {
+		note("keys", a.keys.Close(ctx))
+	}
+	if a.db != nil {
+		note("database", a.db.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
