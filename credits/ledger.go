@@ -74,21 +74,26 @@ func NewLedger(store Store, o *Options) (*Ledger, error) {
 // A call carries one command to the store and its result back. Calls are
 // pooled, with their function already bound, so that none is made per command.
 type call struct {
+	carried
+	opt     *settings
+	fn      func(time.Time, []*State) error // run
+	scratch [512]byte                       // for intents
+}
+
+// carried is what a call holds of one command, and forgets with it.
+type carried struct {
 	grant   Grant
 	hold    Hold
 	capture Capture
 	release Release
 	debit   Debit
 	refund  Refund
-
 	cmd     command // one of the above
-	opt     *settings
-	receipt Receipt
+	faults  errors.Faults
 	needs   [1]Need
 	ops     [1]OpID
 	targets [1]OpID
-	scratch [512]byte
-	fn      func(time.Time, []*State) error
+	receipt Receipt
 }
 
 func (c *call) run(now time.Time, states []*State) error {
@@ -99,16 +104,16 @@ func (c *call) run(now time.Time, states []*State) error {
 
 // do runs the command that was put into c, and puts c back.
 func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
-	f := errors.Faults{Op: op}
-	c.cmd.check(&f, c.opt)
-	err := f.Err()
+	c.faults.Op = op
+	c.cmd.check(&c.faults, c.opt)
+	err := c.faults.Err()
 	if err == nil {
 		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0]}
 		c.cmd.need(&c.needs[0])
 		err = atBoundary(op, l.store.Update(ctx, c.needs[:], c.fn))
 	}
 	r := c.receipt
-	*c = call{opt: c.opt, fn: c.fn}
+	c.carried = carried{}
 	l.calls.Put(c)
 	if err != nil {
 		return Receipt{}, err

@@ -75,7 +75,6 @@ func (m *MemoryStore) with(ctx context.Context, needs []Need, fn func(time.Time,
 		return err
 	}
 	s := m.scratch.Get().(*memoryScratch)
-	defer m.scratch.Put(s)
 	s.shards = s.shards[:0]
 	for i := range needs {
 		s.shards = append(s.shards, m.shard(needs[i].Account))
@@ -86,8 +85,8 @@ func (m *MemoryStore) with(ctx context.Context, needs []Need, fn func(time.Time,
 	}
 	for _, i := range s.shards {
 		m.shards[i].mu.Lock()
-		defer m.shards[i].mu.Unlock() //nolint:gocritic // until the call returns, whatever fn does
 	}
+	defer m.done(s)
 	for len(s.states) < len(needs) {
 		s.states = append(s.states, new(State))
 		s.loads = append(s.loads, memoryLoad{})
@@ -95,24 +94,30 @@ func (m *MemoryStore) with(ctx context.Context, needs []Need, fn func(time.Time,
 	now := micros(m.now())
 	for i := range needs {
 		n := &needs[i]
-		s.loads[i].account = m.shards[m.shard(n.Account)].accounts[n.Account]
-		s.states[i].Reset(n.Account)
+		home := &m.shards[m.shard(n.Account)]
+		s.loads[i].home, s.loads[i].account = home, home.accounts[n.Account]
+		s.states[i].Account.ID = n.Account // done has left the rest empty
 		s.loads[i].load(s.states[i], n, now)
 	}
 	err := fn(now, s.states[:len(needs)])
 	for i := range needs {
 		if err == nil && write {
-			accounts := m.shards[m.shard(needs[i].Account)].accounts
-			if s.states[i].AccountChange == Added {
-				s.loads[i].account = newMemoryAccount()
-				accounts[needs[i].Account] = s.loads[i].account
-			}
 			s.loads[i].store(s.states[i])
 		}
+	}
+	return err
+}
+
+// done forgets the call and unlocks what it has locked, whatever fn did.
+func (m *MemoryStore) done(s *memoryScratch) {
+	for i := range s.loads {
 		s.loads[i].reset()
 		s.states[i].Reset("")
 	}
-	return err
+	for _, i := range s.shards {
+		m.shards[i].mu.Unlock()
+	}
+	m.scratch.Put(s)
 }
 
 func (m *MemoryStore) shard(id AccountID) int {

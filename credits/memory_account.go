@@ -40,7 +40,8 @@ func newMemoryAccount() *memoryAccount {
 
 // A memoryLoad is one account's part of a call: what it loaded, row by row.
 type memoryLoad struct {
-	account *memoryAccount
+	home    *memoryShard
+	account *memoryAccount // nil: there is none yet
 	lots    []*memoryLot
 	ops     []*memoryOp
 }
@@ -120,6 +121,10 @@ func (l *memoryLoad) store(st *State) {
 		return
 	}
 	a := l.account
+	if a == nil {
+		a = newMemoryAccount()
+		l.home.accounts[st.Account.ID] = a
+	}
 	a.row = st.Account
 	for i := range st.Lots {
 		switch row := &st.Lots[i]; row.Change {
