@@ -1,35 +1,63 @@
 package apikey
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A MemoryStore keeps records in this process and forgets them with it. It is
 // the reference reading of the [Store] contract, the store of tests and of
-// programs that create their keys at start-up. It is safe for concurrent use
-// and holds about 1 KB for each key, tombstones included; it has no bound.
+// programs that create their keys at start-up. It is safe for concurrent use,
+// look-ups by handle take no lock, and it holds about 1 KB for each key,
+// tombstones included, without a bound. [NewMemoryStore] makes one; the zero
+// value is not ready for use.
 type MemoryStore struct {
-	mu       sync.RWMutex
-	byID     map[string]*Record
-	byHandle map[string]*Record
-	all      listing
-	byOwner  map[string]*listing
+	handles  handleTable // read without mu
+	changing atomic.Bool // set, under mu, while a Change comes true
+
+	mu      sync.RWMutex
+	byID    map[string]*node
+	all     listing
+	byOwner map[string]*listing
 }
 
 var _ Store = (*MemoryStore)(nil)
 
+// A node is a key's place. Records are replaced, never changed, so that they
+// can be read without a lock.
+type node struct {
+	rec  atomic.Pointer[Record]
+	used atomic.Int64 // Key.LastUsedAt in microseconds since 1970, or never
+}
+
+const never = math.MinInt64
+
+// record returns what the node holds now.
+func (n *node) record() Record {
+	rec := *n.rec.Load()
+	rec.Key.LastUsedAt = time.Time{}
+	if at := n.used.Load(); at != never {
+		rec.Key.LastUsedAt = time.UnixMicro(at).UTC()
+	}
+	return rec
+}
+
+// touch moves the last use forward. It requires that mu is held.
+func (n *node) touch(at time.Time) {
+	if !at.IsZero() && at.UnixMicro() > n.used.Load() {
+		n.used.Store(at.UnixMicro())
+	}
+}
+
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{
-		byID:     make(map[string]*Record),
-		byHandle: make(map[string]*Record),
-		byOwner:  make(map[string]*listing),
-	}
+	m := &MemoryStore{byID: make(map[string]*node), byOwner: make(map[string]*listing)}
+	m.handles.init()
+	return m
 }
 
 // Apply implements [Store].
@@ -39,23 +67,11 @@ func (m *MemoryStore) Apply(ctx context.Context, c Change) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range c.Insert {
-		if m.byID[c.Insert[i].Key.ID] != nil || m.byHandle[c.Insert[i].Handle] != nil {
-			return ErrExists
-		}
+	if err := m.refusal(&c); err != nil {
+		return err
 	}
-	for i := range c.Update {
-		old := m.byID[c.Update[i].Key.ID]
-		switch {
-		case old == nil:
-			return ErrNotFound
-		case old.Key.Version != c.Update[i].Key.Version-1:
-			return ErrConflict
-		}
-		if holder := m.byHandle[c.Update[i].Handle]; holder != nil && holder != old {
-			return ErrExists
-		}
-	}
+	m.changing.Store(true)
+	defer m.changing.Store(false)
 	for i := range c.Insert {
 		m.insert(c.Insert[i])
 	}
@@ -65,57 +81,75 @@ func (m *MemoryStore) Apply(ctx context.Context, c Change) error {
 	return nil
 }
 
-// insert requires that m.mu is held, and that ID and handle are free.
+// refusal says why c may not come true. It requires that mu is held.
+func (m *MemoryStore) refusal(c *Change) error {
+	for i := range c.Insert {
+		if m.byID[c.Insert[i].Key.ID] != nil || m.handles.find(c.Insert[i].Handle) != nil {
+			return ErrExists
+		}
+	}
+	for i := range c.Update {
+		n := m.byID[c.Update[i].Key.ID]
+		if n == nil {
+			return ErrNotFound
+		}
+		if n.rec.Load().Key.Version != c.Update[i].Key.Version-1 {
+			return ErrConflict
+		}
+		if holder := m.handles.find(c.Update[i].Handle); holder != nil && holder != n {
+			return ErrExists
+		}
+	}
+	return nil
+}
+
+// insert requires that mu is held, and that ID and handle are free.
 func (m *MemoryStore) insert(rec Record) {
-	kept := new(rec)
-	kept.normalize()
-	m.byID[kept.Key.ID] = kept
-	m.byHandle[kept.Handle] = kept
-	m.all.add(kept)
-	owned := m.byOwner[kept.Key.Owner]
-	if owned == nil {
-		owned = new(listing)
-		m.byOwner[kept.Key.Owner] = owned
-	}
-	owned.add(kept)
+	n := new(node)
+	n.used.Store(never)
+	n.touch(rec.Key.LastUsedAt)
+	n.rec.Store(stored(rec))
+	m.byID[rec.Key.ID] = n
+	m.handles.add(n)
+	m.all.add(n)
+	m.owned(rec.Key.Owner).add(n)
 }
 
-// update requires that m.mu is held, and that the record is there.
+// update requires that mu is held, that the record is there and its handle is
+// free or its own.
 func (m *MemoryStore) update(rec Record) {
-	kept := m.byID[rec.Key.ID]
-	rec.Key.LastUsedAt = kept.Key.LastUsedAt
-	rec.normalize()
-	if rec.Handle != kept.Handle {
-		delete(m.byHandle, kept.Handle)
-		m.byHandle[rec.Handle] = kept
+	n := m.byID[rec.Key.ID]
+	old := n.rec.Load()
+	n.rec.Store(stored(rec))
+	if rec.Handle != old.Handle {
+		m.handles.add(n)
 	}
-	moved := !rec.Key.CreatedAt.Equal(kept.Key.CreatedAt)
-	owner := kept.Key.Owner
-	*kept = rec
-	if moved {
+	if !rec.Key.CreatedAt.Equal(old.Key.CreatedAt) {
 		m.all.unsorted = true
-		m.byOwner[owner].unsorted = true
+		m.owned(old.Key.Owner).unsorted = true
 	}
-	if rec.Key.Owner != owner {
-		m.byOwner[owner].remove(kept)
-		owned := m.byOwner[rec.Key.Owner]
-		if owned == nil {
-			owned = new(listing)
-			m.byOwner[rec.Key.Owner] = owned
-		}
-		owned.add(kept)
+	if rec.Key.Owner != old.Key.Owner {
+		m.owned(old.Key.Owner).remove(n)
+		m.owned(rec.Key.Owner).add(n)
 	}
 }
 
-// normalize brings the record to what a database would give back, and lets go
-// of memory shared with the caller's text.
-func (r *Record) normalize() {
-	r.Handle = strings.Clone(r.Handle)
-	for _, at := range []*time.Time{&r.Key.CreatedAt, &r.Key.ExpiresAt, &r.Key.LastUsedAt} {
-		if !at.IsZero() {
-			*at = at.UTC().Truncate(time.Microsecond)
-		}
+// owned returns the listing of an owner. It requires that mu is held.
+func (m *MemoryStore) owned(owner string) *listing {
+	l := m.byOwner[owner]
+	if l == nil {
+		l = new(listing)
+		m.byOwner[owner] = l
 	}
+	return l
+}
+
+// stored brings rec to what a database would give back, and lets go of memory
+// shared with a key's text.
+func stored(rec Record) *Record {
+	rec.Handle = strings.Clone(rec.Handle)
+	rec.Key.CreatedAt, rec.Key.ExpiresAt = toMicros(rec.Key.CreatedAt), toMicros(rec.Key.ExpiresAt)
+	return &rec
 }
 
 // ByHandle implements [Store].
@@ -123,12 +157,22 @@ func (m *MemoryStore) ByHandle(ctx context.Context, handle string) (Record, erro
 	if err := ctx.Err(); err != nil {
 		return Record{}, err
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if rec := m.byHandle[handle]; rec != nil {
-		return *rec, nil
+	// A look-up that begins while a Change comes true waits for all of it: so
+	// nobody finds one record as it is after the change and then another as it
+	// was before.
+	if m.changing.Load() {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
 	}
-	return Record{}, ErrNotFound
+	n := m.handles.find(handle)
+	if n == nil {
+		return Record{}, ErrNotFound
+	}
+	rec := n.record()
+	if rec.Handle != handle { // changed since it was found
+		return Record{}, ErrNotFound
+	}
+	return rec, nil
 }
 
 // ByID implements [Store].
@@ -138,8 +182,8 @@ func (m *MemoryStore) ByID(ctx context.Context, id string) (Record, error) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if rec := m.byID[id]; rec != nil {
-		return *rec, nil
+	if n := m.byID[id]; n != nil {
+		return n.record(), nil
 	}
 	return Record{}, ErrNotFound
 }
@@ -151,11 +195,10 @@ func (m *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	}
 	m.mu.Lock() // not RLock: sorting what was added since the last listing writes
 	defer m.mu.Unlock()
-	from := &m.all
-	if q.Owner != "" {
-		from = m.byOwner[q.Owner]
+	if q.Owner == "" {
+		return m.all.page(&q), nil
 	}
-	return from.page(&q), nil
+	return m.byOwner[q.Owner].page(&q), nil
 }
 
 // Touch implements [Store].
@@ -166,57 +209,9 @@ func (m *MemoryStore) Touch(ctx context.Context, uses []Use) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, use := range uses {
-		if rec := m.byID[use.ID]; rec != nil && use.At.After(rec.Key.LastUsedAt) {
-			rec.Key.LastUsedAt = use.At.UTC().Truncate(time.Microsecond)
+		if n := m.byID[use.ID]; n != nil {
+			n.touch(use.At)
 		}
 	}
 	return nil
-}
-
-// A listing is a set of records that is sorted, oldest first, when it is read.
-// New records are mostly the newest, so it mostly stays sorted.
-type listing struct {
-	records  []*Record
-	unsorted bool
-}
-
-func (l *listing) add(r *Record) {
-	if n := len(l.records); n > 0 && oldestFirst(l.records[n-1], r) > 0 {
-		l.unsorted = true
-	}
-	l.records = append(l.records, r)
-}
-
-func (l *listing) remove(r *Record) {
-	l.records = slices.DeleteFunc(l.records, func(o *Record) bool { return o == r })
-}
-
-// page returns what q selects, newest first. A nil listing is empty.
-func (l *listing) page(q *Query) []Record {
-	if l == nil {
-		return nil
-	}
-	if l.unsorted {
-		slices.SortFunc(l.records, oldestFirst)
-		l.unsorted = false
-	}
-	end := len(l.records)
-	if !q.After.IsZero() {
-		after := &Record{Key: Key{CreatedAt: q.After.CreatedAt, ID: q.After.ID}}
-		end, _ = slices.BinarySearchFunc(l.records, after, oldestFirst)
-	}
-	var page []Record
-	for i := end - 1; i >= 0 && len(page) < q.Limit; i-- {
-		if q.Selects(&l.records[i].Key) {
-			page = append(page, *l.records[i])
-		}
-	}
-	return page
-}
-
-func oldestFirst(a, b *Record) int {
-	if d := a.Key.CreatedAt.Compare(b.Key.CreatedAt); d != 0 {
-		return d
-	}
-	return cmp.Compare(a.Key.ID, b.Key.ID)
 }

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"strconv"
@@ -146,11 +147,14 @@ type Cursor struct {
 func (c Cursor) IsZero() bool { return c.ID == "" && c.CreatedAt.IsZero() }
 
 // Before reports whether c stands before o in a listing, newest first.
-func (c Cursor) Before(o Cursor) bool {
-	if d := c.CreatedAt.Compare(o.CreatedAt); d != 0 {
-		return d > 0
+func (c Cursor) Before(o Cursor) bool { return c.compare(o) < 0 }
+
+// compare is negative when c stands before o, newest first.
+func (c Cursor) compare(o Cursor) int {
+	if d := o.CreatedAt.Compare(c.CreatedAt); d != 0 {
+		return d
 	}
-	return c.ID > o.ID
+	return cmp.Compare(o.ID, c.ID)
 }
 
 // MarshalText returns c as text that is safe in a URL; "" for the beginning.

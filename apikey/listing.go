@@ -1,0 +1,58 @@
+package apikey
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A listing is the nodes of a memory store, or of one owner, sorted oldest
+// first when it is read. New keys are mostly the newest, so it mostly stays
+// sorted. The store's mu guards it.
+type listing struct {
+	nodes    []*node
+	unsorted bool
+}
+
+func (l *listing) add(n *node) {
+	if last := len(l.nodes) - 1; last >= 0 && oldestFirst(l.nodes[last], n) > 0 {
+		l.unsorted = true
+	}
+	l.nodes = append(l.nodes, n)
+}
+
+func (l *listing) remove(n *node) {
+	l.nodes = slices.DeleteFunc(l.nodes, func(o *node) bool { return o == n })
+}
+
+// page returns what q selects, newest first. A nil listing is empty.
+func (l *listing) page(q *Query) []Record {
+	if l == nil {
+		return nil
+	}
+	if l.unsorted {
+		slices.SortFunc(l.nodes, oldestFirst)
+		l.unsorted = false
+	}
+	end := len(l.nodes)
+	if !q.After.IsZero() {
+		end, _ = slices.BinarySearchFunc(l.nodes, q.After, func(n *node, after Cursor) int {
+			key := &n.rec.Load().Key
+			return after.compare(Cursor{CreatedAt: key.CreatedAt, ID: key.ID})
+		})
+	}
+	var page []Record
+	for i := end - 1; i >= 0 && len(page) < q.Limit; i-- {
+		if q.Selects(&l.nodes[i].rec.Load().Key) {
+			page = append(page, l.nodes[i].record())
+		}
+	}
+	return page
+}
+
+func oldestFirst(a, b *node) int {
+	x, y := &a.rec.Load().Key, &b.rec.Load().Key
+	if d := x.CreatedAt.Compare(y.CreatedAt); d != 0 {
+		return d
+	}
+	return cmp.Compare(x.ID, y.ID)
+}
