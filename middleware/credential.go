@@ -66,10 +66,10 @@ func (l Location) find(h http.Header) (credential string, v Verdict) {
 		}
 		value = strings.TrimLeft(rest, " ")
 	}
-	if !saneCredential(value) {
+	if value == "" {
 		return "", VerdictMalformed
 	}
-	return value, VerdictAllowed
+	return value, VerdictAllowed // whether it can be a key is for Begin to say
 }
 
 // saneCredential reports whether s is 1 to MaxCredential visible ASCII
@@ -88,15 +88,15 @@ func saneCredential(s string) bool {
 
 // extract returns the one credential of h, and the header it stood in. It is
 // VerdictMissing when no location holds one, and VerdictMalformed when one holds
-// something that cannot be a key, or more than one holds anything: the client
-// must say which it means (RFC 6750 section 2).
+// two or an empty one, or more than one holds anything: the client must say
+// which it means (RFC 6750 section 2).
 func extract(h http.Header, locations []Location) (credential, header string, v Verdict) {
 	v = VerdictMissing
 	for _, l := range locations {
 		c, found := l.find(h)
 		switch {
 		case found == VerdictMissing:
-		case v != VerdictMissing:
+		case found == VerdictMalformed, v != VerdictMissing:
 			return "", "", VerdictMalformed
 		default:
 			credential, header, v = c, l.header, found
