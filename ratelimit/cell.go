@@ -1,14 +1,14 @@
 package ratelimit
 
-import "math"
-
 // A Cell is what a store keeps for one subject under one limit. The zero Cell
 // is the same as an absent one: nothing used. What the words mean belongs to
-// the algorithm; a store keeps them as they are.
+// the algorithm; a store keeps them as they are, at least until Expires.
 type Cell struct {
 	At   int64 // the latest time the cell has seen, in microseconds since the Unix epoch
 	Used int64 // units in use
 	Part int64 // token bucket: further 1/period parts of a unit; fixed window: its start; sliding window: units used in the window before
+
+	Expires int64 // the time from which the cell is as good as absent, in microseconds since the Unix epoch
 }
 
 // An Outcome is what one limit says about one cost. Times are microseconds from
@@ -36,6 +36,10 @@ const never = -1
 // limit keeps what was used: see the package documentation.
 func (r *Rule) Take(c Cell, cost, now int64) (Cell, Outcome) {
 	now = min(max(now, 0), maxNow)
+	kept := c
+	if now >= c.Expires {
+		c = Cell{}
+	}
 	at := max(now, c.At)
 	var next Cell
 	var o Outcome
@@ -50,10 +54,15 @@ func (r *Rule) Take(c Cell, cost, now int64) (Cell, Outcome) {
 	if at > now {
 		o = o.delayed(at - now)
 	}
-	if o.RetryAfter != 0 || cost == 0 {
-		return c, o
+	if o.RetryAfter == 0 && cost != 0 {
+		next.Expires = now + o.ResetAfter
+		return next, o
 	}
-	return next, o
+	if left := max(c.Expires-now, 0); o.ResetAfter > left { // written under a faster limit, it is forgotten first
+		o.ResetAfter, o.Rest = left, 0
+		o.RetryAfter = min(o.RetryAfter, left)
+	}
+	return kept, o
 }
 
 // Peek is what Take would tell, with nothing taken: Remaining is what is free
@@ -69,11 +78,14 @@ func (r *Rule) Peek(c Cell, cost, now int64) Outcome {
 // Refund gives back what is still in use of a cost that [Rule.Take] took, and
 // returns the cell to keep. Until and rest are the time of that decision plus
 // its ResetAfter, and its Rest. A refund never frees more than the quota, nor
-// what time has given back already; without effect it returns the cell
-// unchanged.
+// what time has given back already. The cell is zero when nothing stays in
+// use.
 func (r *Rule) Refund(c Cell, cost, until, rest, now int64) Cell {
-	at := max(now, c.At, 0)
-	if c == (Cell{}) || cost <= 0 || at >= until {
+	if now >= c.Expires {
+		return Cell{}
+	}
+	at := max(now, c.At)
+	if cost <= 0 || at >= until {
 		return c
 	}
 	switch r.limit.Algorithm {
@@ -84,16 +96,6 @@ func (r *Rule) Refund(c Cell, cost, until, rest, now int64) Cell {
 	default:
 		return r.refundTokens(c, cost, until, rest, at)
 	}
-}
-
-// Expires returns the time from which the cell, under this rule, decides
-// exactly as an absent one does: a store may then forget it.
-func (r *Rule) Expires(c Cell) int64 {
-	if c == (Cell{}) {
-		return math.MinInt64
-	}
-	_, o := r.Take(c, 0, c.At)
-	return c.At + o.ResetAfter
 }
 
 func (o Outcome) delayed(by int64) Outcome {

@@ -190,9 +190,9 @@ func (m *MemoryStore) carryOut(req *Request, places []place) error {
 	return nil
 }
 
-// cell returns the state at p; what has expired is as good as absent.
-func (p *place) cell(now int64) Cell {
-	if p.slot < 0 || p.sh.tab.slots[p.slot].expires <= now {
+// cell returns the state at p.
+func (p *place) cell() Cell {
+	if p.slot < 0 {
 		return Cell{}
 	}
 	return p.sh.tab.slots[p.slot].cell
@@ -203,7 +203,7 @@ func (m *MemoryStore) take(req *Request, places []place, now int64) error {
 	spends, absent := false, 0
 	for i := range places {
 		op, p := &req.Ops[i], &places[i]
-		p.next, op.Outcome = op.Rule.Take(p.cell(now), op.Cost, now)
+		p.next, op.Outcome = op.Rule.Take(p.cell(), op.Cost, now)
 		req.Allowed = req.Allowed && op.Outcome.RetryAfter == 0
 		if op.Cost > 0 {
 			spends = true
@@ -215,7 +215,7 @@ func (m *MemoryStore) take(req *Request, places []place, now int64) error {
 	if !req.Allowed || req.Mode == ModePeek {
 		for i := range places {
 			if op := &req.Ops[i]; op.Outcome.RetryAfter == 0 && op.Cost > 0 {
-				op.Outcome = op.Rule.Peek(places[i].cell(now), op.Cost, now)
+				op.Outcome = op.Rule.Peek(places[i].cell(), op.Cost, now)
 			}
 		}
 		return nil
@@ -228,11 +228,10 @@ func (m *MemoryStore) take(req *Request, places []place, now int64) error {
 		if op.Cost == 0 {
 			continue
 		}
-		if expires := now + op.Outcome.ResetAfter; p.slot >= 0 {
-			s := &p.sh.tab.slots[p.slot]
-			s.cell, s.expires = p.next, expires
+		if p.slot >= 0 {
+			p.sh.tab.slots[p.slot].cell = p.next
 		} else {
-			p.sh.tab.add(slot{p.w0, p.w1, p.next, expires})
+			p.sh.tab.add(slot{p.w0, p.w1, p.next})
 		}
 	}
 	if spends {
@@ -292,18 +291,18 @@ func (m *MemoryStore) refund(req *Request, places []place, now int64) error {
 	if !tab.reserve(1, m.slots, now) {
 		return ErrFull
 	}
-	tab.add(slot{w0, w1, Cell{}, until})
+	tab.add(slot{w0, w1, Cell{Expires: until}})
 	for i := range places {
 		op, p := &req.Ops[i], &places[i]
 		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot < 0 {
 			continue
 		}
-		c := op.Rule.Refund(p.cell(now), op.Cost, op.Until, op.Rest, now)
+		c := op.Rule.Refund(p.cell(), op.Cost, op.Until, op.Rest, now)
 		if c == (Cell{}) {
 			p.sh.tab.remove(p.slot)
 			continue
 		}
-		p.sh.tab.slots[p.slot].cell = c // what is left expires no later than before
+		p.sh.tab.slots[p.slot].cell = c
 	}
 	return nil
 }

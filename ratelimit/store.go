@@ -32,9 +32,8 @@ type Store interface {
 	//     remembers the ID at least until the latest Until of the ops.
 	//   - ModeReset: each op's state is forgotten.
 	//
-	// A store may forget a cell from the time that [Rule.Expires] says. Before
-	// that time it forgets none; it answers [ErrFull] instead when it has no
-	// room.
+	// A store may forget a cell from the time its Expires says. Before that time
+	// it forgets none; it answers [ErrFull] instead when it has no room.
 	//
 	// An error means that nothing changed as far as the store knows, and that
 	// no outcome may be read. A context that is done is an error before

@@ -12,9 +12,8 @@ type table struct {
 }
 
 type slot struct {
-	w0, w1  uint64 // 128 bits of keyed hash: w0 of the key, w1 of the key and the rule's tag
-	cell    Cell
-	expires int64 // microseconds since the Unix epoch; 0: the slot is empty
+	w0, w1 uint64 // 128 bits of keyed hash: w0 of the key, w1 of the key and the rule's tag
+	cell   Cell   // Expires is 0 when the slot is empty
 }
 
 const (
@@ -35,10 +34,10 @@ func (t *table) find(w0, w1 uint64) int {
 	}
 	for i := t.home(w0); ; {
 		s := &t.slots[i]
-		if s.w0 == w0 && s.w1 == w1 && s.expires != 0 {
+		if s.w0 == w0 && s.w1 == w1 && s.cell.Expires != 0 {
 			return i
 		}
-		if s.expires == 0 {
+		if s.cell.Expires == 0 {
 			return -1
 		}
 		if i++; i == len(t.slots) {
@@ -50,7 +49,7 @@ func (t *table) find(w0, w1 uint64) int {
 // add puts a slot that is not in the table, for which reserve made room.
 func (t *table) add(s slot) {
 	i := t.home(s.w0)
-	for t.slots[i].expires != 0 {
+	for t.slots[i].cell.Expires != 0 {
 		if i++; i == len(t.slots) {
 			i = 0
 		}
@@ -68,7 +67,7 @@ func (t *table) remove(i int) {
 		if j++; j == n {
 			j = 0
 		}
-		if t.slots[j].expires == 0 {
+		if t.slots[j].cell.Expires == 0 {
 			break
 		}
 		// Slot j may fill the gap at i unless its home lies cyclically in (i, j].
@@ -109,7 +108,7 @@ func (t *table) sweep(steps int, now int64) {
 		if t.hand >= len(t.slots) {
 			t.hand = 0
 		}
-		if e := t.slots[t.hand].expires; e != 0 && e <= now {
+		if e := t.slots[t.hand].cell.Expires; e != 0 && e <= now {
 			t.remove(t.hand) // another slot may have moved here: look again
 		} else {
 			t.hand++
@@ -122,7 +121,7 @@ func (t *table) grow(size int, now int64) {
 	old := t.slots
 	t.slots, t.used, t.hand = make([]slot, size), 0, 0
 	for i := range old {
-		if old[i].expires > now {
+		if old[i].cell.Expires > now {
 			t.add(old[i])
 		}
 	}

@@ -111,5 +111,6 @@ func (r *Rule) refundTokens(c Cell, cost, until, rest, at int64) Cell {
 	if used < 0 || used|part == 0 {
 		return Cell{}
 	}
-	return Cell{At: c.At, Used: used, Part: part}
+	c.Used, c.Part = used, part
+	return c
 }

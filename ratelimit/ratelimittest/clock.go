@@ -170,7 +170,7 @@ func agrees(ctx context.Context, s ratelimit.Store) error {
 		ratelimit.Limit{Name: "both2", Algorithm: ratelimit.FixedWindow, Count: 12, Period: 3 * time.Second})
 	sets = append(sets, both, both, both)
 	var open []ratelimit.Result
-	for step := range 2000 {
+	for step := range 1000 {
 		if c.err != nil {
 			return fmt.Errorf("seed %d, step %d: %w", seed, step, c.err)
 		}
