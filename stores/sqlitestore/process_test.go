@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -140,7 +139,7 @@ func debitOf(account credits.AccountID, id string) credits.Debit {
 }
 
 func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+	path := newFile(t)
 	acked := make(map[string]bool)
 	prepare(t, path, 1_000_000)
 	for round := range 3 {
@@ -258,8 +257,8 @@ func spendAll(ctx context.Context, db *sqlitestore.DB, seed string) error {
 }
 
 func TestTwoProcessesSpendOneAccountToZero(t *testing.T) {
-	const amount = 2000
-	path := filepath.Join(t.TempDir(), "x.db")
+	const amount = 1000
+	path := newFile(t)
 	prepare(t, path, amount)
 	children := []*child{start(t, "spend", path, "one"), start(t, "spend", path, "two")}
 	for _, c := range children {

@@ -18,22 +18,15 @@ type readers struct {
 	idle []*session
 }
 
-// openReaders connects once, so that a file that cannot be read is refused at
-// once, and leaves the other connections for when they are needed.
-func openReaders(path string, o Options) (*readers, error) {
-	r := &readers{
+// newReaders opens nothing yet: connections are made when they are needed.
+func newReaders(path string, o Options) *readers {
+	return &readers{
 		open: func(ctx context.Context) (*session, error) {
 			return openSession(ctx, path, o, true)
 		},
 		closing: make(chan struct{}),
 		slots:   make(chan struct{}, o.Readers),
 	}
-	first, err := r.open(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	r.idle = append(r.idle, first)
-	return r, nil
 }
 
 // do runs fn with a session of its own. A session whose fn did not return is

@@ -88,18 +88,11 @@ func Open(path string, options *Options) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, &errors.Error{Code: errors.Unavailable, Op: op, Msg: "the database file cannot be made", Err: err}
 	}
-	db := &DB{path: path, now: o.Now, stopped: make(chan struct{})}
-	db.writer, err = openWriter(path, o)
+	w, err := openWriter(path, o)
 	if err != nil {
 		return nil, errors.Wrap(op, err)
 	}
-	db.readers, err = openReaders(path, o)
-	if err != nil {
-		db.writer.close()
-		<-db.writer.done
-		return nil, errors.Join(errors.Wrap(op, err), db.writer.release())
-	}
-	return db, nil
+	return &DB{path: path, writer: w, readers: newReaders(path, o), now: o.Now, stopped: make(chan struct{})}, nil
 }
 
 // complete checks o and path, and fills in the defaults.

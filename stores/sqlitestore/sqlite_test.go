@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,8 +18,40 @@ import (
 // open returns a migrated DB in a folder of its own, closed when the test ends.
 func open(t testing.TB, options *sqlitestore.Options) *sqlitestore.DB {
 	t.Helper()
-	return openAt(t, filepath.Join(t.TempDir(), "keytoll.db"), options)
+	return openAt(t, newFile(t), options)
 }
+
+// newFile returns the name of a migrated file without rows. It is a copy, since
+// making the tables takes longer than most tests.
+func newFile(t testing.TB) string {
+	t.Helper()
+	image, err := emptyFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "keytoll.db")
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var emptyFile = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "sqlitestore")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "empty.db")
+	db, err := sqlitestore.Open(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(db.Migrate(context.Background()), db.Close(context.Background())); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func openAt(t testing.TB, path string, options *sqlitestore.Options) *sqlitestore.DB {
 	t.Helper()
@@ -143,7 +176,7 @@ func TestNewFilesAreTheirOwnersOnly(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes")
 	}
-	db := open(t, nil)
+	db := openAt(t, filepath.Join(t.TempDir(), "new.db"), nil)
 	scratch(t, db)
 	for _, name := range []string{db.Path(), db.Path() + "-wal", db.Path() + "-shm"} {
 		info, err := os.Stat(name)
@@ -169,11 +202,11 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		}
 	})
 	t.Run("overwritten pages", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "x.db")
+		path := newFile(t)
 		db := openAt(t, path, nil)
 		scratch(t, db)
 		err := db.Write(t.Context(), func(exec sqlitestore.Exec) error {
-			return exec(`WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 50000)
+			return exec(`WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 20000)
 				INSERT INTO scratch (n) SELECT n FROM r`)
 		})
 		if err != nil {
@@ -205,7 +238,7 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		defer db.Close(context.Background())
 		_, err = db.Int(t.Context(), "SELECT count(*) FROM scratch")
 		wantCode(t, err, kerrors.Corrupt)
-		err = insert(t.Context(), db, 50001)
+		err = insert(t.Context(), db, 20001)
 		wantCode(t, err, kerrors.Corrupt)
 	})
 }
@@ -253,7 +286,7 @@ func TestUseAfterCloseIsErrClosed(t *testing.T) {
 }
 
 func TestCloseFinishesWhatWasAccepted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+	path := newFile(t)
 	db := openAt(t, path, nil)
 	scratch(t, db)
 	hold, held := make(chan struct{}), make(chan struct{})

@@ -3,7 +3,6 @@ package sqlitestore_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -275,7 +274,7 @@ func TestReadOnlyFileIsUnavailable(t *testing.T) {
 }
 
 func TestAWriteWaitsForOtherWriters(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+	path := newFile(t)
 	one, other := openAt(t, path, nil), openAt(t, path, nil)
 	scratch(t, one)
 	release := occupy(t, one)
@@ -300,7 +299,7 @@ func TestAWriteWaitsForOtherWriters(t *testing.T) {
 }
 
 func TestALockedFileIsUnavailableInTheEnd(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+	path := newFile(t)
 	one := openAt(t, path, nil)
 	scratch(t, one)
 	other := openAt(t, path, &sqlitestore.Options{BusyTimeout: 10 * time.Millisecond})
@@ -315,7 +314,7 @@ func TestALockedFileIsUnavailableInTheEnd(t *testing.T) {
 }
 
 func TestTwoBusyWritersBothGetOn(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+	path := newFile(t)
 	dbs := []*sqlitestore.DB{openAt(t, path, nil), openAt(t, path, nil)}
 	scratch(t, dbs[0])
 	const each = 100
