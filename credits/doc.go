@@ -11,4 +11,88 @@
 //	}
 //	// ... do the work, then spend what it really cost; the rest goes back:
 //	_, err = ledger.Capture(ctx, credits.Capture{Account: "acme", Hold: hold.Op, Amount: 3 * credits.Credit})
+//
+// # Lots
+//
+// Each [Grant] is a lot of its own, that can be spent from its EffectiveAt until
+// before its ExpiresAt. Lots burn in one total order: lower priority first, then
+// the earlier expiry with "never" last, then [Promo], [Plan], [Paid], then the
+// earlier EffectiveAt, then the older lot. Every spend remembers the lots it
+// used, and whatever comes back goes back to those lots:
+//
+//   - A [Hold] pins what it takes: nobody else can spend it and it cannot expire.
+//     So a hold can be captured in full after its lots have expired.
+//   - A [Capture] spends in the order in which the hold took; its rest, a
+//     [Release] and a time-out give back to the very lots. What came from a lot that
+//     has expired meanwhile expires in that step.
+//   - A [Refund] unwinds a spend, the last lot first. For a lot that has expired
+//     it makes a new one, that lives as long from now as the old one had left when
+//     the debit or the hold was made.
+//
+// # Policies and their defaults
+//
+//	Amount of a capture   as given; 0 spends nothing; All spends what is held
+//	Rest of a capture     given back at once; Keep leaves it held
+//	Capture over the hold refused: ErrOverHold
+//	TTL of a hold         Options.HoldTTL, 10 minutes; at most Options.MaxHoldTTL, 24 hours; NoTimeout: none
+//	Capture too late      refused: ErrTimedOut; nothing is charged
+//	Grant                 effective now, never expires, priority 0, Paid
+//	Overdraft             none: no bucket is ever below zero
+//
+// # Idempotency
+//
+// A command carries an id that its caller chose, unique in its account across
+// all verbs. The same id with the same intent returns the first result, with
+// Replayed set, and writes nothing; this is looked at before everything else, so
+// a retry succeeds whatever has happened since. The same id with another intent is
+// [ErrIntent]. The intent is what the caller asked for, field by field, and
+// neither the clock nor what came of it.
+//
+// A final capture and a release have no id: a hold has one terminal record, for
+// which capture, release and time-out compete. A retry that asks for what was
+// done replays; anything else is [ErrSettled] or [ErrTimedOut].
+//
+// A command that is refused is not recorded, so it may be tried again under its
+// id, and can then succeed. Ids are kept for ever.
+//
+// # Errors
+//
+// Commands that can never be right are refused with every fault at once, with
+// code Invalid. Refusals are the package's Err values, for errors.Is; a hold or
+// a debit that cannot be paid is a [*DeniedError]. What a store could not decide
+// has code Unavailable unless the store says otherwise, and the outcome may be
+// unknown: retry with the same id. [ErrCorrupt] means that stored records
+// contradict each other, and a person must look. A refusal leaves the state
+// exactly as it was.
+//
+// # Time
+//
+// The store's clock decides, in UTC with microseconds, read once per command, so
+// application servers need not agree. For one account time never goes back: a
+// clock that jumps back is taken for the account's last instant. Nothing depends
+// on a background job: grants take effect, lots expire and holds time out by time
+// alone, counted in every balance and every decision, and posted to the journal,
+// each at its own instant, with the next command that changes the account. When
+// that is changes no result.
+//
+// # Accounting
+//
+// Every [Entry] moves an amount between two buckets of one lot: issued, pending,
+// available, held, consumed, expired. So every command sums to zero, a lot is
+// the sum of its parts, an account is the sum of its lots, and the journal rebuilds
+// them all; [Ledger.Verify] proves it. Amounts are integers of a millionth of a
+// credit, checked against overflow; a [Price] rounds up, once.
+//
+// # Concurrency
+//
+// A [Ledger] is safe for concurrent use, also by many processes over one store.
+// Commands of one account are decided one after the other: on the last credits
+// exactly as many callers succeed as can be paid. [Receipt], [Entry] and [Parts] are
+// values of their holder.
+//
+// # What it does not do
+//
+// It has no overdraft and no debt, no budgets, no recurring grants and no
+// currencies, and it prunes nothing. [MemoryStore] loses everything with its process;
+// see stores/sqlitestore for a store that does not.
 package credits
