@@ -62,15 +62,17 @@
 // one, and never its text. Presenting what a record holds proves nothing. Keys
 // hold at least [MinEntropy] random bits, drawn without bias, so a fast hash
 // suffices and a flood of guesses costs little. Digests are compared in
-// constant time, and an unknown handle costs the same work as a wrong secret. The environment is
-// part of what is proven: a test key cannot be dressed as a live one. [Secret]
-// does not let itself be printed. The checksum in a key proves nothing; it
-// refuses typing errors and garbage before the store is asked.
+// constant time, and an unknown handle costs the same work as a wrong secret.
+// The environment is part of what is proven: a test key cannot be dressed as a
+// live one. [Secret] does not let itself be printed. The checksum in a key
+// proves nothing; it refuses typing errors and garbage before the store is
+// asked.
 //
 // # What it does not do
 //
-// It does not read HTTP requests, enforce scopes, limits or networks of
-// proxies: package middleware composes that. [Service.Get] and the verbs that
-// take an ID do not ask who is calling; compare Key.Owner before acting for a
-// user. It does not cache: each Verify is one call of the store.
+// It does not read HTTP requests, find the client's address behind proxies, or
+// enforce scopes and limits: package middleware composes that. [Service.Get]
+// and the verbs that take an ID do not ask who is calling; compare Key.Owner
+// before acting for a user. It does not cache: each Verify is one call of the
+// store.
 package apikey

@@ -18,11 +18,18 @@ var (
 	// for operators, says which.
 	ErrUnknown error = &errors.Error{Code: errors.Unauthenticated, Msg: invalidKey}
 
-	ErrDisabled    error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key is disabled"}
-	ErrExpired     error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has expired"}
-	ErrRevoked     error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has been revoked"}
+	// ErrDisabled says that the key is switched off and may be enabled again.
+	ErrDisabled error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key is disabled"}
+	// ErrExpired says that the key's time is over, by its expiry or by the end of
+	// the grace of a rotation.
+	ErrExpired error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has expired"}
+	// ErrRevoked says that the key is switched off for good.
+	ErrRevoked error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has been revoked"}
+	// ErrEnvironment says that the key is not one of the environment asked for.
 	ErrEnvironment error = &errors.Error{Code: errors.Forbidden, Msg: "the API key belongs to another environment"}
-	ErrNetwork     error = &errors.Error{Code: errors.Forbidden, Msg: "the API key may not be used from this address"}
+	// ErrNetwork says that the key is bound to networks, and that the client's
+	// address is in none of them or not known.
+	ErrNetwork error = &errors.Error{Code: errors.Forbidden, Msg: "the API key may not be used from this address"}
 )
 
 // What the management verbs and a [Store] refuse with.
