@@ -40,6 +40,9 @@ func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	p.identify(a.RequestID)
 	p.ip = a.IP
+	if p.route.byIP || g.ipLimits.Len() > 0 {
+		p.ipBucket = clientip.Bucket(p.ip)
+	}
 	if a.tooLarge {
 		return &Denial{Verdict: VerdictTooLarge}
 	}
@@ -67,10 +70,10 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 
 // bucket returns the name under which the client's address is counted.
 func (p *Pass) bucket() string {
-	if p.ipBucket == "" {
-		p.ipBucket = clientip.Bucket(p.ip)
+	if p.ipBucket != "" {
+		return p.ipBucket
 	}
-	return p.ipBucket
+	return clientip.Bucket(p.ip)
 }
 
 // limitIP counts the attempt against Options.IPLimits.

@@ -27,7 +27,7 @@ type Pass struct {
 	requestID string
 	holdID    credits.OpID
 	field     string // the value of RateLimit
-	ipBucket  string // "" until it is needed
+	ipBucket  string // "" unless every call of the route needs it
 
 	limits  ratelimit.Result
 	account credits.AccountID

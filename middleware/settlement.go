@@ -114,8 +114,9 @@ type Outcome struct {
 	TimedOut   bool // a deadline outside answered instead
 }
 
-// Ending classifies the outcome. An answer's own error status comes before a
-// client's leaving, and a panic before both.
+// Ending classifies the outcome. A panic comes before the answer's status, and
+// what the status says by itself (an error, a redirect, a 202 whose job runs on)
+// before the client's leaving.
 func (o Outcome) Ending() Ending {
 	switch {
 	case o.TimedOut:
@@ -132,10 +133,10 @@ func (o Outcome) Ending() Ending {
 		return EndClientError
 	case o.Status >= 300:
 		return EndRedirect
-	case o.ClientGone:
-		return EndClientGone
 	case o.Status == 202:
 		return EndAccepted
+	case o.ClientGone:
+		return EndClientGone
 	case o.Status >= 200 || o.Status == 0:
 		return EndSuccess
 	case o.Status == 101:
