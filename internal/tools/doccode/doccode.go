@@ -19,8 +19,9 @@
 //     with Go files.
 //
 // Other commands (git, curl, cd) are not looked at. Relative links and the
-// images of a page must exist, too. Blocks without a tag, or with another one,
-// are not code to copy and are not looked at.
+// images of a page must exist, too, and so must every test, benchmark, example
+// and fuzz target that it names in backquotes (`TestX`). Blocks without a tag,
+// or with another one, are not code to copy and are not looked at.
 package doccode
 
 import (
@@ -124,11 +125,12 @@ type Checker struct {
 	root    string
 	sources map[string][]string // Go files by path, normalised
 	targets map[string]bool     // of the Makefile
+	tests   map[string]bool     // names of tests, benchmarks, examples and fuzz targets
 }
 
 // New reads the Go files and the Makefile of the repository at root.
 func New(root string) (*Checker, error) {
-	c := &Checker{root: root, sources: map[string][]string{}, targets: map[string]bool{}}
+	c := &Checker{root: root, sources: map[string][]string{}, targets: map[string]bool{}, tests: map[string]bool{}}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -140,10 +142,18 @@ func New(root string) (*Checker, error) {
 			return nil
 		}
 		text, err := os.ReadFile(path)
-		if err == nil {
-			c.sources[path] = normal(string(text))
+		if err != nil {
+			return err
 		}
-		return err
+		c.sources[path] = normal(string(text))
+		if strings.HasSuffix(path, "_test.go") {
+			for _, line := range c.sources[path] {
+				if m := funcPattern.FindStringSubmatch(line); m != nil {
+					c.tests[m[1]] = true
+				}
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -204,9 +214,18 @@ func (c *Checker) Check(ctx context.Context, page string) (faults []string, chec
 			}
 		}
 	}
-	for _, link := range links(string(text)) {
-		if _, err := os.Stat(filepath.Join(c.root, filepath.Dir(page), link.target)); err != nil {
-			fault(link.line, "the link to %q leads nowhere; name a file of the repository", link.target)
+	for _, m := range mentions(string(text), linkPattern) {
+		target, _, _ := strings.Cut(m.text, "#")
+		if target == "" || strings.Contains(target, ":") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(c.root, filepath.Dir(page), target)); err != nil {
+			fault(m.line, "the link to %q leads nowhere; name a file of the repository", target)
+		}
+	}
+	for _, m := range mentions(string(text), testPattern) {
+		if !c.tests[m.text] {
+			fault(m.line, "there is no test %s", m.text)
 		}
 	}
 	return faults, checked, nil
@@ -310,32 +329,34 @@ func (c *Checker) flags(ctx context.Context, program string, args []string) stri
 	return ""
 }
 
-type link struct {
-	target string
-	line   int
+var (
+	linkPattern = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	testPattern = regexp.MustCompile("`((?:Test|Fuzz|Example|Benchmark)[A-Z_]\\w*)`")
+	funcPattern = regexp.MustCompile(`^func ((?:Test|Fuzz|Example|Benchmark)\w*)\(`)
+)
+
+// A mention is what a pattern found on a line.
+type mention struct {
+	text string
+	line int
 }
 
-var linkPattern = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-
-// links returns the relative links of a page, outside of its fenced blocks.
-func links(page string) []link {
+// mentions returns what a pattern's group finds outside of the fenced blocks.
+func mentions(page string, pattern *regexp.Regexp) []mention {
 	inside := map[int]bool{}
 	for _, b := range Blocks(page) {
 		for i := range strings.Count(b.Text, "\n") {
 			inside[b.Line+i] = true
 		}
 	}
-	var found []link
+	var found []mention
 	n := 0
 	for line := range strings.Lines(page) {
 		if n++; inside[n] {
 			continue
 		}
-		for _, m := range linkPattern.FindAllStringSubmatch(line, -1) {
-			target, _, _ := strings.Cut(m[1], "#")
-			if target != "" && !strings.Contains(target, ":") {
-				found = append(found, link{target, n})
-			}
+		for _, m := range pattern.FindAllStringSubmatch(line, -1) {
+			found = append(found, mention{m[1], n})
 		}
 	}
 	return found

@@ -47,6 +47,7 @@ var files = map[string]string{
 	"other.go":            "package lib\n\nfunc four() int { return 4 }\n",
 	"cmd/serve/main.go":   "package main\n\nimport \"flag\"\n\nfunc main() {\n\tflag.String(\"addr\", \":1\", \"where\")\n\tflag.Parse()\n}\n",
 	"testdata/skipped.go": "package skipped\n\nfunc nine() int { return 9 }\n",
+	"lib_test.go":         "package lib\n\nfunc TestTwo(t *testing.T) {}\n\nfunc ExampleTwo() {}\n",
 	"docs/page.md":        "",
 }
 
@@ -72,6 +73,7 @@ func TestCheck(t *testing.T) {
 		{name: "make", page: "```sh\nmake test build fast -j2 X=2\n$ make tset # once\n```\n", checked: 1, faults: []string{`3: the Makefile has no target "tset"`}},
 		{name: "go run", page: "```sh\ngo run ./cmd/serve -addr :2 | tee log\nA=1 go run ./cmd/none\ngo test ./...\ngo run ./cmd/serve --adr=:2\n```\n", checked: 1, faults: []string{"3: ./cmd/none holds no Go", "5: the usage of ./cmd/serve does not name -adr"}},
 		{name: "other commands", page: "```sh\ncurl -s localhost\ngit clone x\n\n```\n", checked: 1},
+		{name: "names of tests", page: "`TestTwo` and `ExampleTwo`\n`TestThree`, TestFour, `TestTwo()`, `Testing`\n```\n`TestFive`\n```\n", faults: []string{"2: there is no test TestThree"}},
 		{name: "links", page: "[a](../lib.go#L1) ![b](none.png)\n[c](https://example.com/none) [d](#here)\n```\n[e](none)\n```\n", faults: []string{`1: the link to "none.png"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -153,9 +153,11 @@ func (r *repo) documentation(ctx context.Context) tally {
 	for _, page := range pages {
 		faults, checked, err := checker.Check(ctx, page)
 		blocks += checked
-		page := silent(strings.Join(faults, "\n"), err)
-		t.add(page)
-		t.output += page.output + "\n"
+		one := silent(strings.Join(faults, "\n"), err)
+		t.add(one)
+		if one.failed > 0 {
+			t.output += strings.TrimSpace(one.output) + "\n"
+		}
 	}
 	t.note = fmt.Sprintf(": %d blocks on %d pages", blocks, len(pages))
 	return t
