@@ -39,27 +39,25 @@ func main() {
 }
 
 func fuzz(ctx context.Context, each time.Duration, patterns []string) (failed int, err error) {
-	out, err := goCommand(ctx, append([]string{"list", "-f", "{{.Dir}}\t{{.ImportPath}}"}, patterns...)...).Output()
+	packages, err := goOutput(ctx, ".", append([]string{"list", "-f", "{{.Dir}}\t{{.ImportPath}}"}, patterns...)...)
 	if err != nil {
 		return 0, err
 	}
 	targets := 0
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(packages) {
 		dir, path, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		list := goCommand(ctx, "test", "-list", "^Fuzz", ".")
-		list.Dir = dir
-		names, err := list.Output()
+		names, err := goOutput(ctx, dir, "test", "-list", "^Fuzz", ".")
 		if err != nil {
 			return failed, fmt.Errorf("%s: %w", path, err)
 		}
-		for name := range strings.FieldsSeq(string(names)) {
+		for name := range strings.FieldsSeq(names) {
 			if !strings.HasPrefix(name, "Fuzz") {
-				continue
+				continue // the closing line
 			}
 			targets++
-			run := goCommand(ctx, "test", "-run=^$", "-fuzz=^"+name+"$", "-fuzztime="+each.String(), ".")
-			run.Dir = dir
-			if text, err := run.CombinedOutput(); err != nil {
+			// What a failing input did is on standard output.
+			text, err := goOutput(ctx, dir, "test", "-run=^$", "-fuzz=^"+name+"$", "-fuzztime="+each.String(), ".")
+			if err != nil {
 				failed++
 				fmt.Printf("FAIL %s %s\n%s", path, name, text)
 			} else {
@@ -74,8 +72,11 @@ func fuzz(ctx context.Context, each time.Duration, patterns []string) (failed in
 	return failed, nil
 }
 
-func goCommand(ctx context.Context, args ...string) *exec.Cmd {
+// goOutput returns what a go command printed; what it complained of is shown.
+func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
-	return cmd
+	out, err := cmd.Output()
+	return string(out), err
 }
