@@ -85,7 +85,7 @@ func (v *Verifier) Handler(next http.Handler, opts *HandlerOptions) (http.Handle
 	}
 	least := DefaultTolerance
 	if v != nil {
-		least = 2 * v.tolerance
+		least = (2*v.tolerance + time.Millisecond - 1).Truncate(time.Millisecond)
 	}
 	if o.Keep == 0 {
 		o.Keep = max(DefaultReplayKeep, least)

@@ -360,11 +360,64 @@ func (f *faulty) Release(ctx context.Context, key, _ string) error {
 	return f.release
 }
 
+// A promised store checks what the handler promises to every store.
+type promised struct {
+	webhook.ReplayStore
+
+	t      *testing.T
+	owners map[string]bool
+}
+
+func (p *promised) Claim(ctx context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
+	p.check("key", key, 512)
+	p.check("owner", owner, 64)
+	p.length("lease", lease)
+	if p.owners[owner] {
+		p.t.Errorf("owner %q is not new", owner)
+	}
+	p.owners[owner] = true
+	return p.ReplayStore.Claim(ctx, key, owner, lease)
+}
+
+func (p *promised) Done(ctx context.Context, key string, keep time.Duration) error {
+	p.check("key", key, 512)
+	p.length("time to keep", keep)
+	return p.ReplayStore.Done(ctx, key, keep)
+}
+
+func (p *promised) check(what, s string, limit int) {
+	if s == "" || len(s) > limit || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		p.t.Errorf("%s %q of %d bytes", what, s, len(s))
+	}
+}
+
+func (p *promised) length(what string, d time.Duration) {
+	if d < time.Millisecond || d%time.Millisecond != 0 {
+		p.t.Errorf("%s of %v", what, d)
+	}
+}
+
+func TestTheHandlerKeepsItsPromisesToTheStore(t *testing.T) {
+	for _, tolerance := range []time.Duration{0, time.Second, time.Hour + 1, webhook.MaxTolerance} {
+		verifier := must(webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{Tolerance: tolerance, Now: clockAt(testTime)}))(t)
+		store := &promised{must(webhook.NewMemoryReplayStore(nil))(t), t, map[string]bool{}}
+		handler := must(verifier.Handler(status(200), &webhook.HandlerOptions{Replay: store, Source: strings.Repeat("s", 64)}))(t)
+		for _, id := range []string{"m", strings.Repeat("m", 256), "m"} {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, webhooktest.NewRequest(t, newSigner(t, testSecret), webhooktest.Message{ID: id, At: t0}))
+			if w.Code != 200 {
+				t.Errorf("status %d", w.Code)
+			}
+		}
+	}
+}
+
 func TestAStoreThatCannotDecideFailsClosed(t *testing.T) {
 	broken := errors.New("store down")
 	for name, store := range map[string]*faulty{
 		"an error":             {claim: broken},
 		"an error and a state": {claim: broken, state: webhook.ClaimGranted},
+		"an error, yet done":   {claim: broken, state: webhook.ClaimDone},
 		"no state":             {},
 		"an unknown state":     {state: 99},
 	} {

@@ -107,9 +107,42 @@ func TestMemoryTimeNeverRunsBackwards(t *testing.T) {
 	m.claim(t, "a", webhook.ClaimGranted)
 	m.Advance(-time.Hour)
 	m.claim(t, "b", webhook.ClaimGranted) // its lease begins at the latest instant seen
-	m.Advance(time.Hour + time.Minute)
-	if got, err := m.Claim(t.Context(), "b", "other", time.Minute); err != nil || got != webhook.ClaimGranted {
-		t.Errorf("a lease that began while the clock was back: %v, %v", got, err)
+	for _, step := range []struct {
+		d    time.Duration
+		want webhook.ClaimState
+	}{{time.Hour + time.Minute - 1, webhook.ClaimInFlight}, {1, webhook.ClaimGranted}} {
+		m.Advance(step.d)
+		if got, err := m.Claim(t.Context(), "b", "other", time.Minute); err != nil || got != step.want {
+			t.Errorf("a lease that began while the clock was back: %v, %v; want %v", got, err, step.want)
+		}
+	}
+}
+
+// What has ended is free even while it waits to be tidied up.
+func TestMemoryDoesNotMistakeWhatHasEnded(t *testing.T) {
+	m := newMemory(t, 0)
+	for i := range 100 {
+		m.done(t, fmt.Sprint("done", i))
+	}
+	m.Advance(24 * time.Hour)
+	for i := range 100 {
+		m.claim(t, fmt.Sprint("done", (i*37+50)%100), webhook.ClaimGranted)
+	}
+}
+
+// A lease that was renewed does not hold up those behind it.
+func TestMemoryTidiesUpBehindARenewedLease(t *testing.T) {
+	m := newMemory(t, 0)
+	m.claim(t, "renewed", webhook.ClaimGranted)
+	m.Advance(time.Second)
+	m.claim(t, "ended", webhook.ClaimGranted)
+	if _, err := m.Claim(t.Context(), "renewed", "owner", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	m.Advance(time.Minute)
+	m.claim(t, "next", webhook.ClaimGranted)
+	if m.Len() != 2 {
+		t.Errorf("%d keys are held, want the renewed and the next", m.Len())
 	}
 }
 
