@@ -74,6 +74,8 @@ type Rule struct {
 	fill   int64  // microseconds in which nothing used becomes everything free, rounded up
 	small  bool   // quota*period, and one count more, fit in an int64
 	tag    uint64 // of algorithm and name
+
+	byCount, byPeriod divisor
 }
 
 // Limit returns what the rule was made from, defaults filled in.

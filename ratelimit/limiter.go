@@ -17,6 +17,7 @@ type Options struct {
 // be made by [NewLimiter].
 type Limiter struct {
 	store  Store
+	memory *MemoryStore // store, when it is one
 	limits Limits
 	maxKey int
 	pool   sync.Pool // of *Request
@@ -44,6 +45,7 @@ func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 		return nil, err
 	}
 	l := &Limiter{store: store, limits: limits, maxKey: opts.MaxKeyBytes}
+	l.memory, _ = store.(*MemoryStore)
 	l.pool.New = func() any { return new(Request) }
 	return l, nil
 }
@@ -89,7 +91,9 @@ func (l *Limiter) Refund(ctx context.Context, r Reservation) error {
 	defer l.release(req)
 	req.ID = r.id
 	charges, outs := r.parts()
-	req.add(charges)
+	for i := range charges {
+		req.Ops = lay(req.Ops, &charges[i], charges[i].Limits)
+	}
 	for i := range req.Ops {
 		req.Ops[i].Until, req.Ops[i].Rest = r.now+outs[i].ResetAfter, outs[i].Rest
 	}
@@ -106,19 +110,50 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 func (l *Limiter) ResetAll(ctx context.Context, charges ...Charge) error {
 	req := l.request(ModeReset)
 	defer l.release(req)
-	if err := l.fill(req, charges); err != nil {
+	ops, err := l.lay(req.Ops, charges)
+	if err != nil {
 		return errors.Wrap("ratelimit.Reset", err)
 	}
+	req.Ops = ops
 	return errors.Wrap("ratelimit.Reset", l.store.Apply(ctx, req))
 }
 
 // decide fills res, which must be zero, and leaves it so on an error.
 func (l *Limiter) decide(ctx context.Context, op string, mode Mode, charges []Charge, res *Result) error {
-	req := l.request(mode)
-	defer l.release(req)
-	if err := l.fill(req, charges); err != nil {
+	if l.memory == nil {
+		return l.decidePooled(ctx, op, mode, charges, res)
+	}
+	// The memory store keeps nothing of a request, and the compiler sees that:
+	// the request lives on the stack.
+	if len(charges) == 1 && l.of(&charges[0]).Len() == 1 {
+		var one [1]Op
+		return l.decideMemory(ctx, op, mode, charges, res, one[:0])
+	}
+	var few [fewOps]Op
+	return l.decideMemory(ctx, op, mode, charges, res, few[:0])
+}
+
+func (l *Limiter) decideMemory(ctx context.Context, op string, mode Mode, charges []Charge, res *Result, ops []Op) error {
+	ops, err := l.lay(ops, charges)
+	if err != nil {
 		return errors.Wrap(op, err)
 	}
+	req := Request{Mode: mode, Ops: ops}
+	if err := l.memory.Apply(ctx, &req); err != nil {
+		return errors.Wrap(op, err)
+	}
+	l.report(res, &req, charges)
+	return nil
+}
+
+func (l *Limiter) decidePooled(ctx context.Context, op string, mode Mode, charges []Charge, res *Result) error {
+	req := l.request(mode)
+	defer l.release(req)
+	ops, err := l.lay(req.Ops, charges)
+	if err != nil {
+		return errors.Wrap(op, err)
+	}
+	req.Ops = ops
 	if err := l.store.Apply(ctx, req); err != nil {
 		return errors.Wrap(op, err)
 	}

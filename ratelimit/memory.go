@@ -37,6 +37,7 @@ const (
 type MemoryStore struct {
 	now   func() time.Time // nil: the monotonic clock
 	base  time.Time        // what the monotonic clock counts from
+	micro int64            // base in microseconds since the Unix epoch
 	slots int              // most slots of one shard
 	seeds [2]maphash.Seed
 	nonce [2]uint64
@@ -76,6 +77,7 @@ func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
 		slots: int(min(opts.MaxBytes/slotBytes/shardCount, 1<<31)),
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 	}
+	m.micro = m.base.UnixMicro()
 	m.nonce[0], m.nonce[1] = m.hash("")
 	return m, nil
 }
@@ -88,7 +90,7 @@ func (m *MemoryStore) micros() int64 {
 	if m.now != nil {
 		return m.now().UnixMicro()
 	}
-	return m.base.UnixMicro() + int64(time.Since(m.base)/time.Microsecond) //nolint:forbidigo // monotonic: part of the default clock
+	return m.micro + int64(time.Since(m.base)/time.Microsecond) //nolint:forbidigo // monotonic: part of the default clock
 }
 
 func (m *MemoryStore) hash(key string) (w0, w1 uint64) {

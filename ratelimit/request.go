@@ -2,38 +2,37 @@ package ratelimit
 
 import "github.com/keytoll/keytoll/errors"
 
-// fill checks the charges and lays out their ops.
-func (l *Limiter) fill(req *Request, charges []Charge) error {
+// lay checks the charges and appends their ops.
+func (l *Limiter) lay(ops []Op, charges []Charge) ([]Op, error) {
 	if len(charges) == 0 {
-		return invalid("no charges; give 1 or more")
+		return nil, invalid("no charges; give 1 or more")
 	}
 	for i := range charges {
 		c := &charges[i]
+		limits := l.of(c)
 		switch {
 		case c.Key == "":
-			return invalid("the key is empty; name the subject")
+			return nil, invalid("the key is empty; name the subject")
 		case len(c.Key) > l.maxKey:
-			return invalid("the key is too long; hash it or raise MaxKeyBytes")
+			return nil, invalid("the key is too long; hash it or raise MaxKeyBytes")
 		case c.Cost < 0:
-			return invalid("the cost is negative; give 0 or more, and Refund to give back")
+			return nil, invalid("the cost is negative; give 0 or more, and Refund to give back")
+		case limits.set == nil:
+			return nil, invalid("no limits; give the charge or the limiter some")
+		case len(ops)+limits.Len() > MaxOps:
+			return nil, invalid("too many limits in one call; give at most 64 over all charges")
 		}
-		limits := l.of(c)
-		if limits.Len() == 0 {
-			return invalid("no limits; give the charge or the limiter some")
-		}
-		if len(req.Ops)+limits.Len() > MaxOps {
-			return invalid("too many limits in one call; at most 64 over all charges")
-		}
-		req.addOne(c, limits)
+		ops = lay(ops, c, limits)
 	}
-	if len(charges) > 1 {
-		return req.distinct()
+	if len(charges) > 1 && !distinct(ops) {
+		return nil, invalid("two charges hold one key to limits of one name; give the limits different names")
 	}
-	return nil
+	return ops, nil
 }
 
 func invalid(msg string) error { return &errors.Error{Code: errors.Invalid, Msg: msg} }
 
+// of returns the limits that c is held to.
 func (l *Limiter) of(c *Charge) Limits {
 	if c.Limits.set == nil {
 		return l.limits
@@ -41,29 +40,23 @@ func (l *Limiter) of(c *Charge) Limits {
 	return c.Limits
 }
 
-func (req *Request) add(charges []Charge) {
-	for i := range charges {
-		req.addOne(&charges[i], charges[i].Limits)
-	}
-}
-
-func (req *Request) addOne(c *Charge, limits Limits) {
+func lay(ops []Op, c *Charge, limits Limits) []Op {
 	for k := range limits.set.rules {
-		req.Ops = append(req.Ops, Op{Rule: &limits.set.rules[k], Key: c.Key, Cost: c.Cost})
+		ops = append(ops, Op{Rule: &limits.set.rules[k], Key: c.Key, Cost: c.Cost})
 	}
+	return ops
 }
 
-// distinct refuses two ops on one state.
-func (req *Request) distinct() error {
-	for i := range req.Ops {
+// distinct reports whether no two ops share a key and a limit's name.
+func distinct(ops []Op) bool {
+	for i := range ops {
 		for j := range i {
-			a, b := &req.Ops[i], &req.Ops[j]
-			if a.Key == b.Key && a.Rule.limit.Name == b.Rule.limit.Name {
-				return invalid("two charges hold one key to limits of one name; give the limits different names")
+			if ops[i].Key == ops[j].Key && ops[i].Rule.limit.Name == ops[j].Rule.limit.Name {
+				return false
 			}
 		}
 	}
-	return nil
+	return true
 }
 
 // report fills res from what the store answered.

@@ -69,6 +69,7 @@ func compile(l Limit) Rule {
 	r.small = hi == 0 && lo < 1<<61
 	r.fill = int64(divUp(hi, lo, uint64(l.Count)))
 	r.limit = l
+	r.byCount, r.byPeriod = divisorOf(l.Count), divisorOf(r.period)
 	r.tag = tag(l.Algorithm, l.Name)
 	return r
 }

@@ -45,11 +45,9 @@ func (r *Rule) debt(c Cell, at int64) (used, part int64) {
 	}
 	if r.small {
 		back := elapsed * r.limit.Count
-		if back >= r.period {
-			used -= back / r.period
-			back %= r.period
-		}
-		part -= back
+		whole, rest := r.byPeriod.div(back)
+		used -= whole
+		part -= rest
 	} else {
 		hi, lo := bits.Mul64(uint64(elapsed), uint64(r.limit.Count))
 		whole, rest := bits.Div64(hi, lo, uint64(r.period))
@@ -71,9 +69,8 @@ func (r *Rule) debt(c Cell, at int64) (used, part int64) {
 // must be at most the quota.
 func (r *Rule) refilled(used, part int64) (us, rest int64) {
 	if r.small {
-		units := used*r.period + part
-		us = units / r.limit.Count
-		if rest = units - us*r.limit.Count; rest > 0 {
+		us, rest = r.byCount.div(used*r.period + part)
+		if rest > 0 {
 			return us + 1, r.limit.Count - rest
 		}
 		return us, 0

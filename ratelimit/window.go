@@ -7,7 +7,8 @@ import "math/bits"
 // window of now.
 
 func (r *Rule) takeFixed(c Cell, cost, at int64) (Cell, Outcome) {
-	start := at - at%r.period
+	_, into := r.byPeriod.div(at)
+	start := at - into
 	used, since := int64(0), start
 	if c.Used > 0 && c.At >= start {
 		used, since = min(c.Used, r.quota), c.Part
@@ -44,9 +45,10 @@ func (r *Rule) refundFixed(c Cell, cost, until, _ int64) Cell {
 // Part units of the window before it.
 
 func (r *Rule) takeSliding(c Cell, cost, at int64) (Cell, Outcome) {
-	cur, prev := r.rolled(c, at)
+	index, into := r.byPeriod.div(at)
+	cur, prev := r.rolled(c, index)
 	w, quota := r.period, r.quota
-	left := w - at%w // of the window, which is also what the window before still weighs
+	left := w - into // of the window, which is also what the window before still weighs
 	var o Outcome
 	weight := r.times(prev, left, w, true)
 	switch {
@@ -69,10 +71,11 @@ func (r *Rule) takeSliding(c Cell, cost, at int64) (Cell, Outcome) {
 	return Cell{At: at, Used: cur, Part: prev}, o
 }
 
-// rolled returns what c holds of the window of at and of the one before it,
-// each at most the quota.
-func (r *Rule) rolled(c Cell, at int64) (cur, prev int64) {
-	switch at/r.period - c.At/r.period {
+// rolled returns what c holds of the window of that index and of the one before
+// it, each at most the quota.
+func (r *Rule) rolled(c Cell, index int64) (cur, prev int64) {
+	was, _ := r.byPeriod.div(c.At)
+	switch index - was {
 	case 0:
 		return min(c.Used, r.quota), min(c.Part, r.quota)
 	case 1:
