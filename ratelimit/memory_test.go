@@ -1,0 +1,155 @@
+package ratelimit_test
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// minBytes is the smallest MaxBytes: 256 shards of 8 slots.
+const minBytes = 256 * 8 * 48
+
+func TestMemoryStoreIsBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: minBytes, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(store, set(t, ratelimit.Limit{Name: "m", Count: 10, Period: time.Minute}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	attack := func(prefix string) (known []string, full int) {
+		for i := range 20_000 {
+			key := fmt.Sprint(prefix, i)
+			r, err := l.Take(ctx, key, 10)
+			switch {
+			case err == nil && r.Allowed:
+				known = append(known, key)
+			case errors.Is(err, ratelimit.ErrFull) && !r.Allowed:
+				full++
+			default:
+				t.Fatalf("%s: allowed %v, error %v", key, r.Allowed, err)
+			}
+		}
+		return known, full
+	}
+	known, full := attack("first")
+	if len(known) != 256*6 || full == 0 {
+		t.Errorf("%d tracked, %d refused as full; want %d tracked", len(known), full, 256*6)
+	}
+	for _, k := range known { // nobody was forgotten to make room
+		if r, err := l.Take(ctx, k, 1); err != nil || r.Allowed {
+			t.Fatalf("%s: allowed %v, error %v", k, r.Allowed, err)
+		}
+	}
+	if r, err := l.Peek(ctx, "new", 1); err != nil || !r.Allowed {
+		t.Errorf("a peek needs room: allowed %v, error %v", r.Allowed, err)
+	}
+	now = now.Add(time.Minute) // all have expired and are swept as others come
+	if known, _ := attack("second"); len(known) != 256*6 {
+		t.Errorf("%d tracked after the first expired, want %d", len(known), 256*6)
+	}
+}
+
+// Sweeping, growing and closing gaps must not lose or mix up any state.
+func TestMemoryStoreKeepsEveryState(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := set(t, ratelimit.Limit{Name: "short", Count: 1, Period: time.Second}, ratelimit.Limit{Name: "short2", Count: 1, Period: time.Second})
+	long := set(t, ratelimit.Limit{Name: "long", Count: 1000, Period: 1000 * time.Hour, Algorithm: ratelimit.SlidingWindow}, ratelimit.Limit{Name: "long2", Count: 1000, Period: 1000 * time.Hour})
+	l, err := ratelimit.NewLimiter(store, long, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	const keys = 6000
+	for round := range int64(4) {
+		for i := range keys {
+			if _, err := l.TakeAll(ctx, ratelimit.Charge{Key: fmt.Sprint("passing", round, i), Limits: short, Cost: 1}); err != nil {
+				t.Fatal(err)
+			}
+			if i%4 == int(round) {
+				if _, err := l.Take(ctx, fmt.Sprint("staying", i), int64(i%500)+1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		now = now.Add(2 * time.Second)
+	}
+	for i := range keys {
+		if r, err := l.Peek(ctx, fmt.Sprint("staying", i), 0); err != nil || r.Remaining != 999-int64(i%500) {
+			t.Fatalf("key %d: %d remain, want %d; error %v", i, r.Remaining, 999-i%500, err)
+		}
+	}
+}
+
+func TestDecisionsDoNotAllocate(t *testing.T) {
+	l := benchLimiter(t, benchLimits(t, 3))
+	one := benchLimiter(t, benchLimits(t, 1))
+	charges := []ratelimit.Charge{
+		{Key: "key_0123456789abcdef", Limits: benchLimits(t, 3), Cost: 1},
+		{Key: "owner_42", Limits: benchLimits(t, 1), Cost: 1},
+		{Key: "203.0.113.7", Limits: benchLimits(t, 1), Cost: 1},
+	}
+	ctx := t.Context()
+	var res ratelimit.Result
+	var err error
+	for name, f := range map[string]func(){
+		"Take of one limit":    func() { res, err = one.Take(ctx, "k", 1) },
+		"Take of three limits": func() { res, err = l.Take(ctx, "k", 1) },
+		"a refused Take":       func() { res, err = l.Take(ctx, "k", 1<<62) },
+		"Peek":                 func() { res, err = l.Peek(ctx, "k", 1) },
+		"TakeAll of three":     func() { res, err = l.TakeAll(ctx, charges...) },
+		"States and Refused": func() {
+			for s := range res.States() {
+				if s.Quota == 0 {
+					t.Error("quota is 0")
+				}
+			}
+			for range res.Refused() {
+				t.Error("refused")
+			}
+		},
+	} {
+		if n := testing.AllocsPerRun(200, f); n != 0 || err != nil {
+			t.Errorf("%s: %v allocations, error %v", name, n, err)
+		}
+	}
+}
+
+func TestMemoryPerKey(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills a store with 200 000 keys")
+	}
+	l := benchLimiter(t, set(t, ratelimit.Limit{Name: "d", Count: 1e6, Period: 24 * time.Hour}))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	const keys = 200_000
+	for i := range keys {
+		if _, err := l.Take(t.Context(), fmt.Sprint("key", i), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	per := float64(heap()-before) / keys
+	t.Logf("%.1f bytes a tracked key", per)
+	if per > 100 {
+		t.Errorf("%.1f bytes a tracked key, want at most 100", per)
+	}
+	runtime.KeepAlive(l)
+}
