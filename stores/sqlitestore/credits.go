@@ -41,6 +41,7 @@ func (l ledger) Update(ctx context.Context, needs []credits.Need, fn func(time.T
 // View implements [credits.Store].
 func (l ledger) View(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
 	return l.db.snapshot(ctx, func(s *session) error {
+		ctx := context.WithoutCancel(ctx) // few rows by their indexes
 		ws := l.db.workspaces.get(len(needs))
 		defer l.db.workspaces.put(ws)
 		now := l.clock()

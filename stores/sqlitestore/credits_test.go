@@ -1,10 +1,15 @@
 package sqlitestore_test
 
 import (
+	"context"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/credits/creditstest"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
 
 func TestCreditsKeepTheContract(t *testing.T) {
@@ -13,4 +18,97 @@ func TestCreditsKeepTheContract(t *testing.T) {
 
 func BenchmarkCredits(b *testing.B) {
 	creditstest.Bench(b, func(b *testing.B) credits.Store { return open(b, nil).Credits() })
+}
+
+func newLedger(t testing.TB, db *sqlitestore.DB) *credits.Ledger {
+	t.Helper()
+	ledger, err := credits.NewLedger(db.Credits(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ledger
+}
+
+func TestTheClockIsTheOption(t *testing.T) {
+	now := time.Date(2030, 1, 2, 3, 4, 5, 678901234, time.FixedZone("east", 3600))
+	ledger := newLedger(t, open(t, &sqlitestore.Options{Now: func() time.Time { return now }}))
+	r, err := ledger.Grant(t.Context(), credits.Grant{Account: "a", ID: "g", Amount: 1})
+	if want := time.Date(2030, 1, 2, 2, 4, 5, 678901000, time.UTC); err != nil || r.At != want {
+		t.Errorf("granted at %v, %v; want %v", r.At, err, want)
+	}
+}
+
+func TestLedgersReportTheStoresFaults(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db, err := sqlitestore.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger := newLedger(t, db)
+	_, err = ledger.Grant(t.Context(), credits.Grant{Account: "a", ID: "g", Amount: 1})
+	wantCode(t, err, errors.Unavailable)
+	if !errors.Is(err, sqlitestore.ErrNotMigrated) {
+		t.Errorf("before Migrate: %v", err)
+	}
+	if err := db.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ledger.Balance(t.Context(), "a")
+	wantCode(t, err, errors.Unavailable)
+	if !errors.Is(err, sqlitestore.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAnInterruptedInspectionLetsGoOfItsSnapshot(t *testing.T) {
+	db := open(t, &sqlitestore.Options{Readers: 1})
+	ledger := newLedger(t, db)
+	grant := func(id credits.OpID) {
+		t.Helper()
+		if _, err := ledger.Grant(t.Context(), credits.Grant{Account: "a", ID: id, Amount: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant("one")
+	ctx, cancel := context.WithCancel(t.Context())
+	err := db.Credits().Inspect(ctx, "a", func(s credits.Snapshot) error {
+		cancel()
+		for _, err := range s.Entries {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Inspect: %v, want the context's error", err)
+	}
+	grant("two")
+	if b, err := ledger.Balance(t.Context(), "a"); err != nil || b.Available != 2 {
+		t.Errorf("balance %v, %v; want 2: the connection still reads the past", b.Available, err)
+	}
+}
+
+func TestAReaderWaitsNoLongerThanItsContext(t *testing.T) {
+	db := open(t, &sqlitestore.Options{Readers: 1})
+	err := db.Credits().View(t.Context(), []credits.Need{{Account: "a"}}, func(time.Time, []*credits.State) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		_, err := db.Credits().Accounts(ctx, "", 1)
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want the context's error", err)
+	}
+}
+
+func TestAPanickingReaderIsReplaced(t *testing.T) {
+	db := open(t, &sqlitestore.Options{Readers: 1})
+	func() {
+		defer func() { _ = recover() }()
+		_ = db.Credits().View(t.Context(), []credits.Need{{Account: "a"}}, func(time.Time, []*credits.State) error { panic("the caller's own") })
+	}()
+	if _, err := newLedger(t, db).Balance(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
 }

@@ -3,9 +3,13 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"regexp"
 	"runtime"
+	"strconv"
 
 	"modernc.org/sqlite"
+
+	"github.com/keytoll/keytoll/apikey"
 )
 
 // Exec runs one statement on a connection of the DB.
@@ -25,7 +29,16 @@ func (db *DB) Int(ctx context.Context, query string, args ...any) (n int64, err 
 }
 
 // Plan returns how SQLite would run a query, a step a line.
-func (db *DB) Plan(ctx context.Context, query string, args ...any) (steps []string, err error) {
+func (db *DB) Plan(ctx context.Context, query string) (steps []string, err error) {
+	parameters := 0
+	for _, p := range regexp.MustCompile(`\?\d*`).FindAllString(query, -1) {
+		if n, err := strconv.Atoi(p[1:]); err == nil {
+			parameters = max(parameters, n)
+		} else {
+			parameters++
+		}
+	}
+	args := make([]any, parameters) // all null
 	err = db.read(ctx, func(s *session) error {
 		return s.rows(ctx, "EXPLAIN QUERY PLAN "+query, args, func(rows *sql.Rows) error {
 			var id, parent, unused int
@@ -83,5 +96,16 @@ func Driver(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dataSource(path, Options{BusyTimeout: 1e9}, false))
 }
 
-// ListQuery is the statement of a listing, and its arguments.
-var ListQuery = listQuery
+// ListQuery is the statement of a listing.
+func ListQuery(q *apikey.Query) string {
+	text, _ := listQuery(q)
+	return text
+}
+
+// Queries are the statements that read.
+func Queries() []string {
+	return []string{
+		keyByHandle, keyByID, countKey, listKeys, listKeysOfOwner,
+		accountByID, accountsAfter, lotByID, lotsDue, lotsBurn, lotsAll, opByID, opsDue, opsAll, entriesUp, entriesDown,
+	}
+}

@@ -119,6 +119,7 @@ func (k keys) ByID(ctx context.Context, id string) (apikey.Record, error) {
 func (k keys) one(ctx context.Context, query, name string) (apikey.Record, error) {
 	var rec apikey.Record
 	err := k.db.read(ctx, func(s *session) error {
+		ctx := context.WithoutCancel(ctx) // one row by an index: over before anybody could stop it
 		var row keyScan
 		if err := s.row(ctx, query, []any{name}, row.into(&rec)...); err != nil {
 			return err

@@ -107,11 +107,15 @@ func schemaVersion(ctx context.Context, s *session) (int, error) {
 	}
 	var version int
 	err := s.row(ctx, "SELECT version FROM schema_version WHERE id = 1", nil, &version)
+	if isNoRows(err) || err != nil && errors.CodeOf(err) == errors.Unknown {
+		err = &errors.Error{Code: errors.Corrupt, Msg: "the database has lost its schema version", Err: err}
+	}
 	return version, err
 }
 
 func tooNew(at, known int) error {
-	return &errors.Error{Err: errors.Join(ErrNewerSchema, fmt.Errorf("schema version is %d, this package knows %d", at, known))}
+	msg := fmt.Sprintf("the database has schema version %d and this program knows %d; update the program", at, known)
+	return &errors.Error{Msg: msg, Err: ErrNewerSchema}
 }
 
 // ensureReady looks at the schema version until it was seen to be right.
