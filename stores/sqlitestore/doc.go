@@ -1,2 +1,87 @@
-// Package sqlitestore keeps API keys and credits in one SQLite file.
+// Package sqlitestore keeps API keys and credits in one SQLite file: the
+// durable default for a service that runs on one machine. The driver is pure
+// Go, so nothing needs a C compiler.
+//
+//	db, err := sqlitestore.Open("keytoll.db", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer db.Close(context.Background())
+//	if err := db.Migrate(ctx); err != nil {
+//		return err
+//	}
+//	keys, err := apikey.NewService(db.Keys(), format, nil)
+//	ledger, err := credits.NewLedger(db.Credits(), nil)
+//
+// The stores hold no rule of keys or of credits: those are in the packages
+// apikey and credits. The file holds the constraints behind them: amounts are
+// never negative, the parts of an account and of a lot sum to what was issued,
+// a handle and an op id are used once, a hold ends once, a journal entry is
+// never changed or deleted. A write that would break one fails with code
+// Corrupt and changes nothing. The tables are described in the sql folder of
+// this package; other programs may read them while the service runs.
+//
+// # Durability
+//
+// A call that writes returns nil only after its transaction is committed. With
+// [Full], the default, that means it is on the disk: it survives kill -9, a
+// crash of the machine and a loss of power, if the disk keeps what it says it
+// has kept. With [Normal] a crash of the machine or a loss of power may take
+// the last transactions, all of each; kill -9 takes nothing.
+//
+// Writes that wait at the same time share one transaction and one wait for the
+// disk, each in a savepoint of its own: one that fails undoes itself and hurts
+// no other. When the commit fails they all fail with code Unavailable, refused
+// ones too, because their refusal may rest on what was undone. After such an
+// error it can, rarely, still turn out that the transaction is there once the
+// machine has crashed and the file is recovered: repeat the command with the
+// same id, and the ledger tells.
+//
+// # Concurrency
+//
+// Everything is safe for concurrent use. One connection writes, and others
+// read, each read of one moment; neither waits for the other. Several processes on one
+// machine may use the same file: they take turns, and a write that got no turn
+// within [Options.BusyTimeout] fails with code Unavailable. The file must be on
+// a local file system; a write-ahead log does not work over a network.
+//
+// A context that ends withdraws a call that still waits for its turn. A write
+// that has begun is finished, and its outcome is told as it is, even if that
+// takes longer than the context. A function given to the Update of the credits
+// store must not call Update again: it would wait for itself.
+//
+// # Errors
+//
+//   - [ErrNotMigrated], [ErrNewerSchema] and [ErrForeign] say what is wrong with
+//     the tables, [ErrClosed] that [DB.Close] came first;
+//   - code Unavailable: the file cannot be read or written now, because it is
+//     locked, read-only, or its disk is full or fails; nothing was changed but as
+//     said above;
+//   - code Corrupt: the file is damaged, or no database, or a write was refused by a
+//     constraint; a person must look.
+//
+// Messages are safe to show to a client. The driver's own error, reachable by
+// errors.AsType, may name columns and files.
+//
+// # Time
+//
+// Instants are stored as microseconds since 1970, in UTC. [Options.Now] is the
+// clock of the credits store, read once for each update; it may jump.
+//
+// # Security
+//
+// A new file, its write-ahead log and its index are readable by their owner
+// only (mode 0600); an existing file keeps its mode. Keys are stored as digests
+// (see the package apikey), everything else in plain: owners, names, amounts,
+// notes. A file from somebody else is not trusted with code: the schema may
+// call no function with side effects, and the file's own structures cannot be
+// overwritten by statements.
+//
+// # What it does not do
+//
+// It keeps no rate limits: those belong in memory, or in a shared store. It
+// makes no backups; copy the file with sqlite3's .backup or VACUUM INTO, never
+// with cp while it is in use. It deletes nothing, so the file grows with the
+// journal. A read that goes on for long, such as an audit of an account with a
+// great journal, keeps the write-ahead log from being folded back meanwhile.
 package sqlitestore
