@@ -4,7 +4,7 @@ import (
 	"hash/crc32"
 	"math"
 	"strings"
-	"unsafe"
+	"unsafe" //nolint:depguard // reads a key's text as bytes without a copy, in checksum alone
 
 	"github.com/keytoll/keytoll/errors"
 )
@@ -134,8 +134,8 @@ func checkHead(faults *errors.Faults, prefix, separator string, environments []s
 	}
 	if !only(separator, isMark) || len(separator) > 4 {
 		faults.Add("separator %q: give 1 to 4 of the characters - _ . ~", separator)
-	} else if strings.HasSuffix(prefix, separator) {
-		faults.Add("prefix %q ends in the separator, which is added to it; give %q", prefix, strings.TrimSuffix(prefix, separator))
+	} else if bare, ends := strings.CutSuffix(prefix, separator); ends {
+		faults.Add("prefix %q ends in the separator, which is added to it; give %q", prefix, bare)
 	}
 	seen := make(map[string]bool, len(environments))
 	for _, label := range environments {

@@ -104,7 +104,7 @@ func TestParseRefusesWhatTheFormatDoesNotMake(t *testing.T) {
 				bad["fake "+env] = f.Fake(env)
 			}
 			for name, token := range bad {
-				if parts, err := f.Parse(token); err != apikey.ErrMalformed || parts != (apikey.Parts{}) {
+				if parts, err := f.Parse(token); !errors.Is(err, apikey.ErrMalformed) || parts != (apikey.Parts{}) {
 					t.Errorf("%s: Parse(%.80q) = %+v, %v; want ErrMalformed", name, token, parts, err)
 				}
 			}
@@ -144,7 +144,7 @@ func TestChecksumRefusesEveryTypingError(t *testing.T) {
 func TestEnvironmentSwapFailsTheChecksum(t *testing.T) {
 	f := newFormat(t, "sk", &apikey.FormatOptions{Environments: []string{"live", "test"}})
 	swapped := strings.Replace(generate(t, f, "test"), "_test_", "_live_", 1)
-	if _, err := f.Parse(swapped); err != apikey.ErrMalformed {
+	if _, err := f.Parse(swapped); !errors.Is(err, apikey.ErrMalformed) {
 		t.Errorf("Parse of a test key dressed as live = %v, want ErrMalformed", err)
 	}
 }
@@ -207,7 +207,7 @@ func TestNewFormatRefuses(t *testing.T) {
 
 func TestZeroFormatRefuses(t *testing.T) {
 	var f apikey.Format
-	if _, err := f.Parse(""); err != apikey.ErrMalformed {
+	if _, err := f.Parse(""); !errors.Is(err, apikey.ErrMalformed) {
 		t.Errorf("Parse = %v", err)
 	}
 	if _, err := f.Generate("", nil); err == nil {

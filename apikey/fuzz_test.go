@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/errors"
 )
 
 // What Parse accepts the regular expression must find whole, and the checksum
@@ -32,7 +33,7 @@ func FuzzParse(f *testing.F) {
 		for _, s := range shapes {
 			parts, err := s.format.Parse(token)
 			if err != nil {
-				if err != apikey.ErrMalformed || parts != (apikey.Parts{}) {
+				if !errors.Is(err, apikey.ErrMalformed) || parts != (apikey.Parts{}) {
 					t.Fatalf("Parse(%q) = %+v, %v", token, parts, err)
 				}
 				continue

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"bytes"
 	"crypto/rand"
 	"io"
 	"regexp"
@@ -144,7 +145,7 @@ func randomText(r io.Reader, alphabet string, n int) (string, error) {
 			}
 		}
 		if len(text) == n {
-			if strings.Count(string(text), string(text[:1])) < n {
+			if bytes.Count(text, text[:1]) < n {
 				return string(text), nil
 			}
 			text = text[:0]

@@ -14,22 +14,31 @@ import (
 // record no longer has that handle, and goes with the next growth.
 type handleTable struct {
 	seed  maphash.Seed
-	slots atomic.Pointer[[]atomic.Pointer[node]] // a power of two of them
-	taken int                                    // slots that are filled; for add alone
+	slots atomic.Pointer[[]slot] // a power of two of them
+	taken int                    // slots that are filled; for add alone
+}
+
+// A slot is filled once: the hash first, so that whoever sees the node sees the
+// hash too. The hash spares a probe from reading the records of other handles.
+type slot struct {
+	hash atomic.Uint64
+	node atomic.Pointer[node]
 }
 
 func (t *handleTable) init() {
 	t.seed = maphash.MakeSeed()
-	t.slots.Store(new(make([]atomic.Pointer[node], 64)))
+	t.slots.Store(new(make([]slot, 64)))
 }
 
 // find returns the node whose record has this handle, or nil.
 func (t *handleTable) find(handle string) *node {
 	slots := *t.slots.Load()
 	mask := uint64(len(slots) - 1)
-	for i := maphash.String(t.seed, handle); ; i++ {
-		n := slots[i&mask].Load()
-		if n == nil || n.rec.Load().Handle == handle {
+	hash := maphash.String(t.seed, handle)
+	for i := hash; ; i++ {
+		s := &slots[i&mask]
+		n := s.node.Load()
+		if n == nil || s.hash.Load() == hash && n.rec.Load().Handle == handle {
 			return n
 		}
 	}
@@ -47,28 +56,41 @@ func (t *handleTable) add(n *node) {
 	t.slots.Store(&bigger)
 }
 
-// grown returns a table of twice the size with the nodes of slots, each once.
-func (t *handleTable) grown(slots []atomic.Pointer[node]) []atomic.Pointer[node] {
-	bigger := make([]atomic.Pointer[node], 2*len(slots))
-	t.taken = 1 // the one that add is about to place
+// grown returns a table with the nodes of slots under their present handles,
+// of a size that leaves it at most a quarter full.
+func (t *handleTable) grown(slots []slot) []slot {
+	var live []*node
 	for i := range slots {
-		if n := slots[i].Load(); n != nil && t.place(bigger, n) {
-			t.taken++
+		n := slots[i].node.Load()
+		if n != nil && slots[i].hash.Load() == maphash.String(t.seed, n.rec.Load().Handle) {
+			live = append(live, n)
 		}
 	}
+	size := len(slots)
+	if len(live) >= size/4 {
+		size *= 2
+	}
+	bigger := make([]slot, size)
+	for _, n := range live {
+		t.place(bigger, n)
+	}
+	t.taken = len(live) + 1 // with the one that add is about to place
 	return bigger
 }
 
-// place fills a slot with n and reports whether it did: n may have one already.
-func (t *handleTable) place(slots []atomic.Pointer[node], n *node) bool {
+// place fills a slot with n under its present handle, unless it has one.
+func (t *handleTable) place(slots []slot, n *node) {
 	mask := uint64(len(slots) - 1)
-	for i := maphash.String(t.seed, n.rec.Load().Handle); ; i++ {
-		switch slots[i&mask].Load() {
-		case n:
-			return false
-		case nil:
-			slots[i&mask].Store(n)
-			return true
+	hash := maphash.String(t.seed, n.rec.Load().Handle)
+	for i := hash; ; i++ {
+		s := &slots[i&mask]
+		switch other := s.node.Load(); {
+		case other == n && s.hash.Load() == hash:
+			return
+		case other == nil:
+			s.hash.Store(hash)
+			s.node.Store(n)
+			return
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +115,8 @@ type Query struct {
 	// After continues where an earlier page ended: only keys that come after this
 	// position, which itself is left out.
 	After Cursor
-	// Limit is the greatest number of keys, 1 to 1000. [Service.List] takes 0 as 100.
+	// Limit is the greatest number of keys, 1 to 1000. [Service.List] takes 0 as
+	// 100, and asks a [Store] for one more than the page, to know if it is the last.
 	Limit int
 }
 
@@ -127,12 +129,7 @@ func (q *Query) Selects(k *Key) bool {
 	if !q.LiveAt.IsZero() && !k.ExpiresAt.IsZero() && !q.LiveAt.Before(k.ExpiresAt) {
 		return false
 	}
-	for _, s := range q.States {
-		if s == k.State {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(q.States, k.State)
 }
 
 // A Cursor is a position in a listing, newest first. The zero value is the

@@ -88,10 +88,10 @@ func readObject[V any](text []byte, raw *map[string]V, what string) error {
 	return nil
 }
 
-// plain reports whether s is valid UTF-8 of at most max bytes that every store
+// plain reports whether s is valid UTF-8 of at most so many bytes that every store
 // can keep and every log can print: no control characters.
-func plain(s string, max int) bool {
-	if len(s) > max || !utf8.ValidString(s) {
+func plain(s string, most int) bool {
+	if len(s) > most || !utf8.ValidString(s) {
 		return false
 	}
 	for _, r := range s {

@@ -42,7 +42,7 @@ func newUses(store Store, o *Options) *uses {
 		u.shards[i].pending = make(map[string]int64)
 	}
 	if o.FlushEvery > 0 {
-		ctx, stop := context.WithCancel(context.Background())
+		ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the goroutine outlives every caller but Close
 		u.stop, u.done = stop, make(chan struct{})
 		go u.loop(ctx, o.FlushEvery, o.FlushFailed)
 	}
@@ -51,7 +51,7 @@ func newUses(store Store, o *Options) *uses {
 
 func (u *uses) loop(ctx context.Context, every time.Duration, failed func(error)) {
 	defer close(u.done)
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(every) //nolint:forbidigo // owned by the service, ended by Close
 	defer tick.Stop()
 	for {
 		select {

@@ -154,13 +154,13 @@ func TestFlushEveryWritesInTheBackground(t *testing.T) {
 		issued := create(t, s, apikey.Spec{})
 		must(s.Verify(t.Context(), issued.Secret.Reveal(), nil))(t)
 		used := time.Now().UTC()
-		time.Sleep(11 * time.Second)
+		time.Sleep(11 * time.Second) //nolint:forbidigo // in a bubble: no time passes
 		synctest.Wait()
 		if len(told) != 1 || !errors.Is(told[0], fail) {
 			t.Errorf("told %v, want one failure", told)
 		}
 		healthy.Store(true)
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // in a bubble: no time passes
 		synctest.Wait()
 		if rec := must(store.ByID(t.Context(), issued.Key.ID))(t); !rec.Key.LastUsedAt.Equal(used) {
 			t.Errorf("last used %v, want %v", rec.Key.LastUsedAt, used)

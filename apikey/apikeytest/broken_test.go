@@ -86,7 +86,7 @@ var brokenStores = []struct {
 				if err := m.Apply(ctx, apikey.Change{Update: c.Update[i : i+1]}); err != nil {
 					return err
 				}
-				time.Sleep(10 * time.Microsecond) // lets the reader of the check in between
+				time.Sleep(10 * time.Microsecond) //nolint:forbidigo // the fault itself: a gap for readers to fall into
 			}
 			return nil
 		},
