@@ -1,9 +1,9 @@
 // Package ratelimit decides how much a subject may use in which time: several
-// limits and several subjects in one atomic decision, with exact integer
-// arithmetic.
+// limits and several subjects in one atomic, all-or-nothing decision, in exact
+// integer arithmetic.
 //
 //	limits, err := ratelimit.NewLimits(
-//		ratelimit.Limit{Name: "minute", Count: 60, Period: time.Minute},
+//		ratelimit.Limit{Name: "second", Count: 10, Period: time.Second},
 //		ratelimit.Limit{Name: "day", Algorithm: ratelimit.FixedWindow, Count: 1000, Period: 24 * time.Hour},
 //	)
 //	store, err := ratelimit.NewMemoryStore(nil)
@@ -11,6 +11,82 @@
 //
 //	res, err := limiter.Take(ctx, "customer 7", 1)
 //	if err == nil && !res.Allowed {
-//		// refused by res.Limit; try again after res.RetryAfter
+//		// refused by res.Limit; this very cost passes after res.RetryAfter
 //	}
+//
+// [Limiter.TakeAll] charges several subjects, such as a key, its owner and its
+// address, each under limits of its own. A decision that any limit refuses
+// charges nobody: the state of every store stays as it was, byte for byte.
+//
+// # What each algorithm admits
+//
+// For a limit of Count per Period, costs that were not refunded, and any
+// subject:
+//
+//   - [TokenBucket]: in any span of time T at most Burst + Count*T/Period. Over
+//     one Period that is up to twice the Count when Burst is Count; a smaller
+//     Burst bounds it more tightly. It is GCRA without a rounded interval: 700000
+//     a second are exactly that.
+//   - [FixedWindow]: at most Count in each window, so up to 2*Count within two
+//     instants around a window's end. Windows are aligned to the Unix epoch: a
+//     minute, an hour and a day end where UTC's do.
+//   - [SlidingWindow]: up to 2*Count-1 in some trailing Period: Count at the end
+//     of one window, and what its falling weight lets through by the end of the
+//     next. Within one window it is Count; windows are aligned as fixed ones are.
+//
+// A cost of 0 always passes and spends nothing. A cost above what a limit can
+// ever have free is refused with the RetryAfter [Never]. Every other refusal
+// names the least wait, in whole microseconds, after which the same cost passes
+// if nothing else is taken: one microsecond earlier it is still refused.
+//
+// # Limits that change
+//
+// State belongs to a subject, a limit's name and its algorithm. Limits are given
+// with each decision, so a plan may change between two: what was used stays
+// used, up to the new quota, and comes back at the new rate. Changing Period is
+// meant to be rare: the fraction of a unit that a bucket holds, and the units
+// of the window before, are then read as of the new Period; the former shifts
+// what is used by less than one unit. State is kept until the limit that last
+// took from it would have everything free.
+//
+// # Refunds
+//
+// [Limiter.Refund] gives back a whole decision, once, however often it is
+// asked. It gives back what is still in use: nothing of a window that has
+// passed, and of a bucket's cost only what time has not refilled. So a refund
+// never lets through more than if the cost had not been taken.
+//
+// # Errors
+//
+// A refusal is a [Result], never an error. An error means that nothing was
+// decided, and nothing taken as far as is known: code Invalid for an argument
+// that can never be right, [ErrFull] (code Unavailable) when a store has no
+// room to track another subject, the context's error, or the store's. Whether
+// to let the request pass then is the caller's choice; the zero Result refuses.
+//
+// # Concurrency
+//
+// [Limiter], [Limits], [Rule] and every [Store] are safe for concurrent use.
+// [Result] and [Reservation] are values of the caller.
+//
+// # Time
+//
+// The store's clock decides, read once a decision and, in memory, under the
+// locks; [MemoryStore] counts monotonic time. Times are whole microseconds. A
+// clock that goes back mints nothing: each state stands still until the clock
+// has caught up with the latest time the state has seen.
+//
+// # Security
+//
+// Keys are any bytes and never joined with anything, so no key can be made to
+// collide with another; the memory store tells them apart by 128 bits of a hash
+// with a random seed. Empty keys are refused, because they are how an unknown
+// address or a missing header would share one bucket. An attacker who invents
+// keys fills a store up to its bound and no further, and pushes nobody's state
+// out: hold invented keys to a limit on something that cannot be invented.
+//
+// # What it does not do
+//
+// It does not wait, queue or shape traffic, keeps no statistics, writes no
+// headers, and starts no goroutine.
 package ratelimit

@@ -25,7 +25,7 @@ func FuzzTake(f *testing.F) {
 		now, start := int64(1_700_000_000_000_000), int64(1_700_000_000_000_000)
 		quota, us := rule.Quota(), l.Period.Microseconds()
 		var c ratelimit.Cell
-		taken := int64(0) // since start, at most a period ago
+		taken := int64(0)                                // since start, at most a period ago
 		for _, b := range steps[:min(len(steps), 100)] { // not beyond the year 38505
 			cost := int64(b&7) * (quota/5 + 1)
 			if b&8 != 0 {

@@ -26,7 +26,7 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 	}
 	ctx := t.Context()
 	attack := func(prefix string) (known []string, full int) {
-		for i := range 20_000 {
+		for i := range 8_000 {
 			key := fmt.Sprint(prefix, i)
 			r, err := l.Take(ctx, key, 10)
 			switch {
@@ -73,7 +73,7 @@ func TestMemoryStoreKeepsEveryState(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	const keys = 6000
+	const keys = 2000
 	for round := range int64(4) {
 		for i := range keys {
 			if _, err := l.TakeAll(ctx, ratelimit.Charge{Key: fmt.Sprint("passing", round, i), Limits: short, Cost: 1}); err != nil {
@@ -130,9 +130,9 @@ func TestDecisionsDoNotAllocate(t *testing.T) {
 
 func TestMemoryPerKey(t *testing.T) {
 	if testing.Short() {
-		t.Skip("fills a store with 200 000 keys")
+		t.Skip("fills a store with 100 000 keys")
 	}
-	l := benchLimiter(t, set(t, ratelimit.Limit{Name: "d", Count: 1e6, Period: 24 * time.Hour}))
+	l := benchLimiter(t, set(t, ratelimit.Limit{Name: "d", Count: 10, Period: 24 * time.Hour}))
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -140,7 +140,7 @@ func TestMemoryPerKey(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	const keys = 200_000
+	const keys = 100_000
 	for i := range keys {
 		if _, err := l.Take(t.Context(), fmt.Sprint("key", i), 1); err != nil {
 			t.Fatal(err)
