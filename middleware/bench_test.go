@@ -63,7 +63,11 @@ func BenchmarkHandler(b *testing.B) {
 			if len(seen) != keys {
 				b.Fatalf("%d different keys, want %d", len(seen), keys)
 			}
-			return h.gate.Handler(bb.op)(empty), requests
+			handler := h.gate.Handler(bb.op)(empty)
+			for _, r := range requests { // what a first call of a key sets up is not measured
+				handler.ServeHTTP(&sink{header: make(http.Header)}, r)
+			}
+			return handler, requests
 		}
 		b.Run(bb.name, func(b *testing.B) {
 			handler, requests := setUp(b)

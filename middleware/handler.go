@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"maps"
 	"net/http"
 
 	"github.com/keytoll/keytoll/credits"
@@ -89,13 +90,8 @@ func (p *Pass) prepare(w http.ResponseWriter, r *http.Request, header string) {
 		return
 	}
 	p.http.request = *r.WithContext(&p.http.node)
-	own := make(http.Header, len(r.Header))
-	for name, values := range r.Header {
-		if name != header {
-			own[name] = values
-		}
-	}
-	p.http.request.Header = own
+	p.http.request.Header = maps.Clone(r.Header)
+	delete(p.http.request.Header, header)
 	if most := p.gate.opt.MaxBody; most > 0 && r.Body != nil && r.Body != http.NoBody {
 		// The original writer lets MaxBytesReader close the connection.
 		p.http.request.Body = http.MaxBytesReader(w, r.Body, most)
