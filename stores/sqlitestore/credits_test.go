@@ -104,11 +104,35 @@ func TestAReaderWaitsNoLongerThanItsContext(t *testing.T) {
 
 func TestAPanickingReaderIsReplaced(t *testing.T) {
 	db := open(t, &sqlitestore.Options{Readers: 1})
-	func() {
-		defer func() { _ = recover() }()
-		_ = db.Credits().View(t.Context(), []credits.Need{{Account: "a"}}, func(time.Time, []*credits.State) error { panic("the caller's own") })
-	}()
-	if _, err := newLedger(t, db).Balance(t.Context(), "a"); err != nil {
-		t.Error(err)
+	ledger := newLedger(t, db)
+	if _, err := ledger.Grant(t.Context(), credits.Grant{Account: "a", ID: "g", Amount: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"View": func() error {
+			return db.Credits().View(t.Context(), []credits.Need{{Account: "a"}}, func(time.Time, []*credits.State) error { panic(t.Name()) })
+		},
+		"Inspect": func() error {
+			return db.Credits().Inspect(t.Context(), "a", func(s credits.Snapshot) error {
+				for range s.Entries {
+					panic(t.Name())
+				}
+				return nil
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var recovered any
+			func() {
+				defer func() { recovered = recover() }()
+				_ = call()
+			}()
+			if recovered == nil {
+				t.Error("the panic did not reach the caller")
+			}
+			if b, err := ledger.Balance(t.Context(), "a"); err != nil || b.Available != 1 {
+				t.Errorf("balance %v, %v", b, err)
+			}
+		})
 	}
 }

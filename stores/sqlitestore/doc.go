@@ -39,16 +39,16 @@
 //
 // # Concurrency
 //
-// Everything is safe for concurrent use. One connection writes, and others
-// read, each read of one moment; neither waits for the other. Several processes on one
-// machine may use the same file: they take turns, and a write that got no turn
-// within [Options.BusyTimeout] fails with code Unavailable. The file must be on
-// a local file system; a write-ahead log does not work over a network.
+// Everything is safe for concurrent use. One connection writes, others read,
+// each call as of one moment; neither waits for the other. Several processes on
+// one machine may use the same file: they take turns, and a write that got no
+// turn within [Options.BusyTimeout] fails with code Unavailable. The file must
+// be on a local file system; a write-ahead log does not work over a network.
 //
 // A context that ends withdraws a call that still waits for its turn. A write
 // that has begun is finished, and its outcome is told as it is, even if that
-// takes longer than the context. A function given to the Update of the credits
-// store must not call Update again: it would wait for itself.
+// takes longer than the context. A function given to a method of the credits
+// store must not call the store: it could wait for itself.
 //
 // # Errors
 //

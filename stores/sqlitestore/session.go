@@ -151,6 +151,7 @@ func (s *session) rows(ctx context.Context, text string, args []any, each func(*
 	if err != nil {
 		return fault(ctx, err)
 	}
+	defer func() { _ = rows.Close() }() // when each panics; else it is closed by then
 	for rows.Next() {
 		if err := each(rows); err != nil {
 			if closed := rows.Close(); err == errEnough { //nolint:errorlint // made here, never wrapped
@@ -175,22 +176,34 @@ func (s *session) close() error {
 		errs = append(errs, st.Close())
 	}
 	errs = append(errs, s.conn.Close(), s.db.Close())
-	return fault(context.Background(), errors.Join(errs...))
+	return fault(background(), errors.Join(errs...))
 }
 
-// retryBusy calls try until it does not fail with errBusy, for at most the
-// given time, which is counted in pauses. It is the one place that waits for
-// other processes.
+// background is the context of work that is no single caller's: a transaction
+// of many writes, and the end of a connection.
+func background() context.Context {
+	return context.Background() //nolint:forbidigo // no caller's context may end what others wait for
+}
+
+// retryBusy calls try until it does not fail because of another process, for
+// at most the given time. It is the one place that waits for other processes.
 func retryBusy(ctx context.Context, limit time.Duration, try func() error) error {
-	for waited := time.Duration(0); ; waited += busyPause {
-		err := try()
-		if err == nil || !isBusy(err) || waited >= limit {
-			return err
-		}
-		if err := sleep(ctx, busyPause); err != nil {
-			return err
-		}
+	err := try()
+	if !isBusy(err) {
+		return err
 	}
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for isBusy(err) {
+		if sleep(wait, busyPause) != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
+		}
+		err = try()
+	}
+	return err
 }
 
 // busyPause is short because a process in full swing leaves the file unlocked
@@ -198,7 +211,7 @@ func retryBusy(ctx context.Context, limit time.Duration, try func() error) error
 const busyPause = time.Millisecond
 
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(d) //nolint:forbidigo // another process gives no signal; this is the one place that waits for it
 	defer timer.Stop()
 	select {
 	case <-timer.C:

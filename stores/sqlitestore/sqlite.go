@@ -70,7 +70,8 @@ type DB struct {
 // Path is a plain file name, never a URI: every character stands for itself.
 // A file that is not a database is refused with code Corrupt.
 //
-// Open makes no table: see [DB.Migrate]. It starts one goroutine, which
+// Open makes no table: see [DB.Migrate]. It may wait up to BusyTimeout for
+// another process that opens the same file. It starts one goroutine, which
 // [DB.Close] ends.
 func Open(path string, options *Options) (*DB, error) {
 	const op = "sqlitestore.Open"
@@ -131,7 +132,7 @@ func (o *Options) complete(op, path string) error {
 // existing file is not touched: closing any descriptor of a file drops the
 // locks that this process holds on it.
 func createFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the name is the host's, not a client's
 	if err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return nil
@@ -196,12 +197,13 @@ func (db *DB) read(ctx context.Context, fn func(*session) error) error {
 // snapshot runs fn as read does, with everything it reads at one instant.
 func (db *DB) snapshot(ctx context.Context, fn func(*session) error) error {
 	return db.read(ctx, func(s *session) error {
-		if err := s.exec(ctx, "BEGIN"); err != nil {
+		// An interrupted BEGIN may have begun, so neither end is interrupted.
+		ends := context.WithoutCancel(ctx)
+		if err := s.exec(ends, "BEGIN"); err != nil {
 			return err
 		}
 		err := fn(s)
-		// This must happen even when the context is over.
-		if ended := s.exec(context.WithoutCancel(ctx), "ROLLBACK"); err == nil {
+		if ended := s.exec(ends, "ROLLBACK"); err == nil {
 			err = ended
 		}
 		return err

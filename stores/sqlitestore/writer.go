@@ -48,7 +48,7 @@ const (
 )
 
 func openWriter(path string, o Options) (*writer, error) {
-	ctx := context.Background()
+	ctx := background()
 	s, err := openSession(ctx, path, o, false)
 	if err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ func (w *writer) group() {
 // begin opens a transaction with the right to write, waiting for another
 // process while somebody in this one wants it.
 func (w *writer) begin() error {
-	ctx := context.Background()
+	ctx := background()
 	if w.crowded {
 		// The other process waits as this one did. A moment without the lock
 		// lets it have its turn.
@@ -237,6 +237,8 @@ func (w *writer) begin() error {
 			if live, _ := w.waiting(); !live {
 				return errNobody
 			}
+		} else if err != nil {
+			w.rollback() // so that nothing of it is in the way of the next
 		}
 		return err
 	})
@@ -246,7 +248,7 @@ func (w *writer) begin() error {
 // after which its changes are undone; lost means that the whole transaction is
 // gone.
 func (w *writer) turn(j *job) (failed, lost error) {
-	ctx := context.Background()
+	ctx := background()
 	if err := w.s.exec(ctx, "SAVEPOINT turn"); err != nil {
 		return err, undone(err)
 	}
@@ -265,7 +267,7 @@ func (w *writer) turn(j *job) (failed, lost error) {
 
 // commit makes the transaction durable.
 func (w *writer) commit() error {
-	if err := w.s.exec(context.Background(), "COMMIT"); err != nil {
+	if err := w.s.exec(background(), "COMMIT"); err != nil {
 		w.rollback()
 		return undone(err)
 	}
@@ -275,7 +277,7 @@ func (w *writer) commit() error {
 
 // rollback ends the transaction if it still stands. SQLite ends it by itself
 // after some errors, and then has nothing to roll back.
-func (w *writer) rollback() { _ = w.s.exec(context.Background(), "ROLLBACK") }
+func (w *writer) rollback() { _ = w.s.exec(background(), "ROLLBACK") }
 
 // undone says that a transaction failed as a whole. It is Unavailable whatever
 // SQLite's reason was, because no write of the group need be at fault.
