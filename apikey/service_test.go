@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -216,6 +217,18 @@ func TestCreateTriesAgainWhenAnIDIsTaken(t *testing.T) {
 		issued, err := s.Create(t.Context(), apikey.Spec{Owner: "a"})
 		if times == 3 && err != nil || times == 1000 && (!errors.Is(err, apikey.ErrExists) || applied > 50 || !issued.Secret.IsZero()) {
 			t.Errorf("%d collisions: %v after %d calls", times, err, applied)
+		}
+	}
+}
+
+func TestCreateWithoutRandomnessMakesNothing(t *testing.T) {
+	for _, have := range []int{0, 64} { // none, and enough for the ID alone
+		store := apikey.NewMemoryStore()
+		source := io.LimitReader(rand.NewChaCha8([32]byte{3}), int64(have))
+		s := newService(t, store, nil, &apikey.Options{Rand: source})
+		issued, err := s.Create(t.Context(), apikey.Spec{Owner: "a"})
+		if errors.CodeOf(err) != errors.Unavailable || !issued.Secret.IsZero() || len(state(t, store)) != 0 {
+			t.Errorf("with %d random bytes: %+v, %v; want unavailable", have, issued, err)
 		}
 	}
 }
