@@ -2,7 +2,9 @@ package ratelimit_test
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +76,21 @@ func BenchmarkTake(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkFloor is what no keyed limiter can go below: a hash of the key, a
+// lock, the clock and a map of integers.
+func BenchmarkFloor(b *testing.B) {
+	seed, base, key := maphash.MakeSeed(), time.Now(), "key_0000000000000000"
+	var mu sync.Mutex
+	m := map[uint64]int64{}
+	b.ReportAllocs()
+	for b.Loop() {
+		h := maphash.String(seed, key)
+		mu.Lock()
+		m[h] = int64(time.Since(base))
+		mu.Unlock()
 	}
 }
 

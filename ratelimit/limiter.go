@@ -125,9 +125,15 @@ func (l *Limiter) decide(ctx context.Context, op string, mode Mode, charges []Ch
 	}
 	// The memory store keeps nothing of a request, and the compiler sees that:
 	// the request lives on the stack.
-	if len(charges) == 1 && l.of(&charges[0]).Len() == 1 {
-		var one [1]Op
-		return l.decideMemory(ctx, op, mode, charges, res, one[:0])
+	if len(charges) == 1 {
+		switch n := l.of(&charges[0]).Len(); {
+		case n == 1:
+			var one [1]Op
+			return l.decideMemory(ctx, op, mode, charges, res, one[:0])
+		case n <= 4:
+			var few [4]Op
+			return l.decideMemory(ctx, op, mode, charges, res, few[:0])
+		}
 	}
 	var few [fewOps]Op
 	return l.decideMemory(ctx, op, mode, charges, res, few[:0])

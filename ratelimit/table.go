@@ -87,7 +87,7 @@ func (t *table) reserve(n, limit int, now int64) bool {
 	if t.used+n <= room(len(t.slots)) {
 		return true
 	}
-	if size := min(limit, max(firstSlots, len(t.slots)+len(t.slots)/2)); size > len(t.slots) {
+	if size := min(limit, max(firstSlots, len(t.slots)+len(t.slots)/4)); size > len(t.slots) {
 		t.grow(size, now)
 	}
 	for size := len(t.slots); t.used+n > room(size) && size < limit; size = len(t.slots) {
@@ -100,7 +100,7 @@ func (t *table) reserve(n, limit int, now int64) bool {
 }
 
 // room is how many of size slots may be used, so that probing stays short.
-func room(size int) int { return size - size/4 }
+func room(size int) int { return size - size/6 }
 
 // sweep looks at the next steps slots and empties those that expired.
 func (t *table) sweep(steps int, now int64) {
