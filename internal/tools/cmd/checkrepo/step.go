@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -96,7 +97,7 @@ func (c command) output(ctx context.Context) (string, error) {
 	var out bytes.Buffer
 	err := c.start(ctx, &out, &out)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", strings.Join(c.args, " "), err)
+		err = fmt.Errorf("%s %s: %w", filepath.Base(c.args[0]), strings.Join(c.args[1:], " "), err)
 	}
 	return out.String(), err
 }
