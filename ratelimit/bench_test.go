@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,9 @@ func BenchmarkTake(b *testing.B) {
 					if _, err := l.Take(b.Context(), names[i], 1); err != nil {
 						b.Fatal(err)
 					}
+				}
+				if !slices.IsSorted(names) || keys > 1 && names[0] == names[keys-1] {
+					b.Fatal("the keys do not vary")
 				}
 				b.Run("serial", func(b *testing.B) {
 					b.ReportAllocs()

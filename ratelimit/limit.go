@@ -131,11 +131,11 @@ func (s Limits) Len() int {
 	return len(s.set.rules)
 }
 
-// At returns the i-th limit, counted from 0, defaults filled in.
+// At returns the i-th limit, from 0 to below Len, defaults filled in.
 func (s Limits) At(i int) Limit { return s.set.rules[i].limit }
 
-// Rule returns the i-th limit as stores need it. It belongs to the set and
-// never changes.
+// Rule returns the i-th limit, from 0 to below Len, as stores need it. It
+// belongs to the set and never changes.
 func (s Limits) Rule(i int) *Rule { return &s.set.rules[i] }
 
 // Lookup returns the limit of that name, defaults filled in.

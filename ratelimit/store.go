@@ -80,4 +80,4 @@ type ID [16]byte
 
 // ErrFull is returned when a store has  room to track another subject. The
 // subjects it tracks are still decided.
-var ErrFull error = &errors.Error{Code: errors.Unavailable, Msg: " room to track another rate-limited subject; try again later"}
+var ErrFull error = &errors.Error{Code: errors.Unavailable, Msg: "no room to track another rate-limited subject; try again later"}
