@@ -49,10 +49,10 @@ type Store interface {
 type Mode uint8
 
 const (
-	ModeTake Mode = iota
-	ModePeek
-	ModeRefund
-	ModeReset
+	ModeTake   Mode = iota // take every cost, or nothing
+	ModePeek               // tell what ModeTake would answer
+	ModeRefund             // give back what a take took
+	ModeReset              // forget what was used
 )
 
 // A Request is what a [Limiter] asks of its [Store].
@@ -75,9 +75,9 @@ type Op struct {
 	Outcome Outcome // out, for ModeTake and ModePeek
 }
 
-// An ID names one decision that spent something. The zero ID names ne.
+// An ID names one decision that spent something. The zero ID names none.
 type ID [16]byte
 
-// ErrFull is returned when a store has  room to track another subject. The
+// ErrFull is returned when a store has no room to track another subject. The
 // subjects it tracks are still decided.
 var ErrFull error = &errors.Error{Code: errors.Unavailable, Msg: "no room to track another rate-limited subject; try again later"}
