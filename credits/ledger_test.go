@@ -380,3 +380,23 @@ func TestRetriesReturnTheFirstResult(t *testing.T) {
 		t.Errorf("the retry of a hold that timed out calls it %v", again.Hold)
 	}
 }
+
+// More lots than fit a short search, taken and given back in one command.
+func TestACommandMaySpanManyLots(t *testing.T) {
+	r := newRig(t)
+	const n = 200
+	for i := range n {
+		r.run(credits.Grant{Account: acme, ID: credits.OpID("g" + string(rune('a'+i/26)) + string(rune('a'+i%26))), Amount: 1, Priority: -i})
+	}
+	d := r.run(debit("d", n-1))
+	if d.Parts.Len() != n-1 || d.Parts.At(0).Lot != n || d.Parts.At(n-2).Lot != 2 {
+		t.Errorf("burnt %d lots, from %+v to %+v", d.Parts.Len(), d.Parts.At(0), d.Parts.At(n-2))
+	}
+	back := r.run(credits.Refund{Account: acme, ID: "r", Of: "d", All: true})
+	if back.Parts.Len() != n-1 || back.Parts.At(0).Lot != 2 {
+		t.Errorf("refunded to %d lots, from %+v", back.Parts.Len(), back.Parts.At(0))
+	}
+	r.run(hold("h", n))
+	r.run(capture("h", n/2))
+	r.balance(credits.Totals{Issued: n, Available: n / 2, Consumed: n / 2})
+}
