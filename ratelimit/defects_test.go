@@ -372,3 +372,30 @@ func TestErrorsOfACall(t *testing.T) {
 		t.Errorf("error is %v, want context.Canceled", err)
 	}
 }
+
+func TestRefundAcrossAPeriodChangeFreesNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	with := func(p time.Duration) ratelimit.Charge {
+		return ratelimit.Charge{Key: "k", Cost: 10, Limits: set(t, ratelimit.Limit{Name: "w", Algorithm: ratelimit.FixedWindow, Count: 10, Period: p})}
+	}
+	take := func(c ratelimit.Charge) ratelimit.Result {
+		t.Helper()
+		r, err := w.TakeAll(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	day := take(with(24 * time.Hour))
+	w.now = w.now.Add(5 * time.Minute)
+	if !take(with(time.Minute)).Allowed {
+		t.Fatal("a new minute is not free")
+	}
+	if err := w.Refund(t.Context(), day.Reservation); err != nil {
+		t.Fatal(err)
+	}
+	if take(with(time.Minute)).Allowed {
+		t.Error("what the day gave back was freed in a minute that never took it")
+	}
+}
