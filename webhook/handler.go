@@ -60,11 +60,13 @@ type HandlerOptions struct {
 //   - 409 with Retry-After to one that another request is handling;
 //   - 503 when the store cannot decide.
 //
-// A message counts as handled when next returns after an answer of 2xx. When
-// next panics or answers anything else, the message is released and the
-// sender's retry is handled. If the store fails to note that a message was
-// handled, the answer stands, the observer is told, and the message stays in
-// flight until its lease ends.
+// A message counts as handled when next returns after an answer of 2xx, or of
+// nothing, for which net/http answers 200. When next panics or answers anything
+// else, the message is released and the sender's retry is handled; so it is
+// when next answers nothing and the request's context is over, since a handler
+// that gave up because its sender left looks just like that. If the store fails
+// to note that a message was handled, the answer stands, the observer is told,
+// and the message stays in flight until its lease ends.
 //
 // Handler returns an error for a Verifier without a key, a nil next and options
 // out of range, all at once. opts may be nil.
@@ -140,12 +142,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	returned := false
 	// Deferred, so that it happens when next panics; the panic goes on.
 	defer func() {
-		outcome := OutcomeFailed
-		if returned {
+		if returned && ctx.Err() == nil {
 			rec.choose(http.StatusOK) // net/http will send it
-			if rec.status/100 == 2 {
-				outcome = OutcomeAccepted
-			}
+		}
+		outcome := OutcomeFailed
+		if returned && rec.status/100 == 2 {
+			outcome = OutcomeAccepted
 		}
 		h.observe(ctx, Reception{outcome, rec.status, verified, h.settle(ctx, key, owner, outcome)})
 	}()

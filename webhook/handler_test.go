@@ -454,13 +454,36 @@ func TestAStoreThatFailsAfterwardsIsReported(t *testing.T) {
 	}
 }
 
+// A handler that finds its sender gone often returns without a word. That must
+// not count as handled: the sender will try again.
 func TestSettlingOutlivesTheSender(t *testing.T) {
-	store := &faulty{state: webhook.ClaimGranted}
-	ctx, cancel := context.WithCancel(t.Context())
-	r := newRig(t, func(http.ResponseWriter, *http.Request) { cancel() }, webhook.HandlerOptions{Replay: store})
-	r.handler.ServeHTTP(httptest.NewRecorder(), signedRequest(t, testBody).WithContext(ctx))
-	if !slices.Equal(store.live, []error{nil}) {
-		t.Errorf("Done was called with a context that is over: %v", store.live)
+	for name, tt := range map[string]struct {
+		next    http.HandlerFunc
+		outcome webhook.Outcome
+		status  int
+		call    string
+	}{
+		"answered 204":     {status(204), webhook.OutcomeAccepted, 204, "done "},
+		"wrote":            {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }, webhook.OutcomeAccepted, 200, "done "},
+		"answered 500":     {status(500), webhook.OutcomeFailed, 500, "release "},
+		"answered nothing": {func(http.ResponseWriter, *http.Request) {}, webhook.OutcomeFailed, 0, "release "},
+	} {
+		store := &faulty{state: webhook.ClaimGranted}
+		ctx, cancel := context.WithCancel(t.Context())
+		r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
+			cancel()
+			tt.next(w, req)
+		}, webhook.HandlerOptions{Replay: store})
+		r.handler.ServeHTTP(httptest.NewRecorder(), signedRequest(t, testBody).WithContext(ctx))
+		if got := r.journal.list[0]; got.Outcome != tt.outcome || got.Status != tt.status {
+			t.Errorf("%s: observed %+v", name, got)
+		}
+		if want := []string{"claim " + testID, tt.call + testID}; !slices.Equal(store.keys, want) {
+			t.Errorf("%s: calls %q, want %q", name, store.keys, want)
+		}
+		if !slices.Equal(store.live, []error{nil}) {
+			t.Errorf("%s: settled with a context that is over: %v", name, store.live)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ type Observer interface {
 // A Reception is one request and how it ended.
 type Reception struct {
 	Outcome  Outcome
-	Status   int      // of the answer; 0 when the handler panicked before it chose one
+	Status   int      // of the answer; 0 when the handler chose none: it panicked, or the sender was gone
 	Verified Verified // zero unless the signature was valid
 	// Err is why the message was not accepted, or, after the handler ran, what
 	// the replay store failed with. It holds no secret. May be nil.
@@ -31,7 +31,7 @@ type Outcome uint8
 
 const (
 	OutcomeAccepted    Outcome = 1 // verified, and the handler answered 2xx
-	OutcomeFailed      Outcome = 2 // verified, and the handler panicked or answered something else
+	OutcomeFailed      Outcome = 2 // verified, and the handler panicked, answered something else, or nothing to a sender who was gone
 	OutcomeRefused     Outcome = 3 // not verified: 401
 	OutcomeTooLarge    Outcome = 4 // the body is over MaxBody: 413
 	OutcomeUnreadable  Outcome = 5 // the body broke off: 400
