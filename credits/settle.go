@@ -1,9 +1,8 @@
 package credits
 
 import (
+	"fmt"
 	"time"
-
-	"github.com/keytoll/keytoll/errors"
 )
 
 // hold returns the row of the hold of that id.
@@ -136,8 +135,10 @@ func (s *State) denied(amount Amount) error {
 	}
 }
 
+// corrupt tells an operator what contradicts; a client reads only that something
+// does.
 func (s *State) corrupt(what string) error {
-	return &errors.Error{Err: &errors.Error{Msg: "account " + quote(string(s.Account.ID)) + ": " + what, Err: ErrCorrupt}}
+	return fmt.Errorf("account %s: %s: %w", quote(string(s.Account.ID)), what, ErrCorrupt)
 }
 
 // receipt is the result of the command that o records, as it was at first.

@@ -131,6 +131,9 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 		if !errors.Is(err, credits.ErrCorrupt) || kerrors.CodeOf(err) != kerrors.Corrupt || sum.Faults == 0 || sum.Accounts != 2 || seen != 2 {
 			t.Errorf("%s: %+v, %v", name, sum, err)
 		}
+		if strings.Contains(kerrors.MessageOf(err), "account") {
+			t.Errorf("%s: a client reads %q", name, kerrors.MessageOf(err))
+		}
 	}
 }
 
