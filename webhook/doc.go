@@ -47,8 +47,9 @@
 //
 // Timestamps are whole seconds and may be off by the tolerance on either side.
 // A key is live before its NotAfter and expired from that instant on. A
-// verifier reads its clock once for each message, and takes another in its
-// options; a replay store uses its own.
+// verifier reads its clock once for each decision: whether the headers are
+// worth reading the body for, and whether the whole message is good. It takes
+// another clock in its options; a replay store uses its own.
 //
 // # Security
 //
@@ -68,4 +69,6 @@
 //
 // It does not deliver, retry or decode messages, and it signs neither the
 // address nor any other header. Asymmetric signatures (v1a) are passed over.
+// How long a body may take to arrive is for the server to say, in
+// [http.Server.ReadTimeout].
 package webhook

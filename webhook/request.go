@@ -13,26 +13,33 @@ const firstRead = 64 << 10
 
 // VerifyRequest reads the body of r, at most MaxBody bytes, and verifies it with
 // the headers of r as [Verifier.Verify] does. What the headers alone refuse is
-// refused before a byte is read. Whatever the outcome, r.Body reads from its
-// start afterwards, so that a handler can decode it, or another verifier try.
+// refused before a byte is read. Time and keys are judged again when the body
+// is complete: whoever sends slowly makes no request last longer. Whatever the
+// outcome, r.Body reads from its start afterwards, so that a handler can decode
+// it, or another verifier try.
 //
 // Besides the errors of Verify there are [ErrBodyTooLarge], and [ErrBody] when
 // reading failed; the reader's own error stays reachable.
 func (v *Verifier) VerifyRequest(r *http.Request) (Verified, error) {
-	keys := v.keys.Load()
-	if keys == nil {
+	if v.keys.Load() == nil {
 		return Verified{}, refuse(ErrNoKeys, "")
 	}
-	now := v.now()
 	var c claim
-	if err := v.open(&c, r.Header, now); err != nil {
+	if err := v.headers.parse(&c, r.Header); err != nil {
+		return Verified{}, err
+	}
+	if err := v.judge(&c, v.now()); err != nil {
 		return Verified{}, err
 	}
 	body, err := readBody(r, v.maxBody)
 	if err != nil {
 		return Verified{}, err
 	}
-	return c.prove(*keys, now, body)
+	now := v.now()
+	if err := v.judge(&c, now); err != nil {
+		return Verified{}, err
+	}
+	return c.prove(*v.keys.Load(), now, body)
 }
 
 // readBody returns the whole body of r, or an error when it is longer than

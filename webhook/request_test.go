@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/keytoll/keytoll/webhook"
 	"github.com/keytoll/keytoll/webhook/webhooktest"
@@ -157,6 +158,41 @@ func TestVerifyRequestReportsABodyThatBreaksOff(t *testing.T) {
 	_, err = verifierWithCap(t, 0).VerifyRequest(r)
 	wantIs(t, err, webhook.ErrBodyTooLarge)
 }
+
+// Whoever captured a request must not be able to keep it fresh, or its key
+// accepted, by holding back the last byte of the body.
+func TestVerifyRequestJudgesTheMessageWhenItIsComplete(t *testing.T) {
+	old := webhook.Key{ID: "old", Secret: must(webhook.SecretFromString(testSecret))(t), NotAfter: t0.Add(time.Minute)}
+	for name, tt := range map[string]struct {
+		meanwhile func(now *time.Time, v *webhook.Verifier)
+		err       error
+	}{
+		"nothing":                   {func(*time.Time, *webhook.Verifier) {}, nil},
+		"the tolerance passes":      {func(now *time.Time, _ *webhook.Verifier) { *now = t0.Add(5*time.Minute + 1) }, webhook.ErrTooOld},
+		"the key expires":           {func(now *time.Time, _ *webhook.Verifier) { *now = t0.Add(time.Minute) }, webhook.ErrKeyExpired},
+		"the key is replaced":       {func(_ *time.Time, v *webhook.Verifier) { _ = v.SetKeys(keysOf(t, otherSecret)) }, webhook.ErrSignature},
+		"the clock is put back far": {func(now *time.Time, _ *webhook.Verifier) { *now = t0.Add(-time.Hour) }, webhook.ErrTooNew},
+	} {
+		now := t0
+		verifier := must(webhook.NewVerifier(must(webhook.NewKeys(old))(t), &webhook.VerifierOptions{Now: func() time.Time { return now }}))(t)
+		r := signedRequest(t, testBody)
+		r.Body = io.NopCloser(io.MultiReader(r.Body, readerFunc(func([]byte) (int, error) {
+			tt.meanwhile(&now, verifier)
+			return 0, io.EOF
+		})))
+		_, err := verifier.VerifyRequest(r)
+		if tt.err == nil && err != nil || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v, want %v", name, err, tt.err)
+		}
+		if again, err := io.ReadAll(r.Body); err != nil || string(again) != testBody {
+			t.Errorf("%s: afterwards the body reads %q, %v", name, again, err)
+		}
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // Two verifiers in turn: how a receiver moves from one sender's form to another.
 func TestARefusedRequestCanBeTriedByAnotherVerifier(t *testing.T) {

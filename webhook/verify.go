@@ -90,9 +90,10 @@ func NewVerifier(keys Keys, opts *VerifierOptions) (*Verifier, error) {
 	return v, nil
 }
 
-// SetKeys replaces the key set, for rotation without a restart. Calls that are
-// under way finish with the set they began with. A set without a key is
-// refused, and the old one stays; so is any set by a zero Verifier.
+// SetKeys replaces the key set, for rotation without a restart. A message is
+// verified with the set that is in place when all of it has been read. A set
+// without a key is refused, and the old one stays; so is any set by a zero
+// Verifier.
 func (v *Verifier) SetKeys(keys Keys) error {
 	if keys.Len() == 0 || v.now == nil {
 		return &errors.Error{Op: "webhook.Verifier.SetKeys", Err: ErrNoKeys}
@@ -117,23 +118,23 @@ func (v *Verifier) Verify(header http.Header, body []byte) (Verified, error) {
 	}
 	now := v.now()
 	var c claim
-	if err := v.open(&c, header, now); err != nil {
+	if err := v.headers.parse(&c, header); err != nil {
+		return Verified{}, err
+	}
+	if err := v.judge(&c, now); err != nil {
 		return Verified{}, err
 	}
 	return c.prove(*keys, now, body)
 }
 
-// open reads the headers and judges the time: all that can be refused without
-// the body.
-func (v *Verifier) open(c *claim, header http.Header, now time.Time) error {
-	if err := v.headers.parse(c, header); err != nil {
-		return err
-	}
+// judge refuses a timestamp that is further from now than the tolerance.
+func (v *Verifier) judge(c *claim, now time.Time) error {
+	// Differences are taken forwards: the least Duration has no opposite.
 	switch age := now.Sub(c.at); {
 	case age > v.tolerance:
 		return refuse(ErrTooOld, fmt.Sprintf("%s: %v old, %v allowed; a late or repeated request, or a clock that is off", v.headers.timestamp, age.Round(time.Second), v.tolerance))
 	case age < -v.tolerance:
-		return refuse(ErrTooNew, fmt.Sprintf("%s: %v ahead, %v allowed; one of the two clocks is off", v.headers.timestamp, -age.Round(time.Second), v.tolerance))
+		return refuse(ErrTooNew, fmt.Sprintf("%s: %v ahead, %v allowed; one of the two clocks is off", v.headers.timestamp, c.at.Sub(now).Round(time.Second), v.tolerance))
 	}
 	return nil
 }
