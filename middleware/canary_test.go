@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -107,6 +108,15 @@ func TestSlogObserver(t *testing.T) {
 	info.Settled(t.Context(), middleware.Settled{})
 	if logs.Len() > 0 {
 		t.Errorf("plain events above debug level: %s", logs.String())
+	}
+}
+
+// Ids are base62 of fixed width, so none is another's beginning.
+func TestBase62(t *testing.T) {
+	for word, want := range map[uint64]string{0: "00000000000", 61: "0000000000z", 62: "00000000010", math.MaxUint64: "LygHa16AHYF"} {
+		if got := string(middleware.AppendWord(nil, word)); got != want {
+			t.Errorf("%d is %s, want %s", word, got, want)
+		}
 	}
 }
 

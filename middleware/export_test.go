@@ -4,6 +4,7 @@ package middleware
 var (
 	AppendPolicy  = appendPolicy
 	AppendString  = appendString
+	AppendWord    = appendWord
 	SaneRequestID = saneRequestID
 )
 

@@ -259,6 +259,9 @@ func refusal(tb testing.TB, status int, header http.Header, body io.Reader, want
 	if got := header.Get("Cache-Control"); got != "no-store" {
 		tb.Errorf("Cache-Control %q, want no-store", got)
 	}
+	if got := header.Get("X-Content-Type-Options"); got != "nosniff" {
+		tb.Errorf("X-Content-Type-Options %q, want nosniff", got)
+	}
 	challenge := header.Get("WWW-Authenticate")
 	if (status == http.StatusUnauthorized) != strings.HasPrefix(challenge, "Bearer realm=") && status != http.StatusForbidden {
 		tb.Errorf("status %d with challenge %q", status, challenge)

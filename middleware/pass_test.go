@@ -229,6 +229,11 @@ func (s spying) Update(ctx context.Context, needs []credits.Need, fn func(time.T
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+	}
 	return s.Store.Update(ctx, needs, fn)
 }
 
