@@ -176,7 +176,7 @@ var packages = []string{
 	"errors", "scopes",
 	"apikey", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest",
 	"credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-	"middleware", "middleware/clientip", "internal/part",
+	"middleware", "middleware/clientip", "internal/part", "newcomer",
 }
 
 // drivers and a test framework, by folder: modules of the same paths, with

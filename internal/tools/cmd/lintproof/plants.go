@@ -28,9 +28,10 @@ var arrows = map[string][]string{
 	"stores/redisstore":       {"errors", "scopes", "apikey", "ratelimit", "credits", "webhook"},
 	"examples/program": {
 		"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip",
-		"stores/sqlitestore", "stores/pgstore", "stores/redisstore",
+		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "newcomer",
 	},
 	"internal/tools": {},
+	"newcomer":       {},
 }
 
 // drivers says which module from outside a package may import.
