@@ -505,5 +505,19 @@ func TestSlogObserverTellsOperatorsWhatTheSenderIsNotTold(t *testing.T) {
 	if webhook.Outcome(0).String() != "unknown" || webhook.Outcome(200).String() != "unknown" || webhook.ClaimState(0).String() != "none" {
 		t.Error("zero values have to name themselves")
 	}
+	for outcome, want := range map[webhook.Outcome][2]slog.Level{ // without and with an error
+		webhook.OutcomeAccepted: {slog.LevelInfo, slog.LevelError}, webhook.OutcomeFailed: {slog.LevelWarn, slog.LevelError},
+		webhook.OutcomeRefused: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeTooLarge: {slog.LevelWarn, slog.LevelWarn},
+		webhook.OutcomeUnreadable: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeDuplicate: {slog.LevelInfo, slog.LevelInfo},
+		webhook.OutcomeInFlight: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeUnavailable: {slog.LevelError, slog.LevelError},
+	} {
+		for i, err := range []error{nil, errors.New("store down")} {
+			out.Reset()
+			webhook.NewSlogObserver(slog.New(slog.NewTextHandler(&out, nil))).WebhookReceived(t.Context(), webhook.Reception{Outcome: outcome, Err: err})
+			if !strings.Contains(out.String(), "level="+want[i].String()+" ") {
+				t.Errorf("%v with error %v: want level %v in %s", outcome, err, want[i], &out)
+			}
+		}
+	}
 	webhook.NewSlogObserver(nil).WebhookReceived(t.Context(), webhook.Reception{}) // discards
 }

@@ -56,21 +56,21 @@ func newKeys(op string, keys []Key) (Keys, error) {
 		k := &list[i]
 		k.NotAfter = k.NotAfter.Round(0) // a monotonic reading means nothing here
 		if k.Secret.IsZero() {
-			faults.Add("key %d %q: the secret is empty; make one with GenerateSecret or SecretFromString", i, k.ID)
+			faults.Add("key %d %q: the secret is empty; make one with GenerateSecret or SecretFromString", i+1, k.ID)
 			continue
 		}
 		if k.ID == "" {
 			k.ID = k.Secret.fingerprint()
 		}
 		if !validName(k.ID, maxKeyID) {
-			faults.Add("key %d: the ID is not 1 to %d characters of A-Z, a-z, 0-9, '.', '_', '-'", i, maxKeyID)
+			faults.Add("key %d: the ID is not 1 to %d characters of A-Z, a-z, 0-9, '.', '_', '-'", i+1, maxKeyID)
 		}
 		for _, other := range list[:i] {
 			if other.ID == k.ID {
-				faults.Add("key %d %q: the ID is there twice; give each key its own", i, k.ID)
+				faults.Add("key %d %q: the ID is there twice; give each key its own", i+1, k.ID)
 			}
 			if !other.Secret.IsZero() && other.Secret.Equal(k.Secret) {
-				faults.Add("key %d %q: the secret is that of key %q; give it once", i, k.ID, other.ID)
+				faults.Add("key %d %q: the secret is that of key %q; give it once", i+1, k.ID, other.ID)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func TestNewKeysReportsEveryFaultAtOnce(t *testing.T) {
 	if kterrors.CodeOf(err) != kterrors.Invalid {
 		t.Fatalf("NewKeys = %v", err)
 	}
-	for _, want := range []string{`key 0 "empty": the secret is empty`, "key 1: the ID", "key 2: the ID", `"twice": the ID is there twice`, `"again": the secret is that of key "twice"`} {
+	for _, want := range []string{`key 1 "empty": the secret is empty`, "key 2: the ID", "key 3: the ID", `key 5 "twice": the ID is there twice`, `key 6 "again": the secret is that of key "twice"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in\n%v", want, err)
 		}

@@ -28,8 +28,9 @@ type MemoryReplayOptions struct {
 	MaxKeys int
 	// EvictAfter says when a done key may give way to a new one in a full store.
 	// It has to be at least twice the tolerance of the verifiers that use the
-	// store: a message that old is refused for its timestamp, so that forgetting
-	// it early opens no way to replay it. [Verifier.Handler] checks that. Default [DefaultReplayEvictAfter].
+	// store, which [Verifier.Handler] checks: an attempt that old is refused for
+	// its timestamp. A later attempt at the same message is not, and is then
+	// handled again. Default [DefaultReplayEvictAfter].
 	EvictAfter time.Duration
 	// Now is the clock; it never runs backwards here, whatever it returns.
 	// Default time.Now.

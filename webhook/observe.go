@@ -52,8 +52,8 @@ func (o Outcome) String() string {
 }
 
 // NewSlogObserver returns an Observer that writes one record for each message:
-// accepted and duplicate ones at Info, those in flight or failed and those
-// refused at Warn, trouble with the replay store at Error. A nil logger
+// accepted and duplicate ones at Info, those in flight, failed or refused at
+// Warn, and any with which the replay store had trouble at Error. A nil logger
 // discards them.
 func NewSlogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
@@ -70,11 +70,11 @@ func (o slogObserver) WebhookReceived(ctx context.Context, r Reception) {
 	switch r.Outcome {
 	case OutcomeAccepted, OutcomeDuplicate:
 		level = slog.LevelInfo
-		if r.Err != nil {
-			level = slog.LevelError
-		}
 	case OutcomeUnavailable:
 		level = slog.LevelError
+	}
+	if r.Err != nil && (r.Outcome == OutcomeAccepted || r.Outcome == OutcomeFailed) {
+		level = slog.LevelError // the replay store could not take note
 	}
 	attrs := []slog.Attr{slog.String("outcome", r.Outcome.String()), slog.Int("status", r.Status)}
 	if r.Verified.ID != "" {

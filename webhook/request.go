@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -49,7 +50,7 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 		return nil, nil
 	}
 	if r.ContentLength > limit {
-		return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: ErrBodyTooLarge}
+		return nil, tooLarge(limit, ErrBodyTooLarge)
 	}
 	size := int64(512)
 	if r.ContentLength > 0 {
@@ -72,11 +73,17 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	}
 	// What was read, then whatever src has to say next.
 	r.Body = restored{io.MultiReader(bytes.NewReader(buf), src), src}
-	_, capped := errors.AsType[*http.MaxBytesError](err)
-	if capped || int64(len(buf)) > limit {
-		return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: errors.Join(ErrBodyTooLarge, err)}
+	if int64(len(buf)) > limit {
+		return nil, tooLarge(limit, ErrBodyTooLarge)
 	}
-	return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: errors.Join(ErrBody, err)}
+	if capped, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge(capped.Limit, fmt.Errorf("%w: %w", ErrBodyTooLarge, err))
+	}
+	return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: fmt.Errorf("%w: %w", ErrBody, err)}
+}
+
+func tooLarge(limit int64, cause error) error {
+	return &errors.Error{Op: "webhook.VerifyRequest", Msg: fmt.Sprintf("the body is over %d bytes; send less, or raise the limit", limit), Err: cause}
 }
 
 // restored reads from its Reader and closes the original body.

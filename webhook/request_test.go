@@ -114,6 +114,9 @@ func TestVerifyRequestCapsTheBody(t *testing.T) {
 			if tt.err == nil && err != nil || !errors.Is(err, tt.err) {
 				t.Errorf("error = %v, want %v", err, tt.err)
 			}
+			if err != nil && !strings.Contains(err.Error(), "over 1000 bytes") {
+				t.Errorf("%v does not say how much is allowed", err)
+			}
 			if p.read != tt.read {
 				t.Errorf("%d bytes were read, want %d", p.read, tt.read)
 			}
@@ -148,6 +151,9 @@ func TestVerifyRequestReportsABodyThatBreaksOff(t *testing.T) {
 	_, err := verifierWithCap(t, 0).VerifyRequest(r)
 	wantIs(t, err, webhook.ErrBody)
 	wantIs(t, err, broken)
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("one fault takes several lines: %q", err)
+	}
 	again, err := io.ReadAll(r.Body)
 	if string(again) != testBody[:5] || !errors.Is(err, broken) {
 		t.Errorf("afterwards the body reads %q, %v", again, err)
@@ -157,6 +163,9 @@ func TestVerifyRequestReportsABodyThatBreaksOff(t *testing.T) {
 	r.Body = http.MaxBytesReader(nil, r.Body, 5) // somebody else's cap
 	_, err = verifierWithCap(t, 0).VerifyRequest(r)
 	wantIs(t, err, webhook.ErrBodyTooLarge)
+	if !strings.Contains(err.Error(), "over 5 bytes") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%q does not say in one line how much is allowed", err)
+	}
 }
 
 // Whoever captured a request must not be able to keep it fresh, or its key

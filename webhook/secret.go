@@ -68,7 +68,7 @@ func SecretFromString(text string) (Secret, error) {
 		return Secret{}, secretFault("SecretFromString", misread(text))
 	}
 	if len(encoded) > base64.StdEncoding.EncodedLen(MaxSecret) {
-		return Secret{}, secretFault("SecretFromString", fmt.Sprintf("the secret is longer than %d bytes of base64; give %d to %d", MaxSecret, MinSecret, MaxSecret))
+		return Secret{}, secretFault("SecretFromString", fmt.Sprintf("the secret has more than %d bytes; give %d to %d", MaxSecret, MinSecret, MaxSecret))
 	}
 	// Strict refuses stray trailing bits, and skips line breaks all the same.
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)

@@ -37,7 +37,7 @@ func TestSecretFromStringRefusesAndHelps(t *testing.T) {
 		{"one byte key", "whsec_YQ==", "has 1 bytes; give 24 to 64"},
 		{"23 bytes", whsec(23), "has 23 bytes"},
 		{"65 bytes", whsec(65), "has 65 bytes; give 24 to 64"},
-		{"a lot", "whsec_" + strings.Repeat("A", 1<<20), "longer than 64 bytes"},
+		{"a lot", "whsec_" + strings.Repeat("A", 1<<20), "more than 64 bytes; give 24 to 64"},
 		{"version in front", "v1," + good, `start at "whsec_"`},
 		{"trailing newline", good + "\n", "trim"},
 		{"leading space", " " + good, "trim"},
