@@ -78,8 +78,7 @@ func (p *Pass) bucket() string {
 
 // limitIP counts the attempt against Options.IPLimits.
 func (g *Gate) limitIP(ctx context.Context, p *Pass) *Denial {
-	p.charges[0] = ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1}
-	result, err := g.limiter.TakeAll(ctx, p.charges[:1]...)
+	result, err := g.limiter.TakeAll(ctx, ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1})
 	if err != nil {
 		return undecided(ctx, err)
 	}
@@ -173,7 +172,8 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 	if len(groups) == 0 {
 		return nil
 	}
-	charges := p.charges[:0]
+	var room [subjects]ratelimit.Charge
+	charges := room[:0]
 	for i := range groups {
 		charges = append(charges, ratelimit.Charge{Key: p.subject(groups[i].subject), Limits: groups[i].limits, Cost: 1})
 	}

@@ -36,7 +36,6 @@ type Pass struct {
 	ended   atomic.Bool
 
 	ownID    [idLength]byte
-	charges  [subjects]ratelimit.Charge
 	settling detached
 	http     exchange
 }
