@@ -88,6 +88,9 @@ func finish(faults *errors.Faults, list []netip.Prefix) (Networks, error) {
 // IPv6 dress is taken as IPv4; an address with a zone, and the zero Addr, lie
 // in none. It allocates nothing.
 func (n Networks) Contains(ip netip.Addr) bool {
+	if ip.Zone() != "" {
+		return false // Unmap would drop the zone of an IPv4 address in IPv6 dress
+	}
 	ip = ip.Unmap()
 	for _, p := range n.prefixes {
 		if p.Contains(ip) {

@@ -109,6 +109,7 @@ func TestNetworks(t *testing.T) {
 	for text, want := range map[string]bool{
 		"10.255.0.1": true, "11.0.0.0": false, "::ffff:10.0.0.1": true, "192.0.2.7": true, "192.0.2.8": false,
 		"2001:db8:ffff::1": true, "2001:db9::": false, "198.51.100.255": true, "::1": false, "2001:db8::1%eth0": false,
+		"::ffff:10.0.0.1%eth0": false,
 	} {
 		if got := n.Contains(netip.MustParseAddr(text)); got != want {
 			t.Errorf("Contains(%s) = %v, want %v", text, got, want)
