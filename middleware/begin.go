@@ -78,11 +78,13 @@ func (p *Pass) bucket() string {
 
 // limitIP counts the attempt against Options.IPLimits.
 func (g *Gate) limitIP(ctx context.Context, p *Pass) *Denial {
-	result, err := g.limiter.TakeAll(ctx, ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1})
-	if err != nil {
+	result, err := g.flood.TakeAll(ctx, ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1})
+	switch {
+	case errors.Is(err, ratelimit.ErrFull):
+		return nil // refusing newcomers would do the flooder's work
+	case err != nil:
 		return undecided(ctx, err)
-	}
-	if result.Allowed {
+	case result.Allowed:
 		return nil
 	}
 	d := &Denial{Verdict: VerdictIPLimited}

@@ -102,3 +102,23 @@ func BenchmarkHandler(b *testing.B) {
 		})
 	}
 }
+
+// TestAllocations holds the whole way through the gate, hold and capture
+// included, to its budget.
+func TestAllocations(t *testing.T) {
+	h := build(t, blueprint{options: func(o *middleware.Options) { o.Observer = nil }})
+	h.grant(1 << 20)
+	op := priced()
+	op.Limits = threeLimits()
+	handler := h.gate.Handler(op)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := httptest.NewRequest("POST", "/v1/images", nil)
+	bearer(h.key("image:generate"))(r)
+	w := &sink{header: make(http.Header, 8)}
+	n := testing.AllocsPerRun(500, func() {
+		clear(w.header)
+		handler.ServeHTTP(w, r)
+	})
+	if n > 8 || w.status != 0 {
+		t.Errorf("%v allocations a request, want 8 or less; status %d", n, w.status)
+	}
+}

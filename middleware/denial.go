@@ -8,8 +8,9 @@ import (
 	"github.com/keytoll/keytoll/ratelimit"
 )
 
-// A Denial is the error with which the gate refuses an attempt. Everything in
-// it but the cause may be shown to the client. It never holds a credential.
+// A Denial is the error with which the gate refuses an attempt. It never holds a
+// credential. A client may be shown its fields, [Denial.Detail] and the code of
+// its verdict ([Verdict.Code]); the text of Error is for operators.
 //
 // Use errors.AsType[*Denial] to find it, and [errors.CodeOf] for its code.
 type Denial struct { //nolint:errname // a refusal is a denial in every package here

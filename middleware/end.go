@@ -36,19 +36,26 @@ func (p *Pass) End(ctx context.Context, o Outcome) error {
 	return errors.Wrap("middleware.End", s.Err)
 }
 
-// settle carries the action out and returns what was charged.
-func (p *Pass) settle(action Action, amount credits.Amount) (credits.Amount, error) {
-	switch {
-	case action == Keep:
+// settle carries the action out and returns what was charged. A store that could
+// not answer is asked once more: both commands replay when they took effect.
+func (p *Pass) settle(action Action, amount credits.Amount) (charged credits.Amount, err error) {
+	if action == Keep {
 		return 0, nil
-	case action == Capture && amount > 0:
-		_, err := p.gate.ledger.Capture(&p.settling, credits.Capture{Account: p.account, Hold: p.holdID, Amount: amount})
-		if err != nil {
-			return 0, err
-		}
-		return amount, nil
 	}
-	_, err := p.gate.ledger.Release(&p.settling, credits.Release{Account: p.account, Hold: p.holdID})
+	for range 2 {
+		if action == Capture && amount > 0 {
+			_, err = p.gate.ledger.Capture(&p.settling, credits.Capture{Account: p.account, Hold: p.holdID, Amount: amount})
+			charged = amount
+		} else {
+			_, err = p.gate.ledger.Release(&p.settling, credits.Release{Account: p.account, Hold: p.holdID})
+		}
+		if err == nil {
+			return charged, nil
+		}
+		if errors.CodeOf(err) != errors.Unavailable {
+			break
+		}
+	}
 	return 0, err
 }
 

@@ -19,7 +19,10 @@ import (
 var errDown = errors.New("connection refused by db-7.internal")
 
 // A breaker makes a store fail while it is set, before or after the work.
-type breaker struct{ before, after, slow atomic.Bool }
+type breaker struct {
+	before, after, slow atomic.Bool
+	once                atomic.Bool // fail one call, after the work
+}
 
 func (b *breaker) around(ctx context.Context, do func() error) error {
 	if b.slow.Load() {
@@ -30,7 +33,7 @@ func (b *breaker) around(ctx context.Context, do func() error) error {
 		return errDown
 	}
 	err := do()
-	if b.after.Load() && err == nil {
+	if (b.after.Load() || b.once.Swap(false)) && err == nil {
 		return errDown
 	}
 	return err
@@ -211,4 +214,49 @@ func TestCallerGivesUpBeforeTheDecision(t *testing.T) {
 		t.Errorf("out of time: %v", err)
 	}
 	h.spent(0, 0)
+}
+
+// An answer that is lost on its way back from the store is asked for again, and
+// what had taken effect is not done twice.
+func TestSettlementIsAskedForAgain(t *testing.T) {
+	for _, tt := range []struct {
+		status   int
+		consumed credits.Amount
+	}{{200, 5}, {500, 0}} {
+		var down breaker
+		h := build(t, blueprint{credits: func(s credits.Store) credits.Store { return brokenCredits{s, &down} }})
+		h.grant(10)
+		handler := h.gate.Handler(priced())(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			down.once.Store(true)
+			w.WriteHeader(tt.status)
+		}))
+		h.call(handler, bearer(h.key("image:generate")))
+		h.spent(tt.consumed, 0)
+		if s := h.journal.settlements(); len(s) != 1 || s[0].Err != nil || s[0].Charged != tt.consumed*credits.Credit {
+			t.Errorf("settled %+v", s)
+		}
+	}
+}
+
+// full is a store without room for another subject.
+type full struct{ ratelimit.Store }
+
+func (full) Apply(context.Context, *ratelimit.Request) error { return ratelimit.ErrFull }
+
+// A flood of addresses uses up neither the gate nor the room of keys; a store
+// without room for another key is a store that cannot decide.
+func TestNoRoomForAnotherSubject(t *testing.T) {
+	h := build(t, blueprint{
+		limits: func(s ratelimit.Store) ratelimit.Store { return full{s} },
+		options: func(o *middleware.Options) {
+			o.IPLimits = []ratelimit.Limit{{Name: "address", Count: 1, Period: time.Minute}}
+		},
+	})
+	issued := h.key("")
+	if w := h.call(h.gate.Handler(open())(says(200)), bearer(issued)); w.Code != 200 {
+		t.Errorf("no room for the address: status %d", w.Code)
+	}
+	op := open()
+	op.Name, op.Limits = "limited", []middleware.Limit{perMinute("minute", 1)}
+	refused(t, h.call(h.gate.Handler(op)(says(200)), bearer(issued)), 503, "unavailable")
 }

@@ -19,6 +19,7 @@ import (
 type Gate struct {
 	keys     *apikey.Service
 	limiter  *ratelimit.Limiter
+	flood    *ratelimit.Limiter // of ipLimits
 	ledger   *credits.Ledger
 	account  func(apikey.Key) credits.AccountID
 	guesses  *guesses
@@ -71,16 +72,11 @@ func NewGate(keys *apikey.Service, o *Options) (*Gate, error) {
 // memory stores keep their own monotonic clock unless a clock was given.
 func (g *Gate) openLimits(f *errors.Faults) {
 	memory := &ratelimit.MemoryOptions{Now: g.opt.Now}
-	store := g.opt.Limits
-	if store == nil {
-		own, err := ratelimit.NewMemoryStore(memory)
-		f.Join(err)
-		store = own
-	}
-	limiter, err := ratelimit.NewLimiter(store, ratelimit.Limits{}, nil)
-	f.Join(err)
-	g.limiter = limiter
+	g.limiter = newLimiter(f, g.opt.Limits, memory)
+	var err error
 	if len(g.opt.IPLimits) > 0 {
+		// A memory of its own: strangers' addresses must not use up the room of keys.
+		g.flood = newLimiter(f, g.opt.Limits, memory)
 		if g.ipLimits, err = ratelimit.NewLimits(g.opt.IPLimits...); err != nil {
 			f.Join(err)
 		}
@@ -95,6 +91,19 @@ func (g *Gate) openLimits(f *errors.Faults) {
 	if g.guesses, err = newGuesses(failed, memory); err != nil {
 		f.Join(err)
 	}
+}
+
+// newLimiter returns a limiter whose charges bring their limits, on store or on a
+// memory store of its own.
+func newLimiter(f *errors.Faults, store ratelimit.Store, memory *ratelimit.MemoryOptions) *ratelimit.Limiter {
+	if store == nil {
+		own, err := ratelimit.NewMemoryStore(memory)
+		f.Join(err)
+		store = own
+	}
+	limiter, err := ratelimit.NewLimiter(store, ratelimit.Limits{}, nil)
+	f.Join(err)
+	return limiter
 }
 
 // accountOf returns the account that pays for key.

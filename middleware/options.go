@@ -33,7 +33,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// IPLimits bound what one client address may send, by /64 for IPv6, before
 	// anything else is looked at. They count refused requests too: that is what
-	// they are for. None means no such limit.
+	// they are for. They are kept in Limits, or in a memory store apart; an address
+	// for which that has no room passes. None means no such limit.
 	IPLimits []ratelimit.Limit
 	// FailedAuth is how many wrong keys one client address may present. It is
 	// counted in this process only. The zero value is 20 at once and 20 a minute.
@@ -45,7 +46,7 @@ type Options struct {
 	// and at once where Content-Length tells; 0 means no bound.
 	MaxBody int64
 	// HoldTTL is how long a hold lives that nobody settles; 0 is the ledger's own
-	// default. Operations may say otherwise.
+	// default, and its MaxHoldTTL the most. Operations may say otherwise.
 	HoldTTL time.Duration
 	// SettleTimeout bounds what is done after the request may be over: settling a
 	// hold, giving limits back. 5 seconds when 0.
