@@ -44,6 +44,9 @@ var (
 	ErrRotated error = &errors.Error{Code: errors.Conflict, Msg: "the API key was already rotated; use its successor"}
 )
 
+// errTombstone says that a key is not found because it was deleted.
+var errTombstone error = &errors.Error{Err: ErrNotFound}
+
 // errCorruptState says that a stored state is not one of this version.
 var errCorruptState error = &errors.Error{
 	Code: errors.Corrupt, Msg: "the API key cannot be used", Err: errors.New("the record's state is not known to this version"),

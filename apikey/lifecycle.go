@@ -17,7 +17,7 @@ func (s *Service) Update(ctx context.Context, id string, changes Changes) (Key, 
 	if err := changes.check(s.clock()); err != nil {
 		return Key{}, err
 	}
-	return s.change(ctx, op, id, func(rec *Record) (bool, error) {
+	return s.change(ctx, op, id, attempts, func(rec *Record) (bool, error) {
 		k := &rec.Key
 		switch {
 		case k.State == StateRevoked:
@@ -35,18 +35,18 @@ func (s *Service) Update(ctx context.Context, id string, changes Changes) (Key, 
 // Disable switches a key off until [Service.Enable]. Disabling a disabled key
 // changes nothing; a revoked one is [ErrRevoked], code Conflict.
 func (s *Service) Disable(ctx context.Context, id string) (Key, error) {
-	return s.turn(ctx, "apikey.Disable", id, StateDisabled)
+	return s.turn(ctx, "apikey.Disable", id, insistence, StateDisabled)
 }
 
 // Enable switches a disabled key on again. Enabling an active key changes
 // nothing; a revoked one is [ErrRevoked], code Conflict. An expired key stays
 // expired.
 func (s *Service) Enable(ctx context.Context, id string) (Key, error) {
-	return s.turn(ctx, "apikey.Enable", id, StateActive)
+	return s.turn(ctx, "apikey.Enable", id, attempts, StateActive)
 }
 
-func (s *Service) turn(ctx context.Context, op, id string, to State) (Key, error) {
-	return s.change(ctx, op, id, func(rec *Record) (bool, error) {
+func (s *Service) turn(ctx context.Context, op, id string, tries int, to State) (Key, error) {
+	return s.change(ctx, op, id, tries, func(rec *Record) (bool, error) {
 		switch rec.Key.State {
 		case to:
 			return false, nil
@@ -72,7 +72,7 @@ func (s *Service) Revoke(ctx context.Context, id, reason string) (Key, error) {
 			Msg: "reason " + quote(clip(reason)) + ": give at most " + itoa(MaxReason) + " bytes of UTF-8 without control characters",
 		}
 	}
-	return s.change(ctx, op, id, func(rec *Record) (bool, error) {
+	return s.change(ctx, op, id, insistence, func(rec *Record) (bool, error) {
 		if rec.Key.State == StateRevoked {
 			return false, nil
 		}
@@ -87,15 +87,11 @@ func (s *Service) Revoke(ctx context.Context, id, reason string) (Key, error) {
 // nothing.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	const op = "apikey.Delete"
-	_, err := s.change(ctx, op, id, func(rec *Record) (bool, error) {
+	_, err := s.change(ctx, op, id, insistence, func(rec *Record) (bool, error) {
 		rec.Key.State, rec.Digest = StateDeleted, Digest{}
 		return true, nil
 	})
-	if err == nil {
-		return nil
-	}
-	// change hides tombstones as not found; deleted already is what was asked for.
-	if rec, again := s.store.ByID(ctx, id); errors.Is(err, ErrNotFound) && again == nil && rec.Key.State == StateDeleted {
+	if errors.Is(err, errTombstone) {
 		return nil
 	}
 	return err
@@ -144,7 +140,7 @@ func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (I
 func rotatable(op string, k *Key, now time.Time) error {
 	switch {
 	case k.State == StateDeleted:
-		return errors.Wrap(op, ErrNotFound)
+		return errors.Wrap(op, errTombstone)
 	case k.State == StateRevoked:
 		return gone(op, ErrRevoked)
 	case k.Successor != "":
@@ -164,13 +160,13 @@ func gone(op string, why error) error {
 }
 
 // change reads a key, lets alter change it, and writes it back if alter says
-// so, all anew when somebody else was faster: alter judges the key as it is
-// each time. Tombstones are not found.
-func (s *Service) change(ctx context.Context, op, id string, alter func(*Record) (bool, error)) (Key, error) {
+// so, all anew, up to so many tries, when somebody else was faster: alter judges
+// the key as it is each time. Tombstones are not found: errTombstone.
+func (s *Service) change(ctx context.Context, op, id string, tries int, alter func(*Record) (bool, error)) (Key, error) {
 	for try := 1; ; try++ {
 		rec, err := s.store.ByID(ctx, id)
 		if err == nil && rec.Key.State == StateDeleted {
-			err = ErrNotFound
+			err = errTombstone
 		}
 		if err != nil {
 			return Key{}, s.fault(ctx, op, err)
@@ -187,7 +183,7 @@ func (s *Service) change(ctx context.Context, op, id string, alter func(*Record)
 			s.uses.overlay(&rec.Key)
 			return rec.Key, nil
 		}
-		if !errors.Is(err, ErrConflict) || try == attempts {
+		if !errors.Is(err, ErrConflict) || try == tries {
 			return Key{}, s.fault(ctx, op, err)
 		}
 	}

@@ -124,6 +124,56 @@ func TestEndlessConflictGivesUp(t *testing.T) {
 	if !errors.Is(update, apikey.ErrConflict) || !errors.Is(rotate, apikey.ErrConflict) || applied > 100 {
 		t.Errorf("Update = %v, Rotate = %v after %d calls", update, rotate, applied)
 	}
+	if _, err := s.Revoke(t.Context(), issued.Key.ID, ""); !errors.Is(err, apikey.ErrConflict) || applied > 2000 {
+		t.Errorf("Revoke = %v after %d calls", err, applied)
+	}
+}
+
+// Whoever holds a key and changes it as fast as the store goes must not keep it
+// from being switched off.
+func TestSwitchingOffOutlastsOtherChanges(t *testing.T) {
+	for name, off := range map[string]func(s *apikey.Service, id string) error{
+		"disable": func(s *apikey.Service, id string) error { _, err := s.Disable(t.Context(), id); return err },
+		"revoke":  func(s *apikey.Service, id string) error { _, err := s.Revoke(t.Context(), id, "leaked"); return err },
+		"delete":  func(s *apikey.Service, id string) error { return s.Delete(t.Context(), id) },
+	} {
+		store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+		s := newService(t, store, nil, nil)
+		issued := create(t, s, apikey.Spec{})
+		holder := newService(t, store.MemoryStore, nil, nil)
+		renames := 0
+		store.before = func(verb string) error {
+			if verb == "Apply" && renames < 500 {
+				renames++
+				must(holder.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new(fmt.Sprint(renames))}))(t)
+			}
+			return nil
+		}
+		err := off(s, issued.Key.ID)
+		if _, verify := s.Verify(t.Context(), issued.Secret.Reveal(), nil); err != nil || verify == nil || renames != 500 {
+			t.Errorf("%s after %d renames: %v; then Verify = %v", name, renames, err, verify)
+		}
+	}
+}
+
+// A store that fails is not a key that was deleted, nor one that never was.
+func TestDeleteAgainAsksOnce(t *testing.T) {
+	store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	if err := s.Delete(t.Context(), issued.Key.ID); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	store.before = func(string) error {
+		if calls++; calls > 1 {
+			return errors.New("down")
+		}
+		return nil
+	}
+	if err := s.Delete(t.Context(), issued.Key.ID); err != nil || calls != 1 {
+		t.Errorf("Delete of a tombstone = %v after %d calls; want nil after 1", err, calls)
+	}
 }
 
 func TestDisableAndEnable(t *testing.T) {

@@ -109,9 +109,14 @@ func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
 	}, nil)
 }
 
-// attempts is how often a change is tried anew after somebody else was faster,
-// or an ID turned out to be taken.
-const attempts = 16
+const (
+	// attempts is how often a change is tried when somebody else is faster each
+	// time, or an ID turns out to be taken.
+	attempts = 16
+	// insistence is the same for what takes a key out of service: whoever holds
+	// the key, and may rename it as fast as the store goes, must not outlast that.
+	insistence = 1000
+)
 
 // insert gives key an ID, a text and a digest, and applies it together with
 // update, if any, which is told the new ID.

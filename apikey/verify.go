@@ -24,7 +24,7 @@ var (
 	errMalformed   = errors.Wrap("apikey.Verify", ErrMalformed)
 	errNoHandle    = unknown("no key has this handle")
 	errWrongSecret = unknown("the handle is known and the secret is wrong")
-	errTombstone   = unknown("the key was deleted")
+	errDeleted     = unknown("the key was deleted")
 	errPepperGone  = unknown("the record's pepper is not in the keyring or has ended")
 	errDisabled    = errors.Wrap("apikey.Verify", ErrDisabled)
 	errExpired     = errors.Wrap("apikey.Verify", ErrExpired)
@@ -68,7 +68,7 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (K
 	case !found:
 		return Key{}, errNoHandle
 	case rec.Key.State == StateDeleted:
-		return Key{}, errTombstone
+		return Key{}, errDeleted
 	case pepperGone:
 		return Key{}, errPepperGone
 	case !proven:
