@@ -98,12 +98,13 @@ func (c *claim) parseSignatures(list string) (fault string) {
 			return "more than 16 entries"
 		}
 		v, text, ok := strings.Cut(entry, ",")
-		switch {
-		case !ok || !validVersion(v) || !validText(text):
-			return `an entry is not like "v1,{base64}", with one space between entries`
-		case v != version:
+		if v != version {
+			if !ok || !validVersion(v) || !validText(text) {
+				return `an entry is not like "v1,{base64}", with one space between entries`
+			}
 			continue
-		case len(text) != encodedSum:
+		}
+		if len(text) != encodedSum {
 			return `a "v1" entry is not 44 characters of base64`
 		}
 		var src [encodedSum]byte
