@@ -29,8 +29,7 @@ type Options struct {
 	// it; what was noted is kept and tried again. It must not call Close.
 	FlushFailed func(error)
 	// MaxPending is the greatest number of keys whose use is noted and not yet
-	// written, about 100 bytes each, rounded up to a multiple of 16, and up to
-	// twice that while writes fail; 65536 when zero. When it is reached, uses of
+	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
 	// further keys go unnoted until the next write.
 	MaxPending int
 }

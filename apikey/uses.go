@@ -19,11 +19,12 @@ const (
 // uses holds the last uses that are noted and not yet written: bounded, off the
 // request's path, sharded so that verifications of different keys rarely meet.
 type uses struct {
-	store    Store
-	every    int64 // microseconds between uses worth noting
-	perShard int
-	closed   atomic.Bool
-	shards   [useShards]useShard
+	store  Store
+	every  int64 // microseconds between uses worth noting
+	most   int64 // the greatest number of keys noted
+	noted  atomic.Int64
+	closed atomic.Bool
+	shards [useShards]useShard
 
 	stop context.CancelFunc // nil without a goroutine
 	done chan struct{}      // closed when the goroutine has ended
@@ -36,8 +37,7 @@ type useShard struct {
 }
 
 func newUses(store Store, o *Options) *uses {
-	u := &uses{store: store, every: cmp.Or(o.LastUsedEvery, time.Minute).Microseconds()}
-	u.perShard = (cmp.Or(o.MaxPending, 1<<16) + useShards - 1) / useShards
+	u := &uses{store: store, every: cmp.Or(o.LastUsedEvery, time.Minute).Microseconds(), most: int64(cmp.Or(o.MaxPending, 1<<16))}
 	for i := range u.shards {
 		u.shards[i].pending = make(map[string]int64)
 	}
@@ -77,15 +77,21 @@ func (u *uses) shard(id string) *useShard {
 // enough. A key that was never used is always worth noting.
 func (u *uses) note(k *Key, now time.Time) {
 	at := now.UnixMicro()
-	if !k.LastUsedAt.IsZero() && at-k.LastUsedAt.UnixMicro() < u.every || u.closed.Load() {
+	if !k.LastUsedAt.IsZero() && at-k.LastUsedAt.UnixMicro() < u.every {
 		return
 	}
 	s := u.shard(k.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, known := s.pending[k.ID]
-	if known && at > before || !known && len(s.pending) < u.perShard {
+	switch {
+	case u.closed.Load(): // asked under mu: what is noted before Close is written by it
+	case known:
+		s.pending[k.ID] = max(before, at)
+	case u.noted.Add(1) <= u.most:
 		s.pending[k.ID] = at
+	default:
+		u.noted.Add(-1)
 	}
 }
 
@@ -101,41 +107,40 @@ func (u *uses) overlay(k *Key) {
 }
 
 // flush writes what is noted, in order of IDs, so that stores with row locks
-// take them in one order. What cannot be written is noted again.
+// take them in one order. A use stays noted until it is written: until then it
+// is counted and shown, and neither an error nor a panic of the store loses it.
 func (u *uses) flush(ctx context.Context) error {
 	var batch []Use
 	for i := range u.shards {
-		batch = append(batch, u.shards[i].take()...)
+		batch = u.shards[i].appendTo(batch)
 	}
 	slices.SortFunc(batch, func(a, b Use) int { return cmp.Compare(a.ID, b.ID) })
-	for len(batch) > 0 {
-		n := min(len(batch), touchSize)
-		if err := u.store.Touch(ctx, batch[:n]); err != nil {
-			u.putBack(batch)
+	for chunk := range slices.Chunk(batch, touchSize) {
+		if err := u.store.Touch(ctx, chunk); err != nil {
 			return err
 		}
-		batch = batch[n:]
+		u.forget(chunk)
 	}
 	return nil
 }
 
-func (s *useShard) take() []Use {
+func (s *useShard) appendTo(batch []Use) []Use {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch := make([]Use, 0, len(s.pending))
 	for id, at := range s.pending {
 		batch = append(batch, Use{ID: id, At: time.UnixMicro(at).UTC()})
 	}
-	clear(s.pending)
 	return batch
 }
 
-func (u *uses) putBack(batch []Use) {
-	for _, use := range batch {
+// forget drops what was written, except where a later use was noted since.
+func (u *uses) forget(written []Use) {
+	for _, use := range written {
 		s := u.shard(use.ID)
 		s.mu.Lock()
-		if at := use.At.UnixMicro(); at > s.pending[use.ID] {
-			s.pending[use.ID] = at
+		if at, known := s.pending[use.ID]; known && at == use.At.UnixMicro() {
+			delete(s.pending, use.ID)
+			u.noted.Add(-1)
 		}
 		s.mu.Unlock()
 	}
