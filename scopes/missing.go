@@ -2,17 +2,18 @@ package scopes
 
 import "slices"
 
-// maxChoices bounds the work of Missing. A requirement of people's making has
-// a handful of ways to be met.
-const maxChoices = 256
+// maxChoices bounds the work of Missing, which a denied request may cause: with
+// each member a group joins at most its square of lists. A requirement of
+// people's making has a handful of ways to be met.
+const maxChoices = 32
 
 // Missing returns the shortest list of scopes that, granted besides s, would
 // meet r: in the order of r, the first where several are as short. It returns
 // nil when s meets r already, and an empty list that is not nil when no set
 // can. The caller owns the slice.
 //
-// Beyond 256 different ways to meet a group only the 256 shortest are
-// followed: the list still suffices, but a shorter one may exist.
+// Beyond 32 different ways to meet a group only the 32 shortest are followed:
+// the list still suffices, but a shorter one may exist.
 func (r Requirement) Missing(s Set) []string {
 	if r.Met(s) {
 		return nil

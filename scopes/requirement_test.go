@@ -141,6 +141,9 @@ func TestMissingIsBounded(t *testing.T) {
 	if err != nil || len(missing) != 12 || !r.Met(s) {
 		t.Errorf("Missing returns %q, %v", missing, err)
 	}
+	if n := testing.AllocsPerRun(1, func() { r.Missing(scopes.Set{}) }); n > 12*32*32 {
+		t.Errorf("%v allocations to tell what is missing", n)
+	}
 }
 
 func TestMissingBelongsToTheCaller(t *testing.T) {
