@@ -4,7 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"hash"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -30,8 +32,9 @@ type Digest struct {
 	Sum     [sha256.Size]byte
 }
 
-// A Pepper is a secret of the host that keeps stolen records from being tested
-// against guesses, because it is not in the store.
+// A Pepper is a secret of the host that keeps a stolen digest from being tested
+// against guesses, because it is not in the store. It redacts its Secret in fmt,
+// JSON, text and slog.
 type Pepper struct {
 	// Version names the pepper in every record made under it: 1 or more, and
 	// never used for another secret.
@@ -43,6 +46,19 @@ type Pepper struct {
 	// none.
 	NotAfter time.Time
 }
+
+// Format writes the pepper without its secret, whatever the verb and its flags
+// (but %p, which asks no method): options end up in logs.
+func (p Pepper) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "pepper %d %s", p.Version, redacted)
+}
+
+// LogValue returns the pepper without its secret.
+func (p Pepper) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
+
+// MarshalText returns the pepper without its secret, for JSON among others.
+// Reading a Pepper from JSON is not affected.
+func (p Pepper) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(p)), nil }
 
 // A keyring computes digests. It is immutable and safe for concurrent use.
 type keyring struct {

@@ -2,7 +2,12 @@ package apikey_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +58,39 @@ func TestPeppers(t *testing.T) {
 		if _, err := s.Verify(t.Context(), tokens["old"], nil); !errors.Is(err, tt.want) {
 			t.Errorf("at %v, with an end at %v: %v, want %v", tt.at, retired.NotAfter, err, tt.want)
 		}
+	}
+}
+
+// A host logs its configuration; the pepper must not be in it.
+func TestPepperRedactsItself(t *testing.T) {
+	secret := "correct horse battery staple and more"
+	p := apikey.Pepper{Version: 7, Secret: []byte(secret)}
+	options := apikey.Options{Peppers: []apikey.Pepper{p}}
+	config := map[string]any{"peppers": options.Peppers, "pointer": &p}
+	var said bytes.Buffer
+	for _, v := range []any{p, &p, options, &options, config, newService(t, apikey.NewMemoryStore(), nil, &options)} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%c"} {
+			fmt.Fprintf(&said, verb+"\n", v)
+		}
+		slog.New(slog.NewJSONHandler(&said, nil)).Info("x", "v", v)
+		slog.New(slog.NewTextHandler(&said, nil)).Info("x", "v", v)
+	}
+	said.Write(must(json.Marshal(config))(t))
+	for _, form := range []string{
+		secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("% x", secret),
+		strings.Trim(fmt.Sprint([]byte(secret)), "[]"), strings.TrimSuffix(fmt.Sprintf("%#v", []byte(secret))[len("[]byte{"):], "}"),
+		base64.StdEncoding.EncodeToString([]byte(secret)),
+	} {
+		if strings.Contains(said.String(), form) {
+			t.Errorf("the pepper is printed as %s", form)
+		}
+	}
+	if !strings.Contains(said.String(), "pepper 7 [redacted]") {
+		t.Error("the test printed nothing")
+	}
+	var read apikey.Pepper
+	if err := json.Unmarshal([]byte(`{"Version":7,"Secret":"AQID"}`), &read); err != nil || read.Version != 7 || len(read.Secret) != 3 {
+		t.Errorf("read from JSON as version %d with %d bytes, %v", read.Version, len(read.Secret), err)
 	}
 }
 
