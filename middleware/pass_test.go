@@ -253,3 +253,33 @@ func TestPolicyOfABurst(t *testing.T) {
 		t.Errorf("state %s, want %s", got, want)
 	}
 }
+
+// What a caller who gives up had taken goes back although its context is over.
+func TestLimitsGoBackWithoutTheCaller(t *testing.T) {
+	h := build(t, blueprint{})
+	op := middleware.Operation{
+		Name: "quoted", Scopes: scopes.None(), Limits: []middleware.Limit{perMinute("minute", 1)},
+		Price: middleware.Quoted(func(*http.Request) (credits.Amount, error) { return 0, nil }),
+	}
+	route, err := h.gate.Route(op)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	a := middleware.Attempt{Route: route, Credential: h.key("").Secret.Reveal()}
+	a.Quote = func(context.Context) (credits.Amount, error) { cancel(); return 0, ctx.Err() }
+	if _, err := h.gate.Begin(ctx, a); !errors.Is(err, context.Canceled) {
+		t.Fatalf("given up: %v", err)
+	}
+	a.Quote = func(context.Context) (credits.Amount, error) { return 0, nil }
+	_, err = h.gate.Begin(t.Context(), a)
+	must(t, err)
+}
+
+// A pass that has ended lets nobody in: a context that outlives its request is
+// no key.
+func TestAnEndedPassIsNoKey(t *testing.T) {
+	h := build(t, blueprint{})
+	var kept context.Context
+	handler := h.gate.Handler(open())(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { kept = r.Context() }))
+	h.call(handler, bearer(h.key("")))
+	refused(t, h.call(handler, func(r *http.Request) { *r = *r.WithContext(kept) }), 401, "missing_key")
+}
