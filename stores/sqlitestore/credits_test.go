@@ -38,6 +38,50 @@ func TestTheClockIsTheOption(t *testing.T) {
 	}
 }
 
+func TestWhatIsDueAtThisVeryMicrosecondIsLoaded(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	ledger := newLedger(t, open(t, &sqlitestore.Options{Now: func() time.Time { return now }}))
+	ctx := t.Context()
+	if _, err := ledger.Grant(ctx, credits.Grant{Account: "a", ID: "g", Amount: 10, ExpiresAt: now.Add(2 * time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.Hold(ctx, credits.Hold{Account: "a", ID: "h", Amount: 4, TTL: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		after                    time.Duration
+		available, held, expired credits.Amount
+	}{
+		{time.Second - time.Microsecond, 6, 4, 0},
+		{time.Second, 10, 0, 0},
+		{2*time.Second - time.Microsecond, 10, 0, 0},
+		{2 * time.Second, 0, 0, 10},
+	} {
+		now = time.Unix(1e9, 0).Add(c.after)
+		b, err := ledger.Balance(ctx, "a")
+		if err != nil || b.Available != c.available || b.Held != c.held || b.Expired != c.expired {
+			t.Errorf("after %v: %+v, %v; want %+v", c.after, b.Totals, err, c)
+		}
+	}
+}
+
+func TestAnAccountThatIsNotAsItWasLoadedIsCorrupt(t *testing.T) {
+	db := open(t, nil)
+	ledger := newLedger(t, db)
+	if _, err := ledger.Grant(t.Context(), credits.Grant{Account: "a", ID: "g", Amount: 1}); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Credits().Update(t.Context(), []credits.Need{{Account: "a"}}, func(now time.Time, states []*credits.State) error {
+		states[0].AccountChange = credits.Updated // of the same version: a lost update
+		states[0].Account.Seq = 77
+		return nil
+	})
+	wantCode(t, err, errors.Corrupt)
+	if _, err := ledger.Verify(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLedgersReportTheStoresFaults(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	db, err := sqlitestore.Open(path, nil)

@@ -88,6 +88,13 @@ func (db *DB) Pragma(text string) error {
 	return db.writer.s.script(context.Background(), "PRAGMA "+text)
 }
 
+// WriterInt reads one number on the writer's connection. It must not run beside
+// a write.
+func (db *DB) WriterInt(query string) (n int64, err error) {
+	err = db.writer.s.row(context.Background(), query, nil, &n)
+	return n, err
+}
+
 // MaxGroup is the greatest number of writes in one transaction.
 const MaxGroup = maxGroup
 

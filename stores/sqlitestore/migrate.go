@@ -36,6 +36,9 @@ var (
 // package makes or alters tables.
 func (db *DB) Migrate(ctx context.Context) error {
 	const op = "sqlitestore.Migrate"
+	if err := db.lookAtSchema(ctx); !errors.Is(err, ErrNotMigrated) {
+		return errors.Wrap(op, err)
+	}
 	steps, err := migrationSteps()
 	if err != nil {
 		return errors.Wrap(op, err)
@@ -123,6 +126,12 @@ func (db *DB) ensureReady(ctx context.Context) error {
 	if db.ready.Load() {
 		return nil
 	}
+	return db.lookAtSchema(ctx)
+}
+
+// lookAtSchema returns nil if the tables are of the version that this package
+// knows.
+func (db *DB) lookAtSchema(ctx context.Context) error {
 	known, err := fs.Glob(migrations, "sql/*.sql")
 	if err != nil {
 		return err

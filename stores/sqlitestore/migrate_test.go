@@ -37,7 +37,10 @@ func TestUnmigratedFileSaysToMigrate(t *testing.T) {
 func TestMigrateAgainChangesNothing(t *testing.T) {
 	db := open(t, nil)
 	scratch(t, db)
-	before, commits := schema(t, db), db.Commits()
+	before := schema(t, db)
+	if err := db.Pragma("query_only = 1"); err != nil { // what writes now, fails
+		t.Fatal(err)
+	}
 	for range 3 {
 		if err := db.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
@@ -46,7 +49,6 @@ func TestMigrateAgainChangesNothing(t *testing.T) {
 	if after := schema(t, db); after != before {
 		t.Errorf("the schema's cookie went from %d to %d", before, after)
 	}
-	_ = commits
 }
 
 // schema returns the number that SQLite raises with every change of tables.

@@ -313,6 +313,45 @@ func TestALockedFileIsUnavailableInTheEnd(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForALockThatNobodyWants(t *testing.T) {
+	path := newFile(t)
+	one := openAt(t, path, nil)
+	other, err := sqlitestore.Open(path, &sqlitestore.Options{BusyTimeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := occupy(t, one)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	defer cancel()
+	err = other.Write(ctx, func(sqlitestore.Exec) error { return nil })
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want the context's error", err)
+	}
+	if err := other.Close(t.Context()); err != nil { // while the file is locked
+		t.Error(err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSynchronousIsWhatWasAskedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		options *sqlitestore.Options
+		want    int64
+	}{
+		"by default": {nil, 2},
+		"Full":       {&sqlitestore.Options{Synchronous: sqlitestore.Full}, 2},
+		"Normal":     {&sqlitestore.Options{Synchronous: sqlitestore.Normal}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := open(t, c.options).WriterInt("PRAGMA synchronous"); err != nil || got != c.want {
+				t.Errorf("synchronous is %d, %v; want %d", got, err, c.want)
+			}
+		})
+	}
+}
+
 func TestTwoBusyWritersBothGetOn(t *testing.T) {
 	path := newFile(t)
 	dbs := []*sqlitestore.DB{openAt(t, path, nil), openAt(t, path, nil)}
