@@ -143,6 +143,7 @@ var checks = []check{
 	}},
 	{"keys and owners are compared byte for byte", byteForByte},
 	{"of concurrent claims by different owners exactly one is granted", oneOfMany},
+	{"a Release at the same time as Done undoes nothing", doneBesideRelease},
 	{"a call whose context is over changes nothing and says so", contextOver},
 }
 
@@ -217,6 +218,29 @@ func oneOfMany(ctx context.Context, s *subject) error {
 		}
 		if granted != 1 {
 			return fmt.Errorf("%d of %d concurrent claims were granted, want 1", granted, owners)
+		}
+	}
+	return nil
+}
+
+func doneBesideRelease(ctx context.Context, s *subject) error {
+	for round := range 50 {
+		key := fmt.Sprintf("k%d", round)
+		if err := s.claims(ctx, key, "a", webhook.ClaimGranted); err != nil {
+			return err
+		}
+		var (
+			wg            sync.WaitGroup
+			start         = make(chan struct{})
+			done, release error
+		)
+		wg.Go(func() { <-start; done = s.Done(ctx, key, long) })
+		wg.Go(func() { <-start; release = s.Release(ctx, key, "a") })
+		close(start)
+		wg.Wait()
+		// Whichever came first, the key is done.
+		if err := errors.Join(done, release, s.claims(ctx, key, "b", webhook.ClaimDone)); err != nil {
+			return err
 		}
 	}
 	return nil

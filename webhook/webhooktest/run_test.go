@@ -256,6 +256,42 @@ func TestTheSuiteRejectsBrokenStores(t *testing.T) {
 			}
 			return h
 		}},
+		{"looks, then releases", "a Release at the same time as Done", func(c *clocked) webhook.ReplayStore {
+			h := &hooked{clocked: c}
+			claimed, done := map[string]string{}, map[string]bool{}
+			h.claim = func(_ context.Context, key, owner string, _ time.Duration) (state webhook.ClaimState, _ error) {
+				h.locked(func() {
+					switch holder := claimed[key]; {
+					case done[key]:
+						state = webhook.ClaimDone
+					case holder != "" && holder != owner:
+						state = webhook.ClaimInFlight
+					default:
+						claimed[key], state = owner, webhook.ClaimGranted
+					}
+				})
+				return state, nil
+			}
+			h.done = func(_ context.Context, key string, _ time.Duration) error {
+				h.locked(func() { done[key] = true })
+				return nil
+			}
+			h.release = func(_ context.Context, key, owner string) error {
+				var held bool
+				h.locked(func() { held = claimed[key] == owner && !done[key] })
+				for range 100 {
+					runtime.Gosched()
+				}
+				h.locked(func() {
+					if held {
+						delete(claimed, key)
+						delete(done, key)
+					}
+				})
+				return nil
+			}
+			return h
+		}},
 		{"ignores the context", "a call whose context is over", func(c *clocked) webhook.ReplayStore {
 			return &hooked{clocked: c, claim: func(ctx context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
 				return c.Claim(context.WithoutCancel(ctx), key, owner, lease)
