@@ -11,6 +11,7 @@ type event struct {
 	at  time.Time
 	lot LotID // a lot that takes effect or expires
 	op  OpID  // or a hold that times out
+	row int   // where that is in the state
 }
 
 // order sorts events by instant, lots before holds, then by id, so that what
@@ -27,58 +28,54 @@ func (s *State) advance(now time.Time) (time.Time, error) {
 	if now.Before(s.Account.At) {
 		now = s.Account.At
 	}
-	var events []event
-	for i := range s.Lots {
-		if l := &s.Lots[i].Lot; isDue(l.Due(), now) {
-			events = append(events, event{at: l.Due(), lot: l.ID})
-		}
-	}
-	for i := range s.Ops {
-		if o := &s.Ops[i].Op; isDue(o.Due(), now) {
-			events = append(events, event{at: o.Due(), op: o.ID})
-		}
-	}
+	events := s.due(now)
 	slices.SortFunc(events, event.order)
-	for i := 0; i < len(events); i++ {
-		e := events[i]
+	for _, e := range events {
 		if e.op != "" {
-			row := s.op(e.op)
+			row := &s.Ops[e.row]
 			if !s.loaded(row) {
 				return now, s.corrupt("a lot that a hold took from is missing")
 			}
 			s.touch(e.at)
 			s.settle(row, HoldTimedOut, 0, e.at)
-			for p := range row.Op.Parts.All() {
-				events = s.enqueue(s.lot(p.Lot), now, events, i+1)
-			}
 			continue
 		}
-		row := s.lot(e.lot)
-		if !row.Lot.Due().Equal(e.at) {
-			continue // an earlier event has changed it
+		row := &s.Lots[e.row]
+		entry := Entry{At: e.at, Kind: KindExpire, Op: row.Lot.Op}
+		from, to, amount := BucketAvailable, BucketExpired, row.Lot.Totals.Available
+		if pending := row.Lot.Totals.Pending; pending > 0 {
+			entry.Kind = KindEffect
+			from, to, amount = BucketPending, BucketAvailable, pending
 		}
-		s.touch(e.at)
-		if t := row.Lot.Totals; t.Pending > 0 {
-			s.move(row, BucketPending, BucketAvailable, t.Pending, Entry{At: e.at, Kind: KindEffect, Op: row.Lot.Op})
-		} else {
-			s.move(row, BucketAvailable, BucketExpired, t.Available, Entry{At: e.at, Kind: KindExpire, Op: row.Lot.Op})
+		if amount > 0 {
+			s.touch(e.at)
+			s.move(row, from, to, amount, entry)
 		}
-		events = s.enqueue(row, now, events, i+1)
 	}
 	return now, nil
 }
 
-// enqueue files the next event of a lot that an event has changed.
-func (s *State) enqueue(row *LotRow, now time.Time, events []event, from int) []event {
-	next := event{at: row.Lot.Due(), lot: row.Lot.ID}
-	if !isDue(next.at, now) {
-		return events
+// due lists what time does to the loaded rows until now, in any order. It lists
+// the expiry of a lot that has nothing to expire yet, too: a hold that times out
+// before may give some back, and a lot takes effect before it expires.
+func (s *State) due(now time.Time) []event {
+	var events []event
+	for i := range s.Lots {
+		l := &s.Lots[i].Lot
+		t := &l.Totals
+		if t.Pending > 0 && isDue(l.EffectiveAt, now) {
+			events = append(events, event{at: l.EffectiveAt, lot: l.ID, row: i})
+		}
+		if t.Pending+t.Available+t.Held > 0 && isDue(l.ExpiresAt, now) {
+			events = append(events, event{at: l.ExpiresAt, lot: l.ID, row: i})
+		}
 	}
-	i, found := slices.BinarySearchFunc(events[from:], next, event.order)
-	if found {
-		return events
+	for i := range s.Ops {
+		if o := &s.Ops[i].Op; isDue(o.Due(), now) {
+			events = append(events, event{at: o.Due(), op: o.ID, row: i})
+		}
 	}
-	return slices.Insert(events, from+i, next)
+	return events
 }
 
 func isDue(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }

@@ -33,11 +33,11 @@ func (c *clock) add(d time.Duration) { c.micros.Add(d.Microseconds()) }
 type rig struct {
 	*credits.Ledger
 	*clock
-	t     *testing.T
+	t     testing.TB
 	store *credits.MemoryStore
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{clock: newClock(), t: t}
 	r.store = credits.NewMemoryStore(&credits.MemoryOptions{Now: r.now})

@@ -20,13 +20,11 @@ func (s *State) lot(id LotID) *LotRow {
 		}
 		return nil
 	}
-	if len(s.lotIndex) != len(s.Lots) {
-		if s.lotIndex == nil {
-			s.lotIndex = make(map[LotID]int, 2*len(s.Lots))
-		}
-		for i := range s.Lots {
-			s.lotIndex[s.Lots[i].Lot.ID] = i
-		}
+	if s.lotIndex == nil {
+		s.lotIndex = make(map[LotID]int, 2*len(s.Lots))
+	}
+	for i := len(s.lotIndex); i < len(s.Lots); i++ { // lots are only ever added
+		s.lotIndex[s.Lots[i].Lot.ID] = i
 	}
 	if i, ok := s.lotIndex[id]; ok {
 		return &s.Lots[i]
