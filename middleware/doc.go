@@ -84,5 +84,6 @@
 // # What it does not do
 //
 // It answers no CORS preflight: mount CORS outside. It does not recover panics,
-// buffer bodies, or touch RemoteAddr.
+// buffer bodies, or touch RemoteAddr. Its name is that of chi's package: a file
+// that imports both renames one of them.
 package middleware
