@@ -62,10 +62,10 @@ func (m Metadata) MarshalText() ([]byte, error) { return m.t.toJSON() }
 func (m Metadata) MarshalJSON() ([]byte, error) { return m.t.toJSON() }
 
 // UnmarshalText replaces m with what [Metadata.MarshalText] wrote; empty text
-// is empty metadata. The bounds of [NewMetadata] hold.
+// is empty metadata. The bounds of [NewMetadata] hold, and null is no value.
 func (m *Metadata) UnmarshalText(text []byte) error {
-	var raw map[string]string
-	if err := readObject(text, &raw, "metadata"); err != nil {
+	raw, err := readObject[string](text, "metadata", "text")
+	if err != nil {
 		return err
 	}
 	read, err := NewMetadata(raw)

@@ -55,10 +55,10 @@ func (s Settings) MarshalJSON() ([]byte, error) { return s.t.toJSON() }
 
 // UnmarshalText replaces s with what [Settings.MarshalText] wrote; empty text
 // is no settings. The bounds of [NewSettings] hold, and numbers that are not
-// whole or do not fit int64 are refused.
+// whole or do not fit int64, and null, are refused.
 func (s *Settings) UnmarshalText(text []byte) error {
-	var raw map[string]int64
-	if err := readObject(text, &raw, "settings"); err != nil {
+	raw, err := readObject[int64](text, "settings", "whole numbers")
+	if err != nil {
 		return err
 	}
 	read, err := NewSettings(raw)

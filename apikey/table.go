@@ -77,15 +77,26 @@ func checkNames[V comparable](faults *errors.Faults, what string, t table[V]) {
 	}
 }
 
-// readObject decodes one JSON object into raw; empty text leaves raw as it is.
-func readObject[V any](text []byte, raw *map[string]V, what string) error {
+// readObject decodes one JSON object, of "text" or "whole numbers" as values
+// says; empty text is an empty one. A null in it is no value, and not its zero.
+func readObject[V any](text []byte, what, values string) (map[string]V, error) {
 	if len(text) == 0 {
-		return nil
+		return nil, nil
 	}
-	if err := json.Unmarshal(text, raw); err != nil {
-		return &errors.Error{Code: errors.Invalid, Op: "apikey", Msg: what + " is not the JSON object expected", Err: err}
+	var read map[string]*V
+	err := json.Unmarshal(text, &read)
+	m := make(map[string]V, len(read))
+	for name, value := range read {
+		if value == nil {
+			err = cmp.Or(err, errors.New("a value is null"))
+			break
+		}
+		m[name] = *value
 	}
-	return nil
+	if err != nil {
+		return nil, &errors.Error{Code: errors.Invalid, Op: "apikey", Msg: what + ": give a JSON object of names and " + values, Err: err}
+	}
+	return m, nil
 }
 
 // plain reports whether s is valid UTF-8 of at most so many bytes that every store

@@ -59,7 +59,7 @@ func TestMetadataRefuses(t *testing.T) {
 		}
 	}
 	kept := must(apikey.NewMetadata(map[string]string{"a": "b"}))(t)
-	for _, text := range []string{"x", "[]", `"a"`, `{"a":1}`, `{"a":"b"}x`, `{"a":{}}`, `{"":"b"}`} {
+	for _, text := range []string{"x", "[]", `"a"`, `{"a":1}`, `{"a":null}`, `{"a":"b"}x`, `{"a":{}}`, `{"":"b"}`} {
 		m := kept
 		if err := m.UnmarshalText([]byte(text)); errors.CodeOf(err) != errors.Invalid || !m.Equal(kept) {
 			t.Errorf("UnmarshalText(%s) = %v, %v; want invalid and no change", text, m, err)
@@ -91,7 +91,7 @@ func TestSettings(t *testing.T) {
 	if got := maps.Collect(s.All()); len(got) != 3 || got["min"] != math.MinInt64 {
 		t.Errorf("All = %v", got)
 	}
-	for _, text := range []string{`{"a":1.5}`, `{"a":1e30}`, `{"a":"1"}`, `{"a":9223372036854775808}`, `{"a\n":1}`, "1"} {
+	for _, text := range []string{`{"a":1.5}`, `{"a":1e30}`, `{"a":null}`, `{"a":"1"}`, `{"a":9223372036854775808}`, `{"a\n":1}`, "1"} {
 		if err := back.UnmarshalText([]byte(text)); errors.CodeOf(err) != errors.Invalid || !back.Equal(s) {
 			t.Errorf("UnmarshalText(%s) = %v, want invalid and no change", text, err)
 		}
