@@ -182,9 +182,9 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 	if q.Limit < 0 || q.Limit > 1000 {
 		faults.Add("limit is %d; give 1 to 1000, or 0 for 100", q.Limit)
 	}
-	for _, state := range q.States {
+	for i, state := range q.States {
 		if _, err := state.MarshalText(); err != nil {
-			faults.Join(err)
+			faults.Add("states[%d] is %v; give active, disabled, revoked or deleted", i, state)
 		}
 	}
 	if err := faults.Err(); err != nil {

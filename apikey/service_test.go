@@ -302,15 +302,15 @@ func TestListPagesAndSelects(t *testing.T) {
 // Forgetting the owner must not list everybody's keys.
 func TestListRefuses(t *testing.T) {
 	s := newService(t, apikey.NewMemoryStore(), nil, nil)
-	for name, q := range map[string]apikey.Query{
-		"no owner":      {},
-		"both":          {Owner: "a", AnyOwner: true},
-		"limit":         {Owner: "a", Limit: 1001},
-		"negative":      {Owner: "a", Limit: -1},
-		"unknown state": {Owner: "a", States: []apikey.State{apikey.StateUnknown}},
+	for want, q := range map[string]apikey.Query{
+		`owner "" with AnyOwner false`:      {},
+		`owner "a" with AnyOwner true`:      {Owner: "a", AnyOwner: true},
+		"limit is 1001; give 1 to 1000":     {Owner: "a", Limit: 1001},
+		"limit is -1; give 1 to 1000":       {Owner: "a", Limit: -1},
+		"states[1] is unknown; give active": {Owner: "a", States: []apikey.State{apikey.StateActive, apikey.StateUnknown}},
 	} {
-		if _, err := s.List(t.Context(), q); errors.CodeOf(err) != errors.Invalid {
-			t.Errorf("%s: %v, want invalid", name, err)
+		if _, err := s.List(t.Context(), q); errors.CodeOf(err) != errors.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want invalid with %q", err, want)
 		}
 	}
 }

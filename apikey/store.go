@@ -143,9 +143,6 @@ type Cursor struct {
 // IsZero reports whether c is the beginning of a listing.
 func (c Cursor) IsZero() bool { return c.ID == "" && c.CreatedAt.IsZero() }
 
-// Before reports whether c stands before o in a listing, newest first.
-func (c Cursor) Before(o Cursor) bool { return c.compare(o) < 0 }
-
 // compare is negative when c stands before o, newest first.
 func (c Cursor) compare(o Cursor) int {
 	if d := o.CreatedAt.Compare(c.CreatedAt); d != 0 {
