@@ -1,9 +1,12 @@
 package apikey_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/errors"
@@ -49,6 +52,38 @@ func TestMemoryStoreAgreesWithAMap(t *testing.T) {
 		got, err := store.ByHandle(t.Context(), handle)
 		if there != (err == nil) || there && got.Key.ID != want.Key.ID {
 			t.Fatalf("seed %d: ByHandle(%q) = %+v, %v; want %+v, %v", seed, handle, got, err, want, there)
+		}
+	}
+}
+
+// Keys may come in any order of creation: a little late, or years.
+func TestMemoryStoreListsInOrder(t *testing.T) {
+	const seed = 12
+	r := rand.New(rand.NewPCG(seed, seed))
+	store := apikey.NewMemoryStore()
+	begin := newClock().at
+	var want []apikey.Cursor // newest first
+	for n := range 1500 {
+		late := []int{0, 0, 3, 100, 1 << 20}[r.IntN(5)]
+		rec := apikey.Record{Handle: fmt.Sprint(n), Key: apikey.Key{
+			ID: fmt.Sprintf("key_%d", r.Uint32()), State: apikey.StateActive, Version: 1,
+			CreatedAt: begin.Add(time.Duration(n-r.IntN(late+1)) * time.Second),
+		}}
+		if err := store.Apply(t.Context(), apikey.Change{Insert: []apikey.Record{rec}}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, apikey.Cursor{CreatedAt: rec.Key.CreatedAt, ID: rec.Key.ID})
+		if n%100 != 99 {
+			continue
+		}
+		slices.SortFunc(want, func(a, b apikey.Cursor) int {
+			return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
+		})
+		list := must(store.List(t.Context(), apikey.Query{States: []apikey.State{apikey.StateActive}, Limit: 5000}))(t)
+		for i, rec := range list {
+			if len(list) != len(want) || rec.Key.ID != want[i].ID {
+				t.Fatalf("seed %d, %d keys: at %d of %d comes %s", seed, n+1, i, len(list), rec.Key.ID)
+			}
 		}
 	}
 }

@@ -6,18 +6,27 @@ import (
 )
 
 // A listing is the nodes of a memory store, or of one owner, sorted oldest
-// first when it is read. New keys are mostly the newest, so it mostly stays
-// sorted. The store's mu guards it.
+// first when it is read. New keys are the newest, or nearly so where several are
+// made at once, so it mostly stays sorted. The store's mu guards it.
 type listing struct {
 	nodes    []*node
 	unsorted bool
 }
 
+// near is how far from the end a node is put in its place at once; one that
+// belongs further down waits, at the end, to be sorted in with others like it.
+const near = 64
+
 func (l *listing) add(n *node) {
-	if last := len(l.nodes) - 1; last >= 0 && oldestFirst(l.nodes[last], n) > 0 {
-		l.unsorted = true
+	end := len(l.nodes)
+	at := end
+	for at > max(0, end-near) && oldestFirst(l.nodes[at-1], n) > 0 {
+		at--
 	}
-	l.nodes = append(l.nodes, n)
+	if at > 0 && oldestFirst(l.nodes[at-1], n) > 0 {
+		at, l.unsorted = end, true
+	}
+	l.nodes = slices.Insert(l.nodes, at, n)
 }
 
 func (l *listing) remove(n *node) {
