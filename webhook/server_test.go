@@ -121,7 +121,7 @@ func TestServersHandleAgainWhatWasNotAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var first sync.Once
-			again := http.HandlerFunc(status(http.StatusAccepted))
+			again := status(http.StatusAccepted)
 			var handler http.HandlerFunc = func(w http.ResponseWriter, r *http.Request) {
 				h := again
 				first.Do(func() { h = next })
