@@ -282,3 +282,19 @@ func TestContextIsAGoodParent(t *testing.T) {
 	}
 	must(t, p.End(t.Context(), middleware.Outcome{Completed: true}))
 }
+
+// A refusal comes before the body: no 100 Continue invites it, and the
+// connection does not wait for it.
+func TestRefusalBeforeTheBody(t *testing.T) {
+	h := build(t, blueprint{})
+	s, _ := serve(t, "h1", h.gate.Handler(open())(never(t)))
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
+	must(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	defer resp.Body.Close()
+	refusal(t, resp.StatusCode, resp.Header, resp.Body, 401, "missing_key")
+}
