@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	owner       = "acct_demo" // whom the fresh key belongs to, and who pays
-	environment = "live"      // of the fresh key
-	welcome     = "welcome"   // the id of the one grant: a restart does not grant again
-	drain       = 10 * time.Second
+	owner       = "acct_demo"      // whom the fresh key belongs to, and who pays
+	environment = "live"           // of the fresh key
+	welcome     = "welcome"        // the id of the one grant: a restart does not grant again
+	drain       = 10 * time.Second // for requests in flight
 )
 
 // grant is what the account starts with, imagePrice what one image costs.
@@ -111,7 +111,7 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 		}
 		a.hooks = newCourier(c.webhook, signer, now, log)
 	}
-	a.listener, err = net.Listen("tcp", c.addr)
+	a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.addr)
 	return a, err
 }
 

@@ -17,12 +17,8 @@ type config struct {
 	json    bool   // one JSON line instead of the banner
 }
 
-// errHelp is returned by parseFlags when the user asked for the usage text and
-// got it.
-var errHelp = flag.ErrHelp
-
 // parseFlags reads args. Everything that is wrong is written to stderr at
-// once, followed by the usage.
+// once, followed by the usage; flag.ErrHelp says that the usage was asked for.
 func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var c config
 	var postgres, redis string

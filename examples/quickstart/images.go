@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/keytoll/keytoll/middleware"
@@ -42,6 +43,7 @@ func (a *app) createImage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "image/png")
+	w.Header().Set("Content-Length", strconv.Itoa(len(picture)))
 	if _, err := w.Write(picture); err != nil {
 		a.log.InfoContext(r.Context(), "the client left before its image", "err", err)
 	}

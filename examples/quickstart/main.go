@@ -19,6 +19,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"os"
@@ -39,7 +41,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	config, err := parseFlags(args, stderr)
 	switch {
-	case err == errHelp:
+	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
@@ -50,18 +52,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Error("cannot start", "err", err)
 		return 1
 	}
-	if err := announce(stdout, config, app); err != nil {
-		log.Error("cannot print the key", "err", err)
-	} else {
+	err = announce(stdout, config, app)
+	if err == nil {
 		err = app.serve(ctx)
-		if err != nil {
-			log.Error("cannot serve", "err", err)
-		}
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*drain)
 	defer cancel()
-	if cerr := app.close(closing); cerr != nil || err != nil {
-		log.Error("stopped uncleanly", "err", cerr)
+	if err = errors.Join(err, app.close(closing)); err != nil {
+		log.Error("stopped uncleanly", "err", err)
 		return 1
 	}
 	return 0
