@@ -63,27 +63,28 @@ func TestMemoryStoreListsInOrder(t *testing.T) {
 	store := apikey.NewMemoryStore()
 	begin := newClock().at
 	var want []apikey.Cursor // newest first
-	for n := range 1500 {
-		late := []int{0, 0, 3, 100, 1 << 20}[r.IntN(5)]
-		rec := apikey.Record{Handle: fmt.Sprint(n), Key: apikey.Key{
+	var batch []apikey.Record
+	for n := range 6000 {
+		late := []int{1, 3, 100, 5000, 1 << 20}[n/1200] // in seconds: ever worse
+		key := apikey.Key{
 			ID: fmt.Sprintf("key_%d", r.Uint32()), State: apikey.StateActive, Version: 1,
-			CreatedAt: begin.Add(time.Duration(n-r.IntN(late+1)) * time.Second),
-		}}
-		if err := store.Apply(t.Context(), apikey.Change{Insert: []apikey.Record{rec}}); err != nil {
-			t.Fatal(err)
+			CreatedAt: begin.Add(time.Duration(n-r.IntN(late)) * time.Second),
 		}
-		want = append(want, apikey.Cursor{CreatedAt: rec.Key.CreatedAt, ID: rec.Key.ID})
-		if n%100 != 99 {
+		batch = append(batch, apikey.Record{Handle: fmt.Sprint(n), Key: key})
+		want = append(want, apikey.Cursor{CreatedAt: key.CreatedAt, ID: key.ID})
+		if len(batch) < 600 {
 			continue
 		}
+		if err := store.Apply(t.Context(), apikey.Change{Insert: batch}); err != nil {
+			t.Fatal(err)
+		}
+		batch = batch[:0]
 		slices.SortFunc(want, func(a, b apikey.Cursor) int {
 			return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
 		})
-		list := must(store.List(t.Context(), apikey.Query{States: []apikey.State{apikey.StateActive}, Limit: 5000}))(t)
-		for i, rec := range list {
-			if len(list) != len(want) || rec.Key.ID != want[i].ID {
-				t.Fatalf("seed %d, %d keys: at %d of %d comes %s", seed, n+1, i, len(list), rec.Key.ID)
-			}
+		list := must(store.List(t.Context(), apikey.Query{States: []apikey.State{apikey.StateActive}, Limit: len(want)}))(t)
+		if !slices.EqualFunc(list, want, func(rec apikey.Record, c apikey.Cursor) bool { return rec.Key.ID == c.ID }) {
+			t.Fatalf("seed %d: the listing of %d keys, %d long, is not newest first", seed, n+1, len(list))
 		}
 	}
 }

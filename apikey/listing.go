@@ -13,18 +13,19 @@ type listing struct {
 	unsorted bool
 }
 
-// near is how far from the end a node is put in its place at once; one that
-// belongs further down waits, at the end, to be sorted in with others like it.
-const near = 64
+// near is how far from the end a node is put in its place at once: further than
+// a goroutine falls back that is suspended between the clock and the store. One
+// that belongs further down waits, at the end, to be sorted in with its like.
+const near = 1 << 12
 
 func (l *listing) add(n *node) {
-	end := len(l.nodes)
-	at := end
-	for at > max(0, end-near) && oldestFirst(l.nodes[at-1], n) > 0 {
-		at--
-	}
-	if at > 0 && oldestFirst(l.nodes[at-1], n) > 0 {
-		at, l.unsorted = end, true
+	at := len(l.nodes)
+	if !l.unsorted && at > 0 && oldestFirst(l.nodes[at-1], n) > 0 {
+		from := max(0, at-near)
+		place, _ := slices.BinarySearchFunc(l.nodes[from:], n, oldestFirst)
+		if l.unsorted = place == 0 && from > 0; !l.unsorted {
+			at = from + place
+		}
 	}
 	l.nodes = slices.Insert(l.nodes, at, n)
 }
