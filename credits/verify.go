@@ -25,14 +25,17 @@ const maxFaults = 100
 
 // Verify reads every row of the accounts and proves, for each as of one moment:
 //
-//   - its journal counts from 1 without gaps, and time in it never goes back;
+//   - its journal counts from 1 without gaps, and time in it never goes back, nor
+//     is it ahead of the account;
 //   - each entry moves more than 0 between two buckets that its kind may move
 //     between, so that every command sums to zero;
 //   - the journal, replayed, gives exactly the stored lots, with no bucket ever
 //     below zero on the way;
 //   - each lot is balanced: what was issued is the sum of its parts;
-//   - the account's totals are the sum of its lots';
-//   - open holds set aside, lot by lot, exactly what is held; and no op has
+//   - the account's totals are the sum of its lots', and at most [MaxAmount] was
+//     issued;
+//   - open holds set aside, lot by lot, exactly what is held, and debits and holds
+//     have spent, less what was refunded, exactly what is consumed; and no op has
 //     captured, released or refunded more than it took.
 //
 // It streams: its memory grows with the lots of one account, not with the
@@ -63,6 +66,13 @@ func (l *Ledger) Verify(ctx context.Context, o *VerifyOptions) (Audited, error) 
 		return nil
 	}
 	if o.Accounts != nil {
+		f := errors.Faults{Op: op}
+		for _, id := range o.Accounts {
+			checkID(&f, "Accounts: "+quote(string(id)), string(id))
+		}
+		if err := f.Err(); err != nil {
+			return sum, err
+		}
 		for _, id := range o.Accounts {
 			if err := one(id); err != nil {
 				return sum, err
@@ -99,27 +109,28 @@ func audit(s Snapshot, sum *Audited) error {
 		return err
 	}
 	var total Totals
-	held := make(map[LotID]Amount)
-	lots := LotID(0)
+	claims := make([]claim, 0, len(replayed)) // of lot i+1
 	for lot, err := range s.Lots {
 		if err != nil {
 			return err
 		}
 		sum.Lots++
-		lots++
+		next := LotID(len(claims) + 1)
 		switch {
-		case lot.Account != s.Account.ID || lot.ID != lots:
-			return bad("lot %d stands where lot %d should", lot.ID, lots)
+		case lot.Account != s.Account.ID || lot.ID != next:
+			return bad("lot %d stands where lot %d should", lot.ID, next)
 		case !lot.Totals.Balanced():
 			return bad("lot %d is not the sum of its parts: %+v", lot.ID, lot.Totals)
 		case replayed[lot.ID] != lot.Totals:
 			return bad("lot %d is %+v, its journal gives %+v", lot.ID, lot.Totals, replayed[lot.ID])
+		case lot.Totals.Issued > MaxAmount-total.Issued:
+			return bad("more was issued than can be")
 		}
-		held[lot.ID] = lot.Totals.Held
+		claims = append(claims, claim{lot.Totals.Held, lot.Totals.Consumed})
 		total.merge(lot.Totals)
 	}
-	switch {
-	case lots != s.Account.LastLot || len(replayed) > int(lots):
+	switch lots := LotID(len(claims)); {
+	case lots != s.Account.LastLot || len(replayed) > len(claims):
 		return bad("it has %d lots, its row says %d, its journal %d", lots, s.Account.LastLot, len(replayed))
 	case total != s.Account.Totals:
 		return bad("its totals are %+v, its lots sum to %+v", s.Account.Totals, total)
@@ -129,29 +140,46 @@ func audit(s Snapshot, sum *Audited) error {
 			return err
 		}
 		sum.Ops++
-		taken := Amount(0)
-		for p := range o.Parts.All() {
-			if !p.sound() || p.Lot > lots {
-				return bad("op %s has an impossible part %+v", quote(string(o.ID)), p)
-			}
-			taken += p.Amount
-			if o.Hold != HoldNone {
-				held[p.Lot] -= p.Held()
-			}
+		if o.Account != s.Account.ID {
+			return bad("op %s is another account's", quote(string(o.ID)))
 		}
-		if o.Account != s.Account.ID || taken != o.Amount {
-			return bad("op %s of %v credits has lots for %v", quote(string(o.ID)), o.Amount, taken)
-		}
-		if o.Hold != HoldNone && o.Hold != HoldOpen && o.held() != 0 {
-			return bad("hold %s is %v and still sets aside %v credits", quote(string(o.ID)), o.Hold, o.held())
+		if what := o.settleClaims(claims); what != "" {
+			return bad("op %s %s", quote(string(o.ID)), what)
 		}
 	}
-	for id, rest := range held {
-		if rest != 0 {
-			return bad("lot %d holds %v credits more than its open holds", id, rest)
+	for i, c := range claims {
+		if c != (claim{}) {
+			return bad("lot %d holds %v credits more than its open holds, and %v more are consumed than its ops have spent", i+1, c.held, c.consumed)
 		}
 	}
 	return nil
+}
+
+// A claim is what a lot says that ops hold of it and have spent of it.
+type claim struct{ held, consumed Amount }
+
+// settleClaims takes what o holds and has spent off the claims of its lots, and
+// says what is wrong with o, or "".
+func (o *Op) settleClaims(claims []claim) string {
+	rest := o.Amount
+	for p := range o.Parts.All() {
+		if !p.sound() || p.Lot > LotID(len(claims)) || p.Amount > rest {
+			return fmt.Sprintf("of %v credits has an impossible part %+v", o.Amount, p)
+		}
+		rest -= p.Amount
+		c := &claims[p.Lot-1]
+		c.consumed -= p.Captured - p.Refunded
+		if o.Hold != HoldNone {
+			c.held -= p.Held()
+		}
+	}
+	switch {
+	case rest != 0:
+		return fmt.Sprintf("of %v credits has lots for all but %v", o.Amount, rest)
+	case o.Hold != HoldNone && o.Hold != HoldOpen && o.held() != 0:
+		return fmt.Sprintf("is %v and still sets aside %v credits", o.Hold, o.held())
+	}
+	return ""
 }
 
 // replayJournal rebuilds the totals of each lot from the entries.
@@ -179,8 +207,11 @@ func replayJournal(s Snapshot, bad func(string, ...any) error) (map[LotID]Totals
 		lots[e.Lot] = t
 		last = e.At
 	}
-	if n != s.Account.Seq {
+	switch {
+	case n != s.Account.Seq:
 		return nil, n, bad("it has %d entries, its row says %d", n, s.Account.Seq)
+	case last.After(s.Account.At):
+		return nil, n, bad("its last entry is of %v, its row of %v", last, s.Account.At)
 	}
 	return lots, n, nil
 }

@@ -105,7 +105,46 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 				o.Parts = credits.NewParts(credits.Part{Lot: 1, Amount: 5, Captured: 5, Refunded: 6})
 			}
 		}},
-		"an op of another": {op: func(o *credits.Op) { o.Account = "other" }},
+		"a refund that the journal does not know": {op: func(o *credits.Op) {
+			if o.ID == "d" {
+				o.Parts = credits.NewParts(credits.Part{Lot: 1, Amount: 5, Captured: 5, Refunded: 1})
+			}
+		}},
+		"a capture that the journal does not know": {op: func(o *credits.Op) {
+			if o.ID == "h" {
+				o.Parts = credits.NewParts(credits.Part{Lot: 1, Amount: 5, Captured: 1, Released: 4})
+				o.Hold = credits.HoldCaptured
+			}
+		}},
+		"a debit whose op is gone": {op: func(o *credits.Op) {
+			if o.ID == "d" {
+				*o = credits.Op{Account: o.Account, ID: "x", Kind: credits.KindDebit}
+			}
+		}},
+		"grants of more than can be, and everything agrees": {
+			account: func(a *credits.Account) {
+				a.Totals.Issued = credits.Amount(a.LastLot) * credits.MaxAmount // two are out of range
+				a.Totals.Available = a.Totals.Issued - a.Totals.Held - a.Totals.Consumed
+			},
+			lot: func(l *credits.Lot) {
+				l.Totals.Available += credits.MaxAmount - l.Totals.Issued
+				l.Totals.Issued = credits.MaxAmount
+			},
+			op: func(o *credits.Op) {
+				if o.Kind == credits.KindGrant {
+					o.Amount = credits.MaxAmount
+					o.Parts = credits.NewParts(credits.Part{Lot: o.Parts.At(0).Lot, Amount: credits.MaxAmount})
+				}
+			},
+			entry: func(e *credits.Entry) bool {
+				if e.Kind == credits.KindGrant {
+					e.Amount = credits.MaxAmount
+				}
+				return true
+			},
+		},
+		"an account before its last entry": {account: func(a *credits.Account) { a.At = a.At.Add(-time.Hour) }},
+		"an op of another":                 {op: func(o *credits.Op) { o.Account = "other" }},
 	} {
 		s.Store = credits.NewMemoryStore(nil)
 		l, err := credits.NewLedger(s, nil)
@@ -143,6 +182,10 @@ func TestVerifyOfSomeAccounts(t *testing.T) {
 	sum, err := r.Verify(t.Context(), &credits.VerifyOptions{Accounts: []credits.AccountID{acme, "nobody"}})
 	if want := (credits.Audited{Accounts: 2, Lots: 1, Ops: 1, Entries: 1}); err != nil || sum != want {
 		t.Errorf("%+v, %v", sum, err)
+	}
+	_, err = r.Verify(t.Context(), &credits.VerifyOptions{Accounts: []credits.AccountID{acme, "", "a\x00"}})
+	if kerrors.CodeOf(err) != kerrors.Invalid || !strings.Contains(err.Error(), "is empty") || !strings.Contains(err.Error(), "control character") {
+		t.Errorf("accounts that cannot be: %v", err)
 	}
 	down := errors.New("down")
 	l, err := credits.NewLedger(&tampered{Store: r.store, err: down}, nil)
