@@ -58,7 +58,9 @@ type Key struct {
 
 // Expired reports whether the key's time is over at now: a key works strictly
 // before ExpiresAt.
-func (k Key) Expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
+func (k Key) Expired(now time.Time) bool { return k.expired(now) }
+
+func (k *Key) expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
 
 // Status says how the key stands at now. What cannot be undone comes before
 // what can: deleted, revoked, rotated or expired, disabled, active.
@@ -72,7 +74,7 @@ func (k *Key) status(now time.Time) Status {
 		return StatusRevoked
 	case StateActive, StateDisabled:
 		switch {
-		case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
+		case k.expired(now):
 			if k.Successor != "" {
 				return StatusRotated
 			}

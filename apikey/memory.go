@@ -3,7 +3,6 @@ package apikey
 import (
 	"context"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,10 +143,8 @@ func (m *MemoryStore) owned(owner string) *listing {
 	return l
 }
 
-// stored brings rec to what a database would give back, and lets go of memory
-// shared with a key's text.
+// stored brings rec to what a database would give back.
 func stored(rec Record) *Record {
-	rec.Handle = strings.Clone(rec.Handle)
 	rec.Key.CreatedAt, rec.Key.ExpiresAt = toMicros(rec.Key.CreatedAt), toMicros(rec.Key.ExpiresAt)
 	return &rec
 }

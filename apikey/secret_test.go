@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe" //nolint:depguard // compares addresses, in one test
 
 	"github.com/keytoll/keytoll/apikey"
 )
@@ -69,6 +70,22 @@ func TestSecretRedactsEverywhere(t *testing.T) {
 	var zero apikey.Secret
 	if zero.Reveal() != "" || !zero.IsZero() || issued.Secret.IsZero() || zero.String() != "[redacted]" {
 		t.Error("the zero value holds something")
+	}
+}
+
+// A store that holds on to what it was given must not hold on to the key's text
+// with it: texts that are cut from one another share memory.
+func TestRecordsShareNoMemoryWithTheSecret(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	s := newService(t, store, nil, nil)
+	issued := create(t, s, apikey.Spec{})
+	rec := must(store.ByID(t.Context(), issued.Key.ID))(t)
+	token := issued.Secret.Reveal()
+	begin := uintptr(unsafe.Pointer(unsafe.StringData(token)))
+	for name, text := range map[string]string{"handle": rec.Handle, "start": rec.Key.Start, "last four": rec.Key.Last4, "ID": rec.Key.ID} {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(text))); at >= begin && at < begin+uintptr(len(token)) {
+			t.Errorf("the %s is a piece of the key's text", name)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -139,7 +140,7 @@ func (s *Service) insert(ctx context.Context, op string, key Key, update func(id
 			key.Meter = key.ID
 		}
 		key.Start, key.Last4 = s.format.display(token)
-		rec := Record{Key: key, Handle: s.handle(token, parts), Digest: s.ring.digest(token)}
+		rec := Record{Key: key, Handle: strings.Clone(s.handle(token, parts)), Digest: s.ring.digest(token)}
 		change := Change{Insert: []Record{rec}}
 		if update != nil {
 			change.Update = []Record{update(key.ID)}

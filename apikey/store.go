@@ -126,7 +126,7 @@ func (q *Query) Selects(k *Key) bool {
 	if q.Owner != "" && k.Owner != q.Owner || q.Environment != "" && k.Environment != q.Environment {
 		return false
 	}
-	if !q.LiveAt.IsZero() && !k.ExpiresAt.IsZero() && !q.LiveAt.Before(k.ExpiresAt) {
+	if !q.LiveAt.IsZero() && k.expired(q.LiveAt) {
 		return false
 	}
 	return slices.Contains(q.States, k.State)
