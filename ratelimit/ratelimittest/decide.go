@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/ratelimit"
@@ -88,11 +89,11 @@ func (c *caller) free(n int64, key string, l ratelimit.Limits) {
 }
 
 func list(charges []ratelimit.Charge) string {
-	s := ""
+	var s strings.Builder
 	for _, c := range charges {
-		s += fmt.Sprintf("[%q cost %d]", c.Key, c.Cost)
+		fmt.Fprintf(&s, "[%q cost %d]", c.Key, c.Cost)
 	}
-	return s
+	return s.String()
 }
 
 func charge(key string, l ratelimit.Limits, cost int64) ratelimit.Charge {

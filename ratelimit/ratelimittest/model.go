@@ -67,7 +67,6 @@ func (m *model) apply(req *ratelimit.Request, now int64) {
 type recorder struct {
 	ratelimit.Store
 	m    *model
-	c    *caller
 	want ratelimit.Request
 }
 

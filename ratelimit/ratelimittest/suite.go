@@ -17,9 +17,9 @@ import (
 	"github.com/keytoll/keytoll/ratelimit"
 )
 
-// A Clock is a store whose time stands still unless it is advanced. A negative
-// duration moves it back.
+// A Clock is a store whose time stands still unless it is advanced.
 type Clock interface {
+	// Advance moves the time by d; a negative d moves it back.
 	Advance(d time.Duration)
 }
 
