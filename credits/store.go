@@ -27,7 +27,8 @@ type Store interface {
 	// account twice and holds valid ids; fn does no I/O, changes nothing but the
 	// states, does not keep them, and may be called again with freshly loaded
 	// states (after an optimistic conflict or a serialization failure). Neither
-	// needs nor what it refers to may be kept after Update returns.
+	// needs nor what it refers to may be kept after Update returns; and fn must
+	// neither run then nor be called any more, even when the context is done.
 	//
 	// The store guarantees: from before the first row is read until the writes
 	// are visible, no other Update of any of these accounts reads or writes (or
@@ -91,6 +92,9 @@ type Need struct {
 	Targets []OpID // holds to settle, ops to refund
 	Spend   Amount // how much the command may take from available lots
 }
+
+// spend asks for lots to take amount from; no account has more than MaxAmount.
+func (n *Need) spend(amount Amount) { n.Spend += min(amount, MaxAmount-n.Spend) }
 
 // A Change says what the store must do with a row after fn returned nil.
 type Change uint8

@@ -24,6 +24,7 @@ type broken struct {
 	accounts func([]credits.AccountID) []credits.AccountID
 	split    bool // loads under one lock and writes under another
 	deaf     bool // does not look at the context
+	hasty    bool // does not wait for fn when the context is done
 	writes   bool // writes what View changed
 	now      func(time.Time) time.Time
 }
@@ -31,6 +32,18 @@ type broken struct {
 func (b *broken) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
 	if b.deaf {
 		ctx = context.WithoutCancel(ctx)
+	}
+	if b.hasty {
+		patient := *b
+		patient.hasty = false
+		result := make(chan error, 1)
+		go func() { result <- patient.Update(context.WithoutCancel(ctx), needs, fn) }()
+		select {
+		case err := <-result:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	needs = slices.Clone(needs)
 	if b.account != nil {
@@ -188,6 +201,7 @@ func TestSuiteRejects(t *testing.T) {
 		}}, "every field"},
 		{"does not exclude", broken{split: true}, "updates of one account"},
 		{"is deaf to the context", broken{deaf: true}, "a context that is done"},
+		{"leaves while fn runs", broken{hasty: true}, "fn has ended"},
 		{"writes what View changed", broken{writes: true}, "View drops"},
 		{"has a clock that stands", broken{now: func(time.Time) time.Time { return time.Unix(1e9, 0).UTC() }}, "now is in UTC"},
 		{"has a local clock of nanoseconds", broken{now: func(t time.Time) time.Time { return t.Add(1).In(time.FixedZone("x", 3600)) }}, "now is in UTC"},

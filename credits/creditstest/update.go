@@ -25,6 +25,7 @@ func updateChecks() []check {
 		{"updates of one account exclude each other", exclusion},
 		{"updates of overlapping accounts all come to an end", overlap},
 		{"a context that is done means an error and no call of fn", doneContext},
+		{"fn has ended when Update returns, though the context is done", lateCall},
 		{"needs are not kept and states are not shared", reuse},
 		{"now is in UTC with microseconds and moves", clock},
 	}
