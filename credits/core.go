@@ -45,7 +45,7 @@ func (c *Grant) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 
 func (c *Hold) need(n *Need) {
 	n.Account, n.Ops = c.Account, append(n.Ops, c.ID)
-	n.Spend += c.Amount
+	n.spend(c.Amount)
 }
 
 func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (Receipt, error) {
@@ -152,7 +152,7 @@ func (c *Release) apply(st *State, now time.Time, _ *settings, _ []byte) (Receip
 
 func (c *Debit) need(n *Need) {
 	n.Account, n.Ops = c.Account, append(n.Ops, c.ID)
-	n.Spend += c.Amount
+	n.spend(c.Amount)
 }
 
 func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {

@@ -73,7 +73,8 @@
 // on a background job: grants take effect, lots expire and holds time out by time
 // alone, counted in every balance and every decision, and posted to the journal,
 // each at its own instant, with the next command that changes the account. When
-// that is changes no result.
+// that is changes no result. That one command pays for all that became due since
+// the last; until there is one, reads and refusals work it out anew.
 //
 // # Accounting
 //

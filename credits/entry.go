@@ -45,6 +45,6 @@ type Entry struct {
 	Lot       LotID
 	From, To  Bucket
 	Amount    Amount // more than 0
-	Key       string // as the hold or the debit said; else empty
-	Operation string // as the hold or the debit said; else empty
+	Key       string // as the hold or the debit said, refunds of them included; else empty
+	Operation string // the same
 }

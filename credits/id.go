@@ -9,8 +9,8 @@ import (
 // is opaque here. An account needs no opening: it is there from its first
 // grant, and before that its balance is zero.
 //
-// IDs of every type are 1 to [MaxIDBytes] bytes of valid UTF-8 without control
-// characters, compared byte by byte.
+// IDs of every type are 1 to [MaxIDBytes] bytes of valid UTF-8 without the
+// control characters of ASCII, compared byte by byte.
 type AccountID string
 
 // An OpID is the caller's name for one command, unique within its account
