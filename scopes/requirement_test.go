@@ -40,6 +40,7 @@ var requirements = []struct {
 	{"nested, the other half", scopes.All(scopes.All("a"), scopes.Any("b", "c")), "b", false, []string{"a"}},
 	{"the shorter branch", scopes.Any(scopes.All("a", "b"), scopes.All("c")), "", false, []string{"c"}},
 	{"the branch that is nearer", scopes.Any(scopes.All("a", "b", "c"), scopes.All("d", "e")), "a b", false, []string{"c"}},
+	{"four groups, the last with a choice", scopes.All(scopes.All("a"), scopes.All("b"), scopes.All("c"), scopes.Any("d", "e")), "", false, []string{"a", "b", "c", "d"}},
 	{"one scope serves both", scopes.All(scopes.Any("a", "b"), scopes.Any("c", "b")), "", false, []string{"b"}},
 	{"a wildcard is never granted", scopes.All("*"), "*", false, []string{}},
 	{"nor by its own text", scopes.All("a:*"), "a:*", false, []string{}},
