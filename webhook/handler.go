@@ -90,7 +90,7 @@ func (v *Verifier) Handler(next http.Handler, opts *HandlerOptions) (http.Handle
 		least = (2*v.tolerance + time.Millisecond - 1).Truncate(time.Millisecond)
 	}
 	if o.Keep == 0 {
-		o.Keep = max(DefaultReplayKeep, least)
+		o.Keep = DefaultReplayKeep // more than twice MaxTolerance
 	}
 	if o.Keep < least || o.Keep%time.Millisecond != 0 {
 		faults.Add("keep is %v; give whole milliseconds, at least twice the tolerance, which is %v", o.Keep, least)

@@ -90,6 +90,9 @@ func TestHandlerRefusesToExist(t *testing.T) {
 	wantFaults(t, err, "next is nil", `source "a b"`, "keep is 9m59.999s", "lease is -1ns")
 	_, err = verifier.Handler(status(200), &webhook.HandlerOptions{Keep: time.Hour + 1, Lease: time.Hour + 1})
 	wantFaults(t, err, "keep is 1h0m0.000000001s", "lease is 1h0m0.000000001s")
+	precise := must(webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{Tolerance: time.Hour + 1}))(t)
+	_, err = precise.Handler(status(200), &webhook.HandlerOptions{Keep: 2 * time.Hour})
+	wantFaults(t, err, "keep is 2h0m0s", "which is 2h0m0.001s")
 	forgetful := must(webhook.NewMemoryReplayStore(&webhook.MemoryReplayOptions{EvictAfter: 9 * time.Minute}))(t)
 	_, err = verifier.Handler(status(200), &webhook.HandlerOptions{Replay: forgetful})
 	wantFaults(t, err, "a full memory store forgets after 9m0s", "which is 10m0s")
@@ -129,7 +132,7 @@ func TestHandlerAnswersDenialsAlike(t *testing.T) {
 		w := httptest.NewRecorder()
 		w.Header().Set("X-Request-Id", "req_1")
 		r.handler.ServeHTTP(w, req)
-		if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Content-Type") != "application/problem+json" {
+		if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Content-Type") != "application/problem+json" || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: status %d, headers %v", name, w.Code, w.Header())
 		}
 		if first == "" {
@@ -232,7 +235,7 @@ func TestAMessageIsRememberedForKeep(t *testing.T) {
 }
 
 func TestAFailedMessageIsHandledAgain(t *testing.T) {
-	for _, code := range []int{301, 400, 409, 410, 429, 500, 503} {
+	for _, code := range []int{101, 301, 400, 409, 410, 429, 500, 503} {
 		failing := true
 		r := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
 			if failing {
@@ -366,12 +369,16 @@ type promised struct {
 
 	t      *testing.T
 	owners map[string]bool
+	lease  time.Duration // the least that is right for the tolerance
 }
 
 func (p *promised) Claim(ctx context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
 	p.check("key", key, 512)
 	p.check("owner", owner, 64)
 	p.length("lease", lease)
+	if lease < p.lease || lease > p.lease+time.Millisecond {
+		p.t.Errorf("lease of %v, want %v", lease, p.lease)
+	}
 	if p.owners[owner] {
 		p.t.Errorf("owner %q is not new", owner)
 	}
@@ -400,7 +407,7 @@ func (p *promised) length(what string, d time.Duration) {
 func TestTheHandlerKeepsItsPromisesToTheStore(t *testing.T) {
 	for _, tolerance := range []time.Duration{0, time.Second, time.Hour + 1, webhook.MaxTolerance} {
 		verifier := must(webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{Tolerance: tolerance, Now: clockAt(testTime)}))(t)
-		store := &promised{must(webhook.NewMemoryReplayStore(nil))(t), t, map[string]bool{}}
+		store := &promised{must(webhook.NewMemoryReplayStore(&webhook.MemoryReplayOptions{EvictAfter: 2 * webhook.MaxTolerance}))(t), t, map[string]bool{}, max(webhook.DefaultReplayLease, 2*tolerance)}
 		handler := must(verifier.Handler(status(200), &webhook.HandlerOptions{Replay: store, Source: strings.Repeat("s", 64)}))(t)
 		for _, id := range []string{"m", strings.Repeat("m", 256), "m"} {
 			w := httptest.NewRecorder()

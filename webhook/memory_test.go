@@ -70,6 +70,16 @@ func TestAFullMemoryGivesUpTheOldestDoneKey(t *testing.T) {
 	}
 }
 
+// A key counts as done from the first time.
+func TestDoneAgainDoesNotKeepAFullMemoryFull(t *testing.T) {
+	m := newMemory(t, 1)
+	m.done(t, "a")
+	m.Advance(5 * time.Minute)
+	m.done(t, "a")
+	m.Advance(5 * time.Minute)
+	m.claim(t, "b", webhook.ClaimGranted)
+}
+
 func TestAFullMemoryNeverGivesUpAClaim(t *testing.T) {
 	m := newMemory(t, 2)
 	m.claim(t, "a", webhook.ClaimGranted)
@@ -148,6 +158,7 @@ func TestMemoryTidiesUpBehindARenewedLease(t *testing.T) {
 
 func TestMemoryTakesAnyLength(t *testing.T) {
 	m := newMemory(t, 0)
+	m.Advance(time.Second) // so that the end would overflow
 	if err := m.Done(t.Context(), "k", 1<<63-1); err != nil {
 		t.Error(err)
 	}
