@@ -44,15 +44,16 @@
 // [Key] and the types in it ([Metadata], [Settings], [Networks]) are immutable
 // values: copy and share them freely. Changes are compare-and-swap on
 // Key.Version, tried again a few times where that makes sense, so that a change
-// never undoes another that it did not see. There is no goroutine unless
-// [Options.FlushEvery] asks for one, which [Service.Close] ends.
+// never undoes another that it did not see; what switches a key off insists, so
+// that no flood of other changes keeps the key alive. There is no goroutine
+// unless [Options.FlushEvery] asks for one, which [Service.Close] ends.
 //
 // # Time
 //
 // The clock is [Options.Now], read once for each decision. Times in keys are UTC
-// to the microsecond. A key works from its creation until just before
-// Key.ExpiresAt: at that instant it is expired, with no background job. The
-// zero ExpiresAt is never. LastUsedAt is noted in memory and written later,
+// to the microsecond. A key works at once, also where the clock is behind its
+// CreatedAt, until just before Key.ExpiresAt: at that instant it is expired, with
+// no background job. The zero ExpiresAt is never. LastUsedAt is noted in memory and written later,
 // forward only, to the precision of [Options.LastUsedEvery]; [Service.Verify]
 // writes nothing.
 //
@@ -62,7 +63,9 @@
 // one, and never its text. Presenting what a record holds proves nothing. Keys
 // hold at least [MinEntropy] random bits, drawn without bias, so a fast hash
 // suffices and a flood of guesses costs little. Digests are compared in
-// constant time, and an unknown handle costs the same work as a wrong secret.
+// constant time, and an unknown handle is hashed like a wrong secret of a key of
+// today. The time a store takes, and the hash of a key made under an older
+// pepper or none, may still tell that a handle is known, which opens nothing.
 // The environment is part of what is proven: a test key cannot be dressed as a
 // live one. [Secret] does not let itself be printed. The checksum in a key
 // proves nothing; it refuses typing errors and garbage before the store is

@@ -100,9 +100,9 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 // Rotate makes a successor of a key, for its holder to change over to without
 // downtime: both work until grace is over, 0 ending the old key at once. The
 // old key ends at the earlier of its own expiry and now plus grace, and never
-// later than it would have. The successor has a new ID and text, inherits all
-// else, its owner's settings, state, expiry and Meter included, and has not
-// been used. One key has one successor: of concurrent rotations one succeeds.
+// later than it would have. The successor has an ID and a text of its own, is
+// created now and not yet used, and inherits all else: the state, the expiry and
+// the Meter too. One key has one successor: of concurrent rotations one succeeds.
 //
 // Refused are a key that was rotated before ([ErrRotated]), revoked
 // ([ErrRevoked], code Conflict), expired ([ErrExpired], code Conflict) or

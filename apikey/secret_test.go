@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unsafe" //nolint:depguard // compares addresses, in one test
+	"unsafe" // to compare addresses, in one test
 
 	"github.com/keytoll/keytoll/apikey"
 )

@@ -95,8 +95,9 @@ type Issued struct {
 }
 
 // Create makes a key. The error is [errors.Invalid], with every fault of spec,
-// or the store's or the random source's failure, and then no key was made
-// unless the context ended during the call.
+// or [errors.Unavailable] where the random source or the store failed, or that
+// of ctx. A key that a failing store made nonetheless has a secret that nobody
+// knows, and shows in listings, to be deleted.
 func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
 	now := s.clock()
 	if err := s.checkSpec(&spec, now); err != nil {

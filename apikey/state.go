@@ -60,7 +60,7 @@ type Status string
 
 const (
 	StatusUnknown  Status = "unknown"  // the record's state is not one of this version
-	StatusActive   Status = "active"   // Verify accepts it
+	StatusActive   Status = "active"   // Verify accepts it, from its networks
 	StatusDisabled Status = "disabled" // switched off; may be enabled again
 	StatusExpired  Status = "expired"  // its time is over
 	StatusRotated  Status = "rotated"  // its time is over and a successor took its place
