@@ -101,7 +101,7 @@ func lateCall(ctx context.Context, s credits.Store) error {
 		select {
 		case <-returned:
 			late.Store(true)
-		case <-time.After(50 * time.Millisecond): // a store that would not wait for this has had the time to go
+		case <-time.After(50 * time.Millisecond): //nolint:forbidigo // a store that would not wait for this has had the time to go
 		}
 		change(st, now)
 		return nil
