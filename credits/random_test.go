@@ -153,48 +153,38 @@ func TestInvariantsHoldAfterEveryCommand(t *testing.T) {
 // invariants says the same as Verify, written a second time from the contract
 // alone: it sums buckets, lots and holds from the journal.
 func invariants(c contents) error {
-	buckets := make(map[credits.Bucket]credits.Amount)
-	lots := make(map[credits.LotID]map[credits.Bucket]credits.Amount)
+	var all buckets
+	lots := make([]buckets, len(c.Lots)+1) // by ID
 	byHold := make(map[credits.OpID]credits.Amount)
 	for i, e := range c.Entries {
 		if e.Seq != int64(i+1) || e.Amount <= 0 {
 			return fmt.Errorf("entry %d is %+v", i, e)
 		}
-		if lots[e.Lot] == nil {
-			lots[e.Lot] = make(map[credits.Bucket]credits.Amount)
-		}
-		for b, sign := range map[credits.Bucket]credits.Amount{e.From: -1, e.To: 1} {
-			buckets[b] += sign * e.Amount
-			lots[e.Lot][b] += sign * e.Amount
-			if b != credits.BucketIssued && lots[e.Lot][b] < 0 {
-				return fmt.Errorf("after entry %d lot %d has %v in %v", e.Seq, e.Lot, lots[e.Lot][b], b)
+		for _, b := range []*buckets{&all, &lots[e.Lot]} {
+			b[e.From] -= e.Amount
+			b[e.To] += e.Amount
+			if e.From != credits.BucketIssued && b[e.From] < 0 {
+				return fmt.Errorf("after entry %d there is less than nothing in %v: %v", e.Seq, e.From, b)
 			}
 		}
-		if o := c.Ops[e.Op]; e.From == credits.BucketHeld || e.To == credits.BucketHeld {
-			name := e.Op
-			if o.Kind == credits.KindCapture {
-				name = o.Target
-			}
-			if e.From == credits.BucketHeld {
-				byHold[name] -= e.Amount
-			} else {
-				byHold[name] += e.Amount
-			}
+		if e.From != credits.BucketHeld && e.To != credits.BucketHeld {
+			continue
 		}
+		name, amount := e.Op, e.Amount
+		if o := c.Ops[e.Op]; o.Kind == credits.KindCapture {
+			name = o.Target
+		}
+		if e.From == credits.BucketHeld {
+			amount = -amount
+		}
+		byHold[name] += amount
 	}
-	sum := credits.Amount(0)
-	for _, n := range buckets {
-		sum += n
-	}
-	if sum != 0 {
-		return fmt.Errorf("the buckets sum to %v, not to zero: %v", sum, buckets)
-	}
-	if got := totals(buckets); got != c.Account.Totals {
-		return fmt.Errorf("account %+v; its journal gives %+v", c.Account.Totals, got)
+	if got := all.totals(); got != c.Account.Totals || all.sum() != 0 {
+		return fmt.Errorf("account %+v; its journal gives %+v, which sums to %v", c.Account.Totals, got, all.sum())
 	}
 	for _, l := range c.Lots {
-		if got := totals(lots[l.ID]); got != l.Totals {
-			return fmt.Errorf("lot %d is %+v; its journal gives %+v", l.ID, l.Totals, got)
+		if b := &lots[l.ID]; b.totals() != l.Totals || b.sum() != 0 {
+			return fmt.Errorf("lot %d is %+v; its journal gives %+v", l.ID, l.Totals, b.totals())
 		}
 	}
 	held := credits.Amount(0)
@@ -216,7 +206,18 @@ func invariants(c contents) error {
 	return nil
 }
 
-func totals(b map[credits.Bucket]credits.Amount) credits.Totals {
+// buckets is what a journal has put into each bucket.
+type buckets [credits.BucketExpired + 1]credits.Amount
+
+func (b *buckets) sum() credits.Amount {
+	sum := credits.Amount(0)
+	for _, n := range b {
+		sum += n
+	}
+	return sum
+}
+
+func (b *buckets) totals() credits.Totals {
 	return credits.Totals{
 		Issued: -b[credits.BucketIssued], Pending: b[credits.BucketPending], Available: b[credits.BucketAvailable],
 		Held: b[credits.BucketHeld], Consumed: b[credits.BucketConsumed], Expired: b[credits.BucketExpired],
