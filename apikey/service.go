@@ -27,7 +27,8 @@ type Options struct {
 	// store at this interval, until Close. When zero, only Flush and Close write.
 	FlushEvery time.Duration
 	// FlushFailed, unless nil, is told of every failed write of that goroutine, on
-	// it; what was noted is kept and tried again. It must not call Close.
+	// it, with the error that Flush returns; what was noted is kept and tried
+	// again. It must not call Close.
 	FlushFailed func(error)
 	// MaxPending is the greatest number of keys whose use is noted and not yet
 	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
@@ -79,6 +80,9 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 		return nil, err
 	}
 	s.uses = newUses(store, o)
+	if o.FlushEvery > 0 {
+		s.uses.start(o.FlushEvery, s.Flush, o.FlushFailed)
+	}
 	return s, nil
 }
 

@@ -41,28 +41,29 @@ func newUses(store Store, o *Options) *uses {
 	for i := range u.shards {
 		u.shards[i].pending = make(map[string]int64)
 	}
-	if o.FlushEvery > 0 {
-		ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the goroutine outlives every caller but Close
-		u.stop, u.done = stop, make(chan struct{})
-		go u.loop(ctx, o.FlushEvery, o.FlushFailed)
-	}
 	return u
 }
 
-func (u *uses) loop(ctx context.Context, every time.Duration, failed func(error)) {
-	defer close(u.done)
-	tick := time.NewTicker(every) //nolint:forbidigo // owned by the service, ended by Close
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := u.flush(ctx); err != nil && ctx.Err() == nil && failed != nil {
-				failed(err)
+// start flushes at every interval, in a goroutine that stop ends, and tells
+// failed, unless nil, of what flush returns.
+func (u *uses) start(every time.Duration, flush func(context.Context) error, failed func(error)) {
+	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the goroutine outlives every caller but Close
+	u.stop, u.done = stop, make(chan struct{})
+	go func() {
+		defer close(u.done)
+		tick := time.NewTicker(every) //nolint:forbidigo // owned by the service, ended by Close
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := flush(ctx); err != nil && ctx.Err() == nil && failed != nil {
+					failed(err)
+				}
 			}
 		}
-	}
+	}()
 }
 
 // shard returns the shard of a key. IDs end in random characters.

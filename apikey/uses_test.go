@@ -211,8 +211,8 @@ func TestFlushEveryWritesInTheBackground(t *testing.T) {
 		used := time.Now().UTC()
 		time.Sleep(11 * time.Second) //nolint:forbidigo // in a bubble: no time passes
 		synctest.Wait()
-		if len(told) != 1 || !errors.Is(told[0], fail) {
-			t.Errorf("told %v, want one failure", told)
+		if len(told) != 1 || !errors.Is(told[0], fail) || errors.CodeOf(told[0]) != errors.Unavailable {
+			t.Errorf("told %v, want one failure, unavailable", told)
 		}
 		healthy.Store(true)
 		time.Sleep(10 * time.Second) //nolint:forbidigo // in a bubble: no time passes
