@@ -118,6 +118,14 @@ var brokenStores = []struct {
 			return m.Apply(ctx, c)
 		},
 	}},
+	{"takes as much as one statement takes", "a change brings up to a thousand records", broken{
+		apply: func(m *apikey.MemoryStore, ctx context.Context, c apikey.Change) error {
+			if len(c.Insert)+len(c.Update) > 999 {
+				return errors.New("too many SQL variables")
+			}
+			return m.Apply(ctx, c)
+		},
+	}},
 	{"frees the handle of a tombstone", "the ID and handle of a tombstone", broken{
 		apply: func(m *apikey.MemoryStore, ctx context.Context, c apikey.Change) error {
 			c.Update = slices.Clone(c.Update)

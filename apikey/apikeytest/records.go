@@ -130,6 +130,28 @@ var insertChecks = []check{
 			return s.Apply(ctx, apikey.Change{Insert: []apikey.Record{rec}})
 		})
 	}},
+	{"a change brings up to a thousand records", func(ctx context.Context, s apikey.Store) error {
+		var recs, after []apikey.Record
+		for n := range 500 {
+			recs = append(recs, bare(n))
+			after = append(after, next(bare(n)))
+		}
+		if err := insert(ctx, s, recs...); err != nil {
+			return err
+		}
+		recs = nil
+		for n := 500; n < 1000; n++ {
+			recs = append(recs, bare(n))
+		}
+		if err := want("Apply", s.Apply(ctx, apikey.Change{Insert: recs, Update: after}), nil); err != nil {
+			return err
+		}
+		var faults []error
+		for _, rec := range append(after, recs...) {
+			faults = append(faults, holds(ctx, s, rec))
+		}
+		return errors.Join(faults...)
+	}},
 	{"a change that brings nothing succeeds", func(ctx context.Context, s apikey.Store) error {
 		return want("Apply", s.Apply(ctx, apikey.Change{}), nil)
 	}},
