@@ -103,6 +103,8 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 // later than it would have. The successor has an ID and a text of its own, is
 // created now and not yet used, and inherits all else: the state, the expiry and
 // the Meter too. One key has one successor: of concurrent rotations one succeeds.
+// Where an error left it open whether the key was rotated, Key.Successor tells,
+// and the successor, whose text nobody saw, can be rotated in turn.
 //
 // Refused are a key that was rotated before ([ErrRotated]), revoked
 // ([ErrRevoked], code Conflict), expired ([ErrExpired], code Conflict) or
