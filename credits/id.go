@@ -23,7 +23,7 @@ type LotID int64
 
 // Bounds of the texts that commands carry, in bytes.
 const (
-	MaxIDBytes   = 128
+	MaxIDBytes   = 255 // as many as the owner of an API key may have
 	MaxNoteBytes = 1024
 )
 

@@ -17,9 +17,8 @@ type Options struct {
 	Limits ratelimit.Store
 	// Credits pays for operations. Nil means that every operation must be free.
 	Credits *credits.Ledger
-	// Account names the account that pays for a key; nil is the key's owner. An
-	// account's id has at most credits.MaxIDBytes, which is less than an owner may
-	// have: a call whose account has no valid id is refused with 500.
+	// Account names the account that pays for a key; nil is the key's owner. A
+	// call whose account has no valid id is refused with 500.
 	Account func(apikey.Key) credits.AccountID
 
 	// Profile says where credentials stand and how refusals look; the zero value

@@ -133,9 +133,11 @@ func TestAccountOption(t *testing.T) {
 		t.Errorf("status %d", w.Code)
 	}
 	h.spent(5, 0)
-	w := h.call(handler, bearer(h.issue(apikey.Spec{Owner: strings.Repeat("o", 129)}, "image:generate")))
+	w := h.call(handler, bearer(h.issue(apikey.Spec{Owner: strings.Repeat("o", apikey.MaxOwner)}, "image:generate")))
+	refused(t, w, 402, "insufficient_credits") // every owner is an account
+	w = h.call(handler, bearer(h.issue(apikey.Spec{Owner: "team-of-"}, "image:generate")))
 	refused(t, w, 500, "internal")
-	if d := h.journal.decisions[1]; d.Verdict != middleware.VerdictMisconfigured || errors.CodeOf(d.Err) != errors.Invalid {
+	if d := h.journal.decisions[2]; d.Verdict != middleware.VerdictMisconfigured || errors.CodeOf(d.Err) != errors.Invalid {
 		t.Errorf("an account that is no id: %v, %v", d.Verdict, d.Err)
 	}
 }
