@@ -216,7 +216,10 @@ func TestCapturesThatKeepTheRest(t *testing.T) {
 	if c := r.run(captureAll("h")); c.Amount != 4 {
 		t.Errorf("the last part took %v; want 4", c.Amount)
 	}
-	r.refuse(credits.Capture{Account: acme, Hold: "h", Amount: 1, Keep: true, ID: "part 3"}, credits.ErrSettled)
+	for _, amount := range []credits.Amount{1, 4} { // 4 is what the last one took, and this is no retry of it
+		r.refuse(credits.Capture{Account: acme, Hold: "h", Amount: amount, Keep: true, ID: "part 3"}, credits.ErrSettled)
+	}
+	r.refuse(refund("r", "part 1", 1), credits.ErrNotFound) // a part is refunded through its hold
 	r.balance(credits.Totals{Issued: 10, Available: 4, Consumed: 6})
 	r.run(credits.Refund{Account: acme, ID: "r", Of: "h", All: true})
 	r.balance(credits.Totals{Issued: 10, Available: 10})

@@ -1,6 +1,9 @@
 package credits_test
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -222,6 +225,45 @@ func (b *buckets) totals() credits.Totals {
 		Issued: -b[credits.BucketIssued], Pending: b[credits.BucketPending], Available: b[credits.BucketAvailable],
 		Held: b[credits.BucketHeld], Consumed: b[credits.BucketConsumed], Expired: b[credits.BucketExpired],
 	}
+}
+
+// A store may call the function that decides again, on freshly loaded rows, and
+// may fail after it: what was decided first must leave no trace.
+func TestDecidingTwiceIsDecidingOnce(t *testing.T) {
+	for _, seed := range seeds(t) {
+		once, twice := newRig(t), newRig(t)
+		again, err := credits.NewLedger(hesitant{twice.store}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &run{rng: rand.New(rand.NewPCG(seed, 3))}
+		for step := range 200 {
+			g.tick(once.clock)
+			twice.micros.Store(once.micros.Load())
+			cmd := g.next(once.now())
+			want, wantErr := once.try(cmd)
+			got, gotErr := do(t.Context(), again, cmd)
+			if fmt.Sprint(gotErr) != fmt.Sprint(wantErr) || !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d step %d %+v:\n decided twice %+v, %v\ndecided once %+v, %v", seed, step, cmd, got, gotErr, want, wantErr)
+			}
+		}
+		if a, b := once.snapshot(acme), twice.snapshot(acme); !reflect.DeepEqual(a, b) {
+			t.Fatalf("seed %d: the rows differ:\n%+v\n%+v", seed, a, b)
+		}
+	}
+}
+
+// hesitant decides, forgets that, and decides again.
+type hesitant struct{ credits.Store }
+
+func (s hesitant) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	lost := errors.New("lost")
+	if err := s.Store.Update(ctx, needs, func(now time.Time, states []*credits.State) error {
+		return cmp.Or(fn(now, states), lost)
+	}); err == nil {
+		return errors.New("an update that failed was written")
+	}
+	return s.Store.Update(ctx, needs, fn)
 }
 
 // What is due is posted when somebody comes by. Whether anybody does must not
