@@ -11,6 +11,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,19 +77,12 @@ func prove(ctx context.Context, root string, all []plant, verbose bool) (wrong i
 				wrong++
 				fmt.Printf("WRONG %s: %s\n%s\n", p.path(), fault, p.source)
 			} else if verbose {
-				fmt.Printf("right %s: %s\n", p.path(), cmpOr(p.want, "nothing, as it should"))
+				fmt.Printf("right %s: %s\n", p.path(), cmp.Or(p.want, "nothing, as it should"))
 			}
 		}
 	}
 	fmt.Printf("%d plants, %d wrong\n", len(all), wrong)
 	return wrong, nil
-}
-
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // judge returns what is wrong with the findings in a plant's file.
