@@ -41,14 +41,14 @@ var drivers = map[string]string{
 	"stores/redisstore":  "github.com/redis/go-redis/v9",
 }
 
-// standard says what library code may not take from the standard library, and
-// which packages stay clear of HTTP.
+// What library code may not take from the standard library, and the packages
+// that stay clear of HTTP.
 var (
 	bannedInLibraries = []string{"testing", "testing/iotest", "math/rand", "math/rand/v2", "log", "unsafe"}
 	transportFree     = []string{"errors", "scopes", "apikey", "ratelimit", "credits", "stores/sqlitestore", "stores/pgstore", "stores/redisstore"}
 )
 
-// statements that library code may not hold, by the imports they need.
+// statements that library code may not hold, with the import that each needs.
 var statements = []struct{ imports, code, linter, says string }{
 	{"time", "_ = time.Now()", "forbidigo", "time.Now"},
 	{"time", "_ = time.Since(time.Time{})", "forbidigo", "time.Since"},
