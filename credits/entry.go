@@ -41,9 +41,9 @@ type Entry struct {
 	Seq       int64     // 1, 2, 3, ... within the account, without gaps
 	At        time.Time // when it took effect, UTC, microseconds; never before the entry before it
 	Kind      Kind
+	From, To  Bucket
 	Op        OpID // the command: for captures, releases and time-outs the hold; for effect and expiry the op that made the lot
 	Lot       LotID
-	From, To  Bucket
 	Amount    Amount // more than 0
 	Key       string // as the hold or the debit said, refunds of them included; else empty
 	Operation string // the same

@@ -94,7 +94,10 @@ func (m *MemoryStore) with(ctx context.Context, needs []Need, fn func(time.Time,
 	now := micros(m.now())
 	for i := range needs {
 		n := &needs[i]
-		home := &m.shards[m.shard(n.Account)]
+		home := &m.shards[s.shards[0]]
+		if len(needs) > 1 {
+			home = &m.shards[m.shard(n.Account)]
+		}
 		s.loads[i].home, s.loads[i].account = home, home.accounts[n.Account]
 		s.states[i].Account.ID = n.Account // done has left the rest empty
 		s.loads[i].load(s.states[i], n, now)

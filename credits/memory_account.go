@@ -21,18 +21,18 @@ type memoryAccount struct {
 type memoryLot struct {
 	lot  Lot
 	rank Rank
-	slot int // in the State of the call that runs, plus 1
-	heap int // in dueLots, plus 1
+	slot int32 // in the State of the call that runs, plus 1
+	heap int32 // in dueLots, plus 1
 }
 
 type memoryOp struct {
 	op   Op
-	slot int
-	heap int // in dueOps, plus 1
+	slot int32
+	heap int32 // in dueOps, plus 1
 }
 
-func (l *memoryLot) place() *int { return &l.heap }
-func (o *memoryOp) place() *int  { return &o.heap }
+func (l *memoryLot) place() *int32 { return &l.heap }
+func (o *memoryOp) place() *int32  { return &o.heap }
 
 func newMemoryAccount() *memoryAccount {
 	return &memoryAccount{ops: make(map[OpID]*memoryOp)}
@@ -85,11 +85,11 @@ func (l *memoryLoad) addOp(st *State, o *memoryOp, withLots bool) {
 	if o.slot == 0 {
 		st.Ops = append(st.Ops, OpRow{Op: o.op})
 		l.ops = append(l.ops, o)
-		o.slot = len(st.Ops)
+		o.slot = int32(len(st.Ops))
 	}
 	if withLots {
 		for i := range o.op.Parts.n {
-			l.addLot(st, l.account.lots[o.op.Parts.At(i).Lot-1])
+			l.addLot(st, l.account.lots[o.op.Parts.at(i).Lot-1])
 		}
 	}
 }
@@ -98,7 +98,7 @@ func (l *memoryLoad) addLot(st *State, lot *memoryLot) {
 	if lot.slot == 0 {
 		st.Lots = append(st.Lots, LotRow{Lot: lot.lot})
 		l.lots = append(l.lots, lot)
-		lot.slot = len(st.Lots)
+		lot.slot = int32(len(st.Lots))
 	}
 }
 

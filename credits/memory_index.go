@@ -8,7 +8,7 @@ import (
 
 // A dueHeap keeps rows by the instant at which they are due, the earliest on
 // top. A row knows its place, so that it can be moved and removed in place.
-type dueHeap[R interface{ place() *int }] struct{ items []dueItem[R] }
+type dueHeap[R interface{ place() *int32 }] struct{ items []dueItem[R] }
 
 type dueItem[R any] struct {
 	at  int64 // microseconds
@@ -18,7 +18,7 @@ type dueItem[R any] struct {
 // set files row under the given instant, or takes it out when that is zero.
 func (h *dueHeap[R]) set(row R, due time.Time) {
 	at, place := int64(math.MaxInt64), row.place()
-	i := *place - 1
+	i := int(*place) - 1
 	switch {
 	case !due.IsZero():
 		at = due.UnixMicro()
@@ -49,7 +49,7 @@ func (h *dueHeap[R]) set(row R, due time.Time) {
 
 func (h *dueHeap[R]) put(i int, item dueItem[R]) {
 	h.items[i] = item
-	*item.row.place() = i + 1
+	*item.row.place() = int32(i + 1)
 }
 
 func (h *dueHeap[R]) up(i int) {

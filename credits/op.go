@@ -34,8 +34,9 @@ func (s HoldStatus) String() string {
 type Op struct {
 	Account   AccountID
 	ID        OpID
-	Kind      Kind     // KindGrant, KindHold, KindCapture, KindDebit or KindRefund
-	Intent    [32]byte // SHA-256 of what the caller asked for
+	Kind      Kind       // KindGrant, KindHold, KindCapture, KindDebit or KindRefund
+	Hold      HoldStatus // of a hold; HoldNone of all others
+	Intent    [32]byte   // SHA-256 of what the caller asked for
 	At        time.Time
 	Amount    Amount
 	Target    OpID // of a capture its hold, of a refund what it refunds; else empty
@@ -46,7 +47,6 @@ type Op struct {
 	Operation string
 	Note      string
 
-	Hold          HoldStatus
 	Deadline      time.Time // of a hold: it times out at this instant; zero: never
 	SettledAt     time.Time // zero while it is open
 	SettledAmount Amount    // captured by the terminal step; earlier captures are records of their own
@@ -67,7 +67,7 @@ func (o *Op) Due() time.Time {
 func (o *Op) held() Amount {
 	sum := Amount(0)
 	for i := range o.Parts.n {
-		sum += o.Parts.At(i).Held()
+		sum += o.Parts.at(i).Held()
 	}
 	return sum
 }
@@ -76,7 +76,7 @@ func (o *Op) held() Amount {
 func (o *Op) refundable() Amount {
 	sum := Amount(0)
 	for i := range o.Parts.n {
-		p := o.Parts.At(i)
+		p := o.Parts.at(i)
 		sum += p.Captured - p.Refunded
 	}
 	return sum

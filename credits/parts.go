@@ -138,40 +138,39 @@ func (p *Parts) add(part Part) {
 	p.n++
 }
 
-// edit returns a copy of p that set may change.
-func (p Parts) edit() Parts {
-	p.many = slices.Clone(p.many)
-	return p
+// edit returns a copy of p whose parts may be changed.
+func (p *Parts) edit() Parts {
+	return Parts{n: p.n, one: p.one, many: slices.Clone(p.many)}
 }
 
-// set changes part i of a list that edit made.
-func (p *Parts) set(i int, part Part) {
-	if p.n == 1 {
-		p.one = part
-		return
+// at returns part i where it lies, which must not be changed but in a list that
+// edit made.
+func (p *Parts) at(i int) *Part {
+	if p.n == 1 && i == 0 {
+		return &p.one
 	}
-	p.many[i] = part
+	return &p.many[i]
 }
 
 // taken returns p as the receipt of a command shows it: without later refunds,
 // and for a hold without its settlement.
-func (p Parts) taken(hold bool) Parts {
-	copied := false
+func (p *Parts) taken(hold bool) Parts {
+	later := func(x *Part) bool { return x.Refunded != 0 || hold && (x.Captured != 0 || x.Released != 0) }
 	for i := range p.n {
-		x := p.At(i)
-		y := Part{Lot: x.Lot, Amount: x.Amount}
-		if !hold {
-			y.Captured, y.Released = x.Captured, x.Released
-		}
-		if x == y {
+		if !later(p.at(i)) {
 			continue
 		}
-		if !copied {
-			p, copied = p.edit(), true
+		t := p.edit()
+		for ; i < t.n; i++ {
+			x := t.at(i)
+			x.Refunded = 0
+			if hold {
+				x.Captured, x.Released = 0, 0
+			}
 		}
-		p.set(i, y)
+		return t
 	}
-	return p
+	return *p
 }
 
 // sound reports whether p does not contradict itself.

@@ -35,7 +35,7 @@ func (s *State) open(row *OpRow, now time.Time) (time.Time, error) {
 // loaded reports whether every lot of an op is in the state.
 func (s *State) loaded(row *OpRow) bool {
 	for i := range row.Op.Parts.n {
-		if s.lot(row.Op.Parts.At(i).Lot) == nil {
+		if s.lot(row.Op.Parts.at(i).Lot) == nil {
 			return false
 		}
 	}
@@ -50,14 +50,13 @@ func (s *State) capture(row *OpRow, amount Amount, op OpID, now time.Time) Parts
 	var taken Parts
 	parts := o.Parts.edit()
 	for i := 0; i < parts.n && amount > 0; i++ {
-		p := parts.At(i)
+		p := parts.at(i)
 		take := min(amount, p.Held())
 		if take == 0 {
 			continue
 		}
 		p.Captured += take
 		amount -= take
-		parts.set(i, p)
 		taken.add(Part{Lot: p.Lot, Amount: take})
 		s.move(s.lot(p.Lot), BucketHeld, BucketConsumed, take,
 			Entry{At: now, Kind: KindCapture, Op: op, Key: o.Key, Operation: o.Operation})
@@ -69,14 +68,14 @@ func (s *State) capture(row *OpRow, amount Amount, op OpID, now time.Time) Parts
 // settle writes a hold's one terminal record: it captures amount and gives the
 // rest back to the lots it came from, or lets it expire with them.
 func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time) {
-	s.capture(row, amount, row.Op.ID, now)
+	s.capture(row, amount, row.Op.ID, now) // which has made a list of parts of its own
 	o := &row.Op
 	kind := KindRelease
 	if end == HoldTimedOut {
 		kind = KindTimeout
 	}
 	for i := range o.Parts.n {
-		p := o.Parts.At(i)
+		p := o.Parts.at(i)
 		rest := p.Held()
 		if rest == 0 {
 			continue
@@ -86,7 +85,6 @@ func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time)
 			to = BucketExpired
 		}
 		p.Released += rest
-		o.Parts.set(i, p)
 		o.SettledRest += rest
 		s.move(lot, BucketHeld, to, rest, Entry{At: now, Kind: kind, Op: o.ID, Key: o.Key, Operation: o.Operation})
 	}
@@ -102,14 +100,13 @@ func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Part
 	var given Parts
 	parts := o.Parts.edit()
 	for i := parts.n - 1; i >= 0 && amount > 0; i-- {
-		p := parts.At(i)
+		p := parts.at(i)
 		back := min(amount, p.Captured-p.Refunded)
 		if back == 0 {
 			continue
 		}
 		p.Refunded += back
 		amount -= back
-		parts.set(i, p)
 		lot := s.lot(p.Lot)
 		if !lot.Lot.expired(now) {
 			s.move(lot, BucketConsumed, BucketAvailable, back, e)

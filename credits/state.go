@@ -131,10 +131,13 @@ type ranked struct {
 func (s *State) burnOrder(order []ranked) []ranked {
 	for i := range s.Lots {
 		if l := &s.Lots[i].Lot; l.Totals.Available > 0 {
-			order = append(order, ranked{l.Rank(), i})
+			order = append(order, ranked{at: i})
 		}
 	}
 	if len(order) > 1 {
+		for i := range order {
+			order[i].rank = s.Lots[order[i].at].Lot.Rank()
+		}
 		slices.SortFunc(order, func(a, b ranked) int { return bytes.Compare(a.rank[:], b.rank[:]) })
 	}
 	return order
