@@ -138,9 +138,10 @@ func (db *DB) lookAtSchema(ctx context.Context) error {
 	}
 	var at int
 	err = db.readers.do(ctx, func(s *session) error {
-		var err error
-		at, err = schemaVersion(ctx, s)
-		return err
+		return s.snapshot(ctx, func(s *session) (err error) { // else another process's tables could appear half-way
+			at, err = schemaVersion(ctx, s)
+			return err
+		})
 	})
 	switch {
 	case err != nil:

@@ -1,12 +1,16 @@
 package sqlitestore_test
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	kerrors "github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
 
@@ -80,6 +84,63 @@ func TestMigrateFromManyAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// A watched context calls look when it is asked for its end the nth time.
+type watched struct {
+	context.Context
+	left   atomic.Int64
+	look   func()
+	looked chan struct{} // closed when look has returned
+}
+
+func (c *watched) Done() <-chan struct{} {
+	if c.left.Add(-1) == 0 {
+		c.look()
+		close(c.looked)
+	}
+	return c.Context.Done()
+}
+
+// finish waits for look, and tells whether it was called.
+func (c *watched) finish() bool {
+	const never = 1 << 40
+	if c.left.Add(never) > never {
+		return false
+	}
+	<-c.looked
+	return true
+}
+
+// The tables of another process may appear between any two steps of a look at
+// the schema, and are ours all the same.
+func TestMigrateWhileAnotherProcessDoes(t *testing.T) {
+	for n, met := int64(1), true; met; n++ {
+		path := filepath.Join(t.TempDir(), "x.db")
+		one, err := sqlitestore.Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := sqlitestore.Open(path, &sqlitestore.Options{BusyTimeout: 5 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parent, cancel := context.WithCancel(t.Context()) // one that has an end is asked for it
+		ctx := &watched{Context: parent, looked: make(chan struct{}), look: func() {
+			if err := other.Migrate(t.Context()); err != nil { // one holds the lock
+				wantCode(t, err, kerrors.Unavailable)
+			}
+		}}
+		ctx.left.Store(n)
+		if err := one.Migrate(ctx); err != nil {
+			t.Errorf("the other came at step %d: %v", n, err)
+		}
+		met = ctx.finish()
+		cancel()
+		if err := errors.Join(one.Close(t.Context()), other.Close(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {

@@ -163,6 +163,20 @@ func (s *session) rows(ctx context.Context, text string, args []any, each func(*
 	return fault(ctx, errors.Join(rows.Err(), rows.Close()))
 }
 
+// snapshot runs fn with everything it reads at one instant.
+func (s *session) snapshot(ctx context.Context, fn func(*session) error) error {
+	// An interrupted BEGIN may have begun, so neither end is interrupted.
+	ends := context.WithoutCancel(ctx)
+	if err := s.exec(ends, "BEGIN"); err != nil {
+		return err
+	}
+	err := fn(s)
+	if ended := s.exec(ends, "ROLLBACK"); err == nil {
+		err = ended
+	}
+	return err
+}
+
 // script runs several statements at once, unprepared.
 func (s *session) script(ctx context.Context, text string) error {
 	_, err := s.conn.ExecContext(ctx, text)

@@ -196,16 +196,5 @@ func (db *DB) read(ctx context.Context, fn func(*session) error) error {
 
 // snapshot runs fn as read does, with everything it reads at one instant.
 func (db *DB) snapshot(ctx context.Context, fn func(*session) error) error {
-	return db.read(ctx, func(s *session) error {
-		// An interrupted BEGIN may have begun, so neither end is interrupted.
-		ends := context.WithoutCancel(ctx)
-		if err := s.exec(ends, "BEGIN"); err != nil {
-			return err
-		}
-		err := fn(s)
-		if ended := s.exec(ends, "ROLLBACK"); err == nil {
-			err = ended
-		}
-		return err
-	})
+	return db.read(ctx, func(s *session) error { return s.snapshot(ctx, fn) })
 }

@@ -256,6 +256,9 @@ func (w *writer) turn(j *job) (failed, lost error) {
 	failed = <-j.ran
 	if failed != nil {
 		if err := w.s.exec(ctx, "ROLLBACK TO turn"); err != nil {
+			if primary(failed) != 0 {
+				err = errors.Join(failed, err) // SQLite's reason for ending the transaction
+			}
 			return failed, undone(err)
 		}
 	}

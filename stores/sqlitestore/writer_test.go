@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -250,6 +251,9 @@ func TestFullDiskIsUnavailable(t *testing.T) {
 	}
 	err := db.Write(t.Context(), fill)
 	wantCode(t, err, kerrors.Unavailable)
+	if err == nil || !strings.Contains(err.Error(), "disk is full") {
+		t.Errorf("%v; want it to tell the operator why", err)
+	}
 	if n := count(t, db); n != 0 {
 		t.Errorf("%d rows, want none", n)
 	}
