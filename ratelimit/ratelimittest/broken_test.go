@@ -44,8 +44,39 @@ func TestMemoryStore(t *testing.T) {
 	Run(t, func(*testing.T) ratelimit.Store { return openManual() })
 }
 
+// The clock that a store has by default cannot be moved by a test, so what is
+// proven with it is what needs no moving, and that it tells the time.
 func TestMemoryStoreOnItsOwnClock(t *testing.T) {
-	Run(t, func(*testing.T) ratelimit.Store { return must(ratelimit.NewMemoryStore(nil)) })
+	for _, c := range checks() {
+		if c.moves {
+			continue // proven by TestMemoryStore
+		}
+		t.Run(c.sentence, func(t *testing.T) {
+			t.Parallel()
+			if err := c.run(t.Context(), must(ratelimit.NewMemoryStore(nil))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("it tells the time", func(t *testing.T) {
+		limits, err := ratelimit.NewLimits(ratelimit.Limit{Name: "m", Count: 1, Period: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := must(ratelimit.NewMemoryStore(nil))
+		before := time.Now().UnixMicro()
+		for range 3 {
+			req := ratelimit.Request{Mode: ratelimit.ModePeek, Ops: []ratelimit.Op{{Rule: limits.Rule(0), Key: "k", Cost: 1}}}
+			if err := store.Apply(t.Context(), &req); err != nil {
+				t.Fatal(err)
+			}
+			// A second of grace: the machine's clock may be set while this runs.
+			if late := req.Now - before; late < -1e6 || late > 60e6 {
+				t.Errorf("the decision was made %d microseconds after it was asked for", late)
+			}
+			before = req.Now
+		}
+	})
 }
 
 func BenchmarkMemoryStore(b *testing.B) {
