@@ -188,7 +188,13 @@ func (w *writer) group() {
 		if err == errNobody { //nolint:errorlint // made here, never wrapped
 			return
 		}
+		// Who is answered may come back at once, with a write that this has
+		// nothing to do with: the queue is emptied before anybody is answered.
+		var refused []*job
 		for j := w.next(); j != nil; j = w.next() {
+			refused = append(refused, j)
+		}
+		for _, j := range refused {
 			j.result <- err
 		}
 		return
