@@ -95,7 +95,7 @@ func (g *Gate) limitIP(ctx context.Context, p *Pass) *Denial {
 // authenticate proves the credential and sets p.key.
 func (g *Gate) authenticate(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	if a.Credential == "" && !a.Malformed {
-		return &Denial{Verdict: VerdictMissing}
+		return &Denial{Verdict: VerdictMissing, detail: g.required}
 	}
 	sane := !a.Malformed && saneCredential(a.Credential)
 	var mark uint64

@@ -27,6 +27,7 @@ type Denial struct { //nolint:errname // a refusal is a denial in every package 
 	Missing []string
 
 	states []ratelimit.State // for the limit fields of a 429
+	detail string            // in place of the verdict's own; "" keeps that
 	err    error             // the cause, for operators
 }
 
@@ -61,6 +62,9 @@ func (d *Denial) Detail() string {
 		if msg := errors.MessageOf(d.err); msg != "" && errors.CodeOf(d.err) == errors.Invalid {
 			return msg
 		}
+	}
+	if d.detail != "" {
+		return d.detail
 	}
 	return d.Verdict.answer().detail
 }

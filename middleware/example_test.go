@@ -170,7 +170,7 @@ func ExampleGate_Begin() {
 	}
 	// Output:
 	// the work of acme
-	// missing - an API key is required
+	// missing - an API key is required; send the header Authorization: Bearer KEY
 }
 
 // Errors of another shape than problem details: the profile renders them.
@@ -197,7 +197,7 @@ func ExampleProfile() {
 	resp := ask(status(http.NotFoundHandler()), "not looked at: it is in another header")
 	body, _ := io.ReadAll(resp.Body)
 	fmt.Println(resp.StatusCode, string(body))
-	// Output: 401 {"detail":"an API key is required"}
+	// Output: 401 {"detail":"an API key is required; send the header X-Api-Key: KEY"}
 }
 
 // An operation that forgets its price or its scopes never serves a request.

@@ -27,6 +27,7 @@ type Gate struct {
 	ipLimits ratelimit.Limits
 	opt      Options // copied, defaults filled in
 	realm    string  // the challenge's scheme and realm
+	required string  // the detail of VerdictMissing: where a key is looked for
 
 	mu     sync.Mutex
 	limits map[string]Limit  // by name, with their one definition; guarded by mu
@@ -49,7 +50,7 @@ func NewGate(keys *apikey.Service, o *Options) (*Gate, error) {
 	g.opt.Profile.Credentials = slices.Clone(g.opt.Profile.Credentials)
 	g.opt.Profile.Status = maps.Clone(g.opt.Profile.Status)
 	g.opt.Profile.fill(&f)
-	g.realm = g.opt.Profile.challenge()
+	g.realm, g.required = g.opt.Profile.challenge(), g.opt.Profile.required()
 	if g.opt.SettleTimeout == 0 {
 		g.opt.SettleTimeout = 5 * time.Second
 	}

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/keytoll/keytoll/errors"
 )
@@ -75,4 +76,17 @@ func (p *Profile) challenge() string {
 		}
 	}
 	return scheme + ` realm="` + p.Realm + `"`
+}
+
+// required tells a client that sent no key how to send one.
+func (p *Profile) required() string {
+	places := make([]string, 0, len(p.Credentials))
+	for _, l := range p.Credentials {
+		if l.scheme != "" {
+			places = append(places, l.header+": Bearer KEY")
+		} else {
+			places = append(places, l.header+": KEY")
+		}
+	}
+	return VerdictMissing.answer().detail + "; send the header " + strings.Join(places, " or ")
 }
