@@ -34,9 +34,10 @@ type Options struct {
 	// Synchronous is [Full] by default.
 	Synchronous Synchronous
 
-	// BusyTimeout is how long a write waits for another process that is writing
-	// to the same file before it fails with code Unavailable. 0 is 5 seconds;
-	// at most one hour.
+	// BusyTimeout is how long writes wait for another process that is writing to
+	// the same file before they fail with code Unavailable. Writes that wait
+	// together fail together, so one that came later has waited less. 0 is 5
+	// seconds; at most one hour.
 	BusyTimeout time.Duration
 
 	// Readers is the greatest number of connections for reading, opened when
