@@ -22,9 +22,10 @@ type problem struct {
 
 const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
-// WriteProblem writes d as application/problem+json: the default Profile.Render. Besides the members of RFC 9457 the body has "code"
-// ([Verdict.Code]) and "request_id" (as in X-Request-Id), for limits
-// "violated-policies", and for scopes "missing_scopes".
+// WriteProblem writes d as application/problem+json: the default Profile.Render.
+// Besides the members of RFC 9457 the body has "code" ([Verdict.Code]) and
+// "request_id" (as in X-Request-Id), for limits "violated-policies", and for
+// scopes "missing_scopes".
 func WriteProblem(w http.ResponseWriter, _ *http.Request, d *Denial) {
 	body := problem{
 		Title: http.StatusText(d.Status), Status: d.Status, Detail: d.Detail(),
@@ -50,6 +51,11 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, rt *Route, d *Deni
 	h.Set(headerRequestID, d.RequestID)
 	h.Set(headerCacheControl, "no-store")
 	h.Set(headerNoSniff, "nosniff")
+	if d.Verdict == VerdictTooLarge && r.ProtoMajor == 1 {
+		// net/http reads what is left of a body before it answers, unless the
+		// connection closes: this client would be told after it has sent it all.
+		h.Set("Connection", "close")
+	}
 	switch d.Verdict.answer().challenge {
 	case bareChallenge:
 		h.Set(headerChallenge, g.realm)

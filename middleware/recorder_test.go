@@ -298,3 +298,22 @@ func TestRefusalBeforeTheBody(t *testing.T) {
 	defer resp.Body.Close()
 	refusal(t, resp.StatusCode, resp.Header, resp.Body, 401, "missing_key")
 }
+
+// The length alone refuses: the answer comes though no byte of the body does.
+func TestTooLargeIsAnsweredAtOnce(t *testing.T) {
+	h := build(t, blueprint{options: func(o *middleware.Options) { o.MaxBody = 10 }})
+	s, _ := serve(t, "h1", h.gate.Handler(open())(never(t)))
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+	must(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	defer resp.Body.Close()
+	refusal(t, resp.StatusCode, resp.Header, resp.Body, 413, "body_too_large")
+	if !resp.Close {
+		t.Error("the connection stays open for a body that nobody reads")
+	}
+}
