@@ -101,17 +101,19 @@ func (a *app) rotateKey(w http.ResponseWriter, r *http.Request) {
 		grace = time.Duration(*in.GraceSeconds) * time.Second
 	}
 	pass, _ := middleware.PassFrom(r.Context())
-	issued, err := a.keys.Rotate(r.Context(), pass.Key().ID, grace)
+	old := pass.Key()
+	// Reckoned before the change, so that the old key lives no shorter than told.
+	// To look afterwards might fail, and lose the new key's only showing.
+	until := a.now().Add(grace).UTC().Truncate(time.Microsecond)
+	if !old.ExpiresAt.IsZero() && old.ExpiresAt.Before(until) {
+		until = old.ExpiresAt
+	}
+	issued, err := a.keys.Rotate(r.Context(), old.ID, grace)
 	switch {
 	case errors.Is(err, apikey.ErrRotated):
 		problem(w, r, http.StatusConflict, "already_rotated", "this key has a successor already; use that one")
 		return
 	case err != nil:
-		a.fail(w, r, err)
-		return
-	}
-	old, err := a.keys.Get(r.Context(), pass.Key().ID)
-	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
@@ -124,7 +126,7 @@ func (a *app) rotateKey(w http.ResponseWriter, r *http.Request) {
 		ID       string   `json:"id"`
 		Key      string   `json:"key"`
 		Previous previous `json:"previous"`
-	}{issued.Key.ID, issued.Secret.Reveal(), previous{old.ID, old.ExpiresAt}})
+	}{issued.Key.ID, issued.Secret.Reveal(), previous{old.ID, until}})
 }
 
 // revokeKey ends the key that asks, at once and for good.

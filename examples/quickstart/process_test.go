@@ -188,11 +188,12 @@ func (p *process) image(t *testing.T, key string) answer {
 
 // self is what GET /v1/key answers.
 type self struct {
-	ID      string   `json:"id"`
-	Owner   string   `json:"owner"`
-	Status  string   `json:"status"`
-	Scopes  []string `json:"scopes"`
-	Credits struct {
+	ID        string    `json:"id"`
+	Owner     string    `json:"owner"`
+	Status    string    `json:"status"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Scopes    []string  `json:"scopes"`
+	Credits   struct {
 		Available string `json:"available"`
 		Held      string `json:"held"`
 	} `json:"credits"`

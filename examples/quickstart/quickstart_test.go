@@ -196,6 +196,9 @@ func TestRotateWithGrace(t *testing.T) {
 	if r.Key == "" || r.Key == p.Key || r.ID == r.Previous.ID {
 		t.Fatalf("rotation answered %+v", r)
 	}
+	if old := p.self(t, p.Key).ExpiresAt; old.Before(r.Previous.ExpiresAt) || old.Sub(r.Previous.ExpiresAt) > patience {
+		t.Errorf("the old key was said to expire at %v and expires at %v, want that or a little later", r.Previous.ExpiresAt, old)
+	}
 	p.image(t, p.Key).want(t, http.StatusOK)
 	p.image(t, r.Key).want(t, http.StatusOK)
 	s := p.self(t, r.Key)
