@@ -36,7 +36,7 @@ func announce(w io.Writer, c config, a *app) error {
 
   Make an image, and look at image.png:
 
-    curl -sS -X POST http://%[1]s/v1/images -H 'Authorization: Bearer %[2]s' -d '{"prompt":"a lighthouse at dusk"}' -o image.png
+    curl -sSf -X POST http://%[1]s/v1/images -H 'Authorization: Bearer %[2]s' -d '{"prompt":"a lighthouse at dusk"}' -o image.png
 
   See what is left, list the models (free, but limited), change the key (the old one works for 10 more minutes), revoke it:
 

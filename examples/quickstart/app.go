@@ -23,6 +23,8 @@ const (
 	environment = "live"           // of the fresh key
 	welcome     = "welcome"        // the id of the one grant: a restart does not grant again
 	drain       = 10 * time.Second // for requests in flight
+	readTime    = 4 * time.Second  // for a whole request; with writeTime less than drain, so that no client can outlast it
+	writeTime   = 5 * time.Second  // for a body and its answer, from the end of the head
 )
 
 // grant is what the account starts with, imagePrice what one image costs.
@@ -31,8 +33,8 @@ const (
 	imagePrice = 5 * credits.Credit
 )
 
-// An app is the whole service. Its parts are opened in open, in the order of
-// the fields, and closed in the opposite order.
+// An app is the whole service. The listener comes first and goes first; the
+// other parts are opened in the order of the fields and closed in the opposite.
 type app struct {
 	log      *slog.Logger
 	now      func() time.Time
@@ -58,6 +60,10 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	// First of all: a start that finds the address taken must not make a key.
+	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.addr); err != nil {
+		return a, fmt.Errorf("%w; -addr HOST:PORT listens elsewhere, port 0 on a free one", err)
+	}
 	var records apikey.Store = apikey.NewMemoryStore()
 	var accounts credits.Store = credits.NewMemoryStore(nil)
 	if c.db != "" {
@@ -111,8 +117,7 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 		}
 		a.hooks = newCourier(c.webhook, signer, now, log)
 	}
-	a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.addr)
-	return a, err
+	return a, nil
 }
 
 // sell stands in for a shop: it grants the account its credits, once, and
@@ -137,12 +142,11 @@ func (a *app) sell(ctx context.Context) error {
 // serve answers requests until ctx is done, then finishes those in flight.
 func (a *app) serve(ctx context.Context) error {
 	server := &http.Server{
-		Handler:           a.handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+		Handler:      a.handler,
+		ReadTimeout:  readTime,
+		WriteTimeout: writeTime,
+		IdleTimeout:  2 * time.Minute,
+		ErrorLog:     slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	drained := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

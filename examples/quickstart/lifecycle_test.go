@@ -69,6 +69,43 @@ func TestTermFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
+// A client that never finishes its request cannot make the stop unclean.
+func TestTermOutlastsAHalfSentBody(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	conn, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	head := "POST /v1/images HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.Key +
+		"\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"
+	if _, err := io.WriteString(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("%q, %v, want the handler to ask for the body", line, err)
+	}
+	if code := p.terminate(t); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+}
+
+// A start that fails for its address makes no key that nobody has seen.
+func TestAddressTaken(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	file := filepath.Join(t.TempDir(), "x.db")
+	cmd := exec.CommandContext(t.Context(), binary, "-addr", p.Addr, "-db", file)
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !bytes.Contains(out, []byte("-addr HOST:PORT listens elsewhere")) {
+		t.Errorf("exit code %d, want 1 and a way out in:\n%s", code, out)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("stat of the database: %v, want none made", err)
+	}
+}
+
 // refusesConnections waits until nobody listens on addr any more.
 func refusesConnections(t *testing.T, addr string) {
 	t.Helper()
@@ -193,6 +230,14 @@ func TestCurlLinesWorkAsPrinted(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(dir, "image.png"))
 	if err != nil || !bytes.HasPrefix(b, []byte("\x89PNG")) {
 		t.Errorf("image.png: %v, %.20q", err, b)
+	}
+	refused := exec.CommandContext(t.Context(), "sh", "-c", lines[0]) // the last line has revoked the key
+	refused.Dir = t.TempDir()
+	if out, err := refused.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("401")) {
+		t.Errorf("an image that is refused: %v, %s, want a failure that says 401", err, out)
+	}
+	if files, _ := os.ReadDir(refused.Dir); len(files) > 0 {
+		t.Errorf("an image that is refused left %v, want no file", files)
 	}
 }
 
