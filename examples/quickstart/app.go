@@ -22,9 +22,9 @@ const (
 	owner       = "acct_demo"      // whom the fresh key belongs to, and who pays
 	environment = "live"           // of the fresh key
 	welcome     = "welcome"        // the id of the one grant: a restart does not grant again
-	drain       = 10 * time.Second // for requests in flight
+	drain       = 20 * time.Second // for requests in flight
 	readTime    = 4 * time.Second  // for a whole request; with writeTime less than drain, so that no client can outlast it
-	writeTime   = 5 * time.Second  // for a body and its answer, from the end of the head
+	writeTime   = 15 * time.Second // for a body and its answer, from the end of the head
 )
 
 // grant is what the account starts with, imagePrice what one image costs.
@@ -176,7 +176,10 @@ func (a *app) close(ctx context.Context) error {
 		}
 	}
 	if a.hooks != nil {
-		note("webhooks", a.hooks.close(ctx))
+		// A deadline of its own: a dead receiver must not use up the time of the rest.
+		delivering, cancel := context.WithTimeout(ctx, drain)
+		note("webhooks", a.hooks.close(delivering))
+		cancel()
 	}
 	if a.keys != nil {
 		note("keys", a.keys.Close(ctx))
