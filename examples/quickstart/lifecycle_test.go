@@ -91,6 +91,26 @@ func TestTermOutlastsAHalfSentBody(t *testing.T) {
 	}
 }
 
+// A receiver that is down costs its webhooks and nothing else: the uses of keys
+// are still written.
+func TestTermOutlastsADeadReceiver(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close() // nobody listens there now
+	p := start(t, "-webhook", "http://"+l.Addr().String()+"/hook")
+	p.image(t, p.Key).want(t, http.StatusOK)
+	if code := p.terminate(t); code != 1 {
+		t.Errorf("exit code %d with a webhook lost, want 1", code)
+	}
+	out := p.stderr.String()
+	if !strings.Contains(out, "webhook lost") || !strings.Contains(out, "webhooks: ") || strings.Contains(out, "keys: ") {
+		t.Errorf("want the webhook reported lost, and nothing of keys, in:\n%s", out)
+	}
+}
+
 // A start that fails for its address makes no key that nobody has seen.
 func TestAddressTaken(t *testing.T) {
 	t.Parallel()

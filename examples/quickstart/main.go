@@ -14,7 +14,8 @@
 //
 // SIGINT and SIGTERM stop it: requests in flight are finished and settled,
 // webhooks that wait are delivered, and it exits with 0. Wrong flags exit with
-// 2, everything else that fails with 1.
+// 2, everything else that fails with 1: webhooks, for one, that their receiver
+// has not taken 10 seconds later. Those are logged.
 package main
 
 import (
