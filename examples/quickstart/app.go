@@ -24,6 +24,7 @@ const (
 	welcome     = "welcome"        // the id of the one grant: a restart does not grant again
 	drain       = 20 * time.Second // for requests in flight
 	readTime    = 4 * time.Second  // for a whole request; with writeTime less than drain, so that no client can outlast it
+	deliverTime = 8 * time.Second  // for the webhooks that wait when the service stops
 	writeTime   = 15 * time.Second // for a body and its answer, from the end of the head
 )
 
@@ -176,9 +177,10 @@ func (a *app) close(ctx context.Context) error {
 		}
 	}
 	if a.hooks != nil {
-		// A deadline of its own: a dead receiver must not use up the time of the rest.
-		delivering, cancel := context.WithTimeout(ctx, drain)
-		note("webhooks", a.hooks.close(delivering))
+		// A deadline of its own: a dead receiver must not use up the time of the
+		// rest. What it did not take is logged, and is no reason to fail.
+		delivering, cancel := context.WithTimeout(ctx, deliverTime)
+		a.hooks.close(delivering)
 		cancel()
 	}
 	if a.keys != nil {

@@ -82,8 +82,9 @@ func (c *courier) send(e event) {
 }
 
 // close takes no more events and returns when those that wait are delivered or
-// ctx is done, whichever comes first. It may be called twice.
-func (c *courier) close(ctx context.Context) error {
+// ctx is done, whichever comes first; what is lost then is logged. It may be
+// called twice.
+func (c *courier) close(ctx context.Context) {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
@@ -94,7 +95,6 @@ func (c *courier) close(ctx context.Context) error {
 	c.done.Wait()
 	stop()
 	c.cancel()
-	return ctx.Err()
 }
 
 // deliver makes attempts until the receiver takes e or the schedule ends.

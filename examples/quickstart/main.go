@@ -13,9 +13,9 @@
 //	-redis URL        limits for a fleet; not built in yet
 //
 // SIGINT and SIGTERM stop it: requests in flight are finished and settled,
-// webhooks that wait are delivered, and it exits with 0. Wrong flags exit with
-// 2, everything else that fails with 1: webhooks, for one, that their receiver
-// has not taken 10 seconds later. Those are logged.
+// webhooks that wait are delivered (those that their receiver has not taken 8
+// seconds later are logged as lost), and it exits with 0. Wrong flags exit with
+// 2, everything else that fails with 1.
 package main
 
 import (
