@@ -281,21 +281,29 @@ func (m *MemoryStore) takeOne(req *Request) error {
 }
 
 // reserve makes room for the slots that a take needs, and looks all slots up
-// again, because making room moves them.
+// again, because making room moves them. What expired goes first: a sweep could
+// drop it unseen, and the take would then add more slots than were counted.
 func (m *MemoryStore) reserve(req *Request, places []place, now int64) bool {
-	ok := true
 	for i := range places {
 		p := &places[i]
-		if req.Ops[i].Cost == 0 || p.slot >= 0 {
+		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot >= 0 && p.cell().Expires <= now {
+			p.sh.tab.remove(p.slot)
+			p.slot = -1
+		}
+	}
+	missing := func(i int) bool { return places[i].slot < 0 && req.Ops[i].Cost > 0 }
+	ok := true
+	for i := range places {
+		if !missing(i) {
 			continue
 		}
-		n := 0 // of the ops from here on in the same shard; never less than are still absent
+		n := 0 // in the same shard; those before i have their room
 		for j := i; j < len(places); j++ {
-			if places[j].sh == p.sh {
+			if places[j].sh == places[i].sh && missing(j) {
 				n++
 			}
 		}
-		ok = ok && p.sh.tab.reserve(n, m.slots, now)
+		ok = ok && places[i].sh.tab.reserve(n, m.slots, now)
 	}
 	for i := range places {
 		p := &places[i]

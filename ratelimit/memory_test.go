@@ -98,6 +98,60 @@ func TestMemoryStoreKeepsEveryState(t *testing.T) {
 	}
 }
 
+// A sweep that makes room for new state may drop expired state of the same
+// decision, which then needs room too. Forgetting that filled a table to its
+// last slot, and the next look-up searched it for ever.
+func TestExpiredAndNewStateInOneDecision(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: minBytes, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(store, ratelimit.Limits{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := func(n int) ratelimit.Limits {
+		limits := make([]ratelimit.Limit, n)
+		for i := range limits {
+			limits[i] = ratelimit.Limit{Name: fmt.Sprint("limit", i), Count: 10, Period: time.Second}
+		}
+		return set(t, limits...)
+	}
+	finished := make(chan error, 1)
+	go func() {
+		finished <- func() error {
+			for i := range 1000 {
+				key := fmt.Sprint("k", i)
+				if r, err := l.TakeAll(t.Context(), ratelimit.Charge{Key: key, Limits: first(6), Cost: 1}); err != nil || !r.Allowed {
+					return fmt.Errorf("%s: six new states: allowed %v, error %w", key, r.Allowed, err)
+				}
+				now = now.Add(2 * time.Second)
+				// Six expired and two new are one more than a shard may use.
+				if _, err := l.TakeAll(t.Context(), ratelimit.Charge{Key: key, Limits: first(8), Cost: 1}); !errors.Is(err, ratelimit.ErrFull) {
+					return fmt.Errorf("%s: eight states in seven slots: error %w", key, err)
+				}
+				if r, err := l.TakeAll(t.Context(), ratelimit.Charge{Key: key, Limits: first(7), Cost: 10}); err != nil || !r.Allowed {
+					return fmt.Errorf("%s: seven states: allowed %v, error %w", key, r.Allowed, err)
+				}
+				if err := l.ResetAll(t.Context(), ratelimit.Charge{Key: key, Limits: first(7)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}()
+	}()
+	select {
+	case err := <-finished:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("a decision does not return")
+	}
+}
+
 func TestDecisionsDoNotAllocate(t *testing.T) {
 	l := benchLimiter(t, benchLimits(t, 3))
 	one := benchLimiter(t, benchLimits(t, 1))
