@@ -82,6 +82,34 @@ func TestBackwardsClockMintsNothing(t *testing.T) {
 	w.want(false, 1)
 }
 
+// A Duration holds 292 years of nanoseconds.
+func TestWaitsOfCenturiesDoNotWrapAround(t *testing.T) {
+	t.Parallel()
+	const century = 100 * 365 * 24 * time.Hour
+	for _, a := range []ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow} {
+		w := newWorld(t, ratelimit.Limit{Name: "c", Algorithm: a, Count: 1, Period: century})
+		for range 5 {
+			w.now = w.now.Add(century)
+		}
+		w.want(true, 1)
+		for range 4 {
+			w.now = w.now.Add(-century)
+			r := w.want(false, 1)
+			if r.RetryAfter < century || r.ResetAfter < r.RetryAfter {
+				t.Errorf("%v: RetryAfter is %v, ResetAfter %v", a, r.RetryAfter, r.ResetAfter)
+			}
+			for s := range r.Refused() {
+				if s.RetryAfter != r.RetryAfter || s.ResetAfter != r.ResetAfter {
+					t.Errorf("%v: the state says %v and %v", a, s.RetryAfter, s.ResetAfter)
+				}
+			}
+		}
+		if r := w.want(false, 1); r.RetryAfter != 1<<63-1 {
+			t.Errorf("%v: RetryAfter is %v, want the longest Duration", a, r.RetryAfter)
+		}
+	}
+}
+
 func TestOlderCallersInARaceMintNothing(t *testing.T) {
 	t.Parallel()
 	var ticks atomic.Int64

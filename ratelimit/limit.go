@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"iter"
+	"math"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -159,4 +160,11 @@ func (s Limits) All() iter.Seq[Limit] {
 	}
 }
 
-func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
+// micros returns a wait as a Duration, the longest when it is longer, as after a
+// clock that went back by centuries.
+func micros(us int64) time.Duration {
+	if us > math.MaxInt64/int64(time.Microsecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(us) * time.Microsecond
+}
