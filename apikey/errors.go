@@ -25,6 +25,9 @@ var (
 	ErrExpired error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has expired"}
 	// ErrRevoked says that the key is switched off for good.
 	ErrRevoked error = &errors.Error{Code: errors.Unauthenticated, Msg: "the API key has been revoked"}
+	// ErrSuspended says that all keys of the owner are stopped, until the owner is
+	// restored.
+	ErrSuspended error = &errors.Error{Code: errors.Forbidden, Msg: "the account of the API key is suspended"}
 	// ErrEnvironment says that the key is not one of the environment asked for.
 	ErrEnvironment error = &errors.Error{Code: errors.Forbidden, Msg: "the API key belongs to another environment"}
 	// ErrNetwork says that the key is bound to networks, and that the client's
@@ -38,6 +41,10 @@ var (
 	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "there is no such API key"}
 	// ErrExists says that the ID or the handle of a record is taken.
 	ErrExists error = &errors.Error{Code: errors.Exists, Msg: "the API key id is taken"}
+	// ErrNameTaken says that another key of the owner has this name.
+	ErrNameTaken error = &errors.Error{Code: errors.Exists, Msg: "another API key of the account has this name; give another"}
+	// ErrKeyLimit says that the owner has as many keys as the plan allows.
+	ErrKeyLimit error = &errors.Error{Code: errors.Exhausted, Msg: "the account has as many API keys as its plan allows; revoke one first"}
 	// ErrConflict says that somebody else changed the key first.
 	ErrConflict error = &errors.Error{Code: errors.Conflict, Msg: "the API key was changed by somebody else; read it again"}
 	// ErrRotated says that the key already has a successor.

@@ -101,7 +101,7 @@ func FuzzNetworks(f *testing.F) {
 
 func FuzzCursor(f *testing.F) {
 	f.Add("")
-	f.Add(apikey.Cursor{CreatedAt: newClock().at, ID: "key_1"}.String())
+	f.Add(apikey.Cursor{At: newClock().at, ID: "key_1"}.String())
 	f.Add("MSBh")
 	f.Fuzz(func(t *testing.T, text string) {
 		var c apikey.Cursor

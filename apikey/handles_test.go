@@ -71,7 +71,7 @@ func TestMemoryStoreListsInOrder(t *testing.T) {
 			CreatedAt: begin.Add(time.Duration(n-r.IntN(late)) * time.Second),
 		}
 		batch = append(batch, apikey.Record{Handle: fmt.Sprint(n), Key: key})
-		want = append(want, apikey.Cursor{CreatedAt: key.CreatedAt, ID: key.ID})
+		want = append(want, apikey.Cursor{At: key.CreatedAt, ID: key.ID})
 		if len(batch) < 600 {
 			continue
 		}
@@ -80,7 +80,7 @@ func TestMemoryStoreListsInOrder(t *testing.T) {
 		}
 		batch = batch[:0]
 		slices.SortFunc(want, func(a, b apikey.Cursor) int {
-			return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
+			return cmp.Or(b.At.Compare(a.At), cmp.Compare(b.ID, a.ID))
 		})
 		list := must(store.List(t.Context(), apikey.Query{States: []apikey.State{apikey.StateActive}, Limit: len(want)}))(t)
 		if !slices.EqualFunc(list, want, func(rec apikey.Record, c apikey.Cursor) bool { return rec.Key.ID == c.ID }) {

@@ -27,6 +27,9 @@ type Key struct {
 	Networks Networks `json:"networks"`
 
 	CreatedAt time.Time `json:"created_at"`
+	// SecretAt is when the key's present text was made: CreatedAt, unless it was
+	// regenerated since.
+	SecretAt time.Time `json:"secret_at"`
 	// ExpiresAt is the first instant at which the key no longer works; the zero
 	// time means never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
@@ -35,6 +38,8 @@ type Key struct {
 	LastUsedAt time.Time `json:"last_used_at,omitzero"`
 
 	State State `json:"state"`
+	// Suspended says that all keys of the owner were stopped when this was read.
+	Suspended bool `json:"suspended,omitempty"`
 	// RevokedReason is what the host gave to [Service.Revoke].
 	RevokedReason string `json:"revoked_reason,omitempty"`
 
@@ -63,7 +68,7 @@ func (k Key) Expired(now time.Time) bool { return k.expired(now) }
 func (k *Key) expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
 
 // Status says how the key stands at now. What cannot be undone comes before
-// what can: deleted, revoked, rotated or expired, disabled, active.
+// what can: deleted, revoked, rotated or expired, disabled, suspended, active.
 func (k Key) Status(now time.Time) Status { return k.status(now) }
 
 func (k *Key) status(now time.Time) Status {
@@ -81,6 +86,8 @@ func (k *Key) status(now time.Time) Status {
 			return StatusExpired
 		case k.State == StateDisabled:
 			return StatusDisabled
+		case k.Suspended:
+			return StatusSuspended
 		}
 		return StatusActive
 	}
@@ -91,7 +98,7 @@ func (k *Key) status(now time.Time) Status {
 func (k Key) Equal(o Key) bool {
 	return k.ID == o.ID && k.Owner == o.Owner && k.Name == o.Name && k.Environment == o.Environment &&
 		k.Scopes.Equal(o.Scopes) && k.Metadata.Equal(o.Metadata) && k.Settings.Equal(o.Settings) && k.Networks.Equal(o.Networks) &&
-		k.CreatedAt.Equal(o.CreatedAt) && k.ExpiresAt.Equal(o.ExpiresAt) && k.LastUsedAt.Equal(o.LastUsedAt) &&
-		k.State == o.State && k.RevokedReason == o.RevokedReason && k.Start == o.Start && k.Last4 == o.Last4 &&
+		k.CreatedAt.Equal(o.CreatedAt) && k.SecretAt.Equal(o.SecretAt) && k.ExpiresAt.Equal(o.ExpiresAt) && k.LastUsedAt.Equal(o.LastUsedAt) &&
+		k.State == o.State && k.Suspended == o.Suspended && k.RevokedReason == o.RevokedReason && k.Start == o.Start && k.Last4 == o.Last4 &&
 		k.Meter == o.Meter && k.Predecessor == o.Predecessor && k.Successor == o.Successor && k.Version == o.Version
 }

@@ -115,7 +115,7 @@ func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (I
 		return Issued{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "grace is " + grace.String() + "; give 0 to end the old key at once, or more"}
 	}
 	for try := 1; ; try++ {
-		old, err := s.store.ByID(ctx, id)
+		old, err := s.byID(ctx, id)
 		if err != nil {
 			return Issued{}, s.fault(ctx, op, err)
 		}
@@ -124,7 +124,7 @@ func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (I
 			return Issued{}, err
 		}
 		heir := old.Key
-		heir.Predecessor, heir.CreatedAt, heir.LastUsedAt, heir.Version = old.Key.ID, now, time.Time{}, 1
+		heir.Predecessor, heir.CreatedAt, heir.SecretAt, heir.LastUsedAt, heir.Version = old.Key.ID, now, now, time.Time{}, 1
 		if end := toMicros(now.Add(grace)); old.Key.ExpiresAt.IsZero() || end.Before(old.Key.ExpiresAt) {
 			old.Key.ExpiresAt = end
 		}
@@ -166,7 +166,7 @@ func gone(op string, why error) error {
 // the key as it is each time. Tombstones are not found: errTombstone.
 func (s *Service) change(ctx context.Context, op, id string, tries int, alter func(*Record) (bool, error)) (Key, error) {
 	for try := 1; ; try++ {
-		rec, err := s.store.ByID(ctx, id)
+		rec, err := s.byID(ctx, id)
 		if err == nil && rec.Key.State == StateDeleted {
 			err = errTombstone
 		}
@@ -179,7 +179,7 @@ func (s *Service) change(ctx context.Context, op, id string, tries int, alter fu
 		}
 		if write {
 			rec.Key.Version++
-			err = s.store.Apply(ctx, Change{Update: []Record{rec}})
+			err = s.apply(ctx, Change{Update: []Record{rec}, Notices: []Notice{{Handle: rec.Handle}}})
 		}
 		if err == nil {
 			s.uses.overlay(&rec.Key)

@@ -266,7 +266,7 @@ func TestRotateInheritsEverything(t *testing.T) {
 	third := must(s.Rotate(t.Context(), second.Key.ID, 0))(t)
 
 	want := first.Key
-	want.ID, want.CreatedAt, want.Start, want.Last4 = third.Key.ID, c.at, third.Key.Start, third.Key.Last4
+	want.ID, want.CreatedAt, want.SecretAt, want.Start, want.Last4 = third.Key.ID, c.at, c.at, third.Key.Start, third.Key.Last4
 	want.Predecessor = second.Key.ID
 	if !third.Key.Equal(want) || third.Key.Meter != first.Key.ID {
 		t.Errorf("successor\n%+v, want\n%+v", third.Key, want)

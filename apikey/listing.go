@@ -30,33 +30,43 @@ func (l *listing) add(n *node) {
 	l.nodes = slices.Insert(l.nodes, at, n)
 }
 
-func (l *listing) remove(n *node) {
-	l.nodes = slices.DeleteFunc(l.nodes, func(o *node) bool { return o == n })
-}
-
-// page returns what q selects, newest first. A nil listing is empty.
+// page returns what q selects, in its order.
 func (l *listing) page(q *Query) []Record {
-	if l == nil {
-		return nil
-	}
 	if l.unsorted {
 		slices.SortFunc(l.nodes, oldestFirst)
 		l.unsorted = false
 	}
+	if q.Order == SoonestFirst {
+		return l.soonest(q)
+	}
 	end := len(l.nodes)
 	if !q.After.IsZero() {
 		end, _ = slices.BinarySearchFunc(l.nodes, q.After, func(n *node, after Cursor) int {
-			key := &n.rec.Load().Key
-			return after.compare(Cursor{CreatedAt: key.CreatedAt, ID: key.ID})
+			return q.Order.compare(after, q.Order.position(&n.rec.Load().Key))
 		})
 	}
 	var page []Record
 	for i := end - 1; i >= 0 && len(page) < q.Limit; i-- {
-		if q.Selects(&l.nodes[i].rec.Load().Key) {
-			page = append(page, l.nodes[i].record())
+		if rec := l.nodes[i].record(); q.Selects(&rec) {
+			page = append(page, rec)
 		}
 	}
 	return page
+}
+
+// soonest returns what q selects, sorted by expiry.
+func (l *listing) soonest(q *Query) []Record {
+	var page []Record
+	for _, n := range l.nodes {
+		rec := n.record()
+		if q.Selects(&rec) && (q.After.IsZero() || q.Order.compare(q.Order.position(&rec.Key), q.After) > 0) {
+			page = append(page, rec)
+		}
+	}
+	slices.SortFunc(page, func(a, b Record) int {
+		return q.Order.compare(q.Order.position(&a.Key), q.Order.position(&b.Key))
+	})
+	return page[:min(q.Limit, len(page))]
 }
 
 func oldestFirst(a, b *node) int {

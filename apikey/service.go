@@ -110,7 +110,7 @@ func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
 	return s.insert(ctx, "apikey.Create", Key{
 		Owner: spec.Owner, Name: spec.Name, Environment: spec.Environment,
 		Scopes: spec.Scopes, Metadata: spec.Metadata, Settings: spec.Settings, Networks: spec.Networks,
-		CreatedAt: now, ExpiresAt: spec.ExpiresAt, State: StateActive, Version: 1,
+		CreatedAt: now, SecretAt: now, ExpiresAt: spec.ExpiresAt, State: StateActive, Version: 1,
 	}, nil)
 }
 
@@ -149,8 +149,9 @@ func (s *Service) insert(ctx context.Context, op string, key Key, update func(id
 		change := Change{Insert: []Record{rec}}
 		if update != nil {
 			change.Update = []Record{update(key.ID)}
+			change.Notices = []Notice{{Handle: change.Update[0].Handle}}
 		}
-		err = s.store.Apply(ctx, change)
+		err = s.apply(ctx, change)
 		if err == nil {
 			return Issued{Key: key, Secret: secret}, nil
 		}
@@ -160,9 +161,24 @@ func (s *Service) insert(ctx context.Context, op string, key Key, update func(id
 	}
 }
 
+// byID returns the record with this ID, its owner's decisions included.
+func (s *Service) byID(ctx context.Context, id string) (Record, error) {
+	rec, err := s.store.ByID(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	rec.settle()
+	return rec, nil
+}
+
+// apply makes a change come true, and tells who may hold what it replaced.
+func (s *Service) apply(ctx context.Context, c Change) error {
+	return s.store.Apply(ctx, c)
+}
+
 // Get returns the key with this ID, tombstones included, or [ErrNotFound].
 func (s *Service) Get(ctx context.Context, id string) (Key, error) {
-	rec, err := s.store.ByID(ctx, id)
+	rec, err := s.byID(ctx, id)
 	if err != nil {
 		return Key{}, s.fault(ctx, "apikey.Get", err)
 	}
@@ -212,10 +228,11 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 	if len(records) > limit {
 		records = records[:limit]
 		last := records[limit-1].Key
-		page.Next = Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
+		page.Next = q.Order.position(&last)
 	}
 	page.Keys = make([]Key, len(records))
 	for i := range records {
+		records[i].settle()
 		page.Keys[i] = records[i].Key
 		s.uses.overlay(&page.Keys[i])
 	}

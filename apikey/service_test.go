@@ -143,7 +143,7 @@ func TestCreateFillsTheKey(t *testing.T) {
 	want := apikey.Key{
 		ID: k.ID, Owner: "acct_7", Name: "Production", Environment: "live",
 		Scopes: full(t).Scopes, Metadata: full(t).Metadata, Settings: full(t).Settings, Networks: full(t).Networks,
-		CreatedAt: created, ExpiresAt: created.Add(48 * time.Hour), State: apikey.StateActive,
+		CreatedAt: created, SecretAt: created, ExpiresAt: created.Add(48 * time.Hour), State: apikey.StateActive,
 		Start: token[:len("sk_live_")+4], Last4: token[len(token)-4:], Meter: k.ID, Version: 1,
 	}
 	if !k.Equal(want) || len(k.ID) != 24 || !strings.HasPrefix(k.ID, "key_") || strings.Contains(token, k.ID[4:]) {

@@ -59,11 +59,12 @@ func (s *State) UnmarshalText(text []byte) error {
 type Status string
 
 const (
-	StatusUnknown  Status = "unknown"  // the record's state is not one of this version
-	StatusActive   Status = "active"   // Verify accepts it, from its networks
-	StatusDisabled Status = "disabled" // switched off; may be enabled again
-	StatusExpired  Status = "expired"  // its time is over
-	StatusRotated  Status = "rotated"  // its time is over and a successor took its place
-	StatusRevoked  Status = "revoked"  // switched off for good
-	StatusDeleted  Status = "deleted"  // a tombstone
+	StatusUnknown   Status = "unknown"   // the record's state is not one of this version
+	StatusActive    Status = "active"    // Verify accepts it, from its networks
+	StatusDisabled  Status = "disabled"  // switched off; may be enabled again
+	StatusSuspended Status = "suspended" // all keys of its owner are stopped
+	StatusExpired   Status = "expired"   // its time is over
+	StatusRotated   Status = "rotated"   // its time is over and a successor took its place
+	StatusRevoked   Status = "revoked"   // switched off for good
+	StatusDeleted   Status = "deleted"   // a tombstone
 )

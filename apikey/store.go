@@ -1,24 +1,19 @@
 package apikey
 
 import (
-	"cmp"
 	"context"
-	"encoding/base64"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/keytoll/keytoll/errors"
 )
 
-// A Store keeps key records. Implementations must be safe for concurrent use.
-// The suite in package apikeytest proves one: each sentence here is a subtest
-// there.
+// A Store keeps the records of keys, what was decided about their owners, and
+// the events that tell of both. Implementations must be safe for concurrent
+// use. The suite in package apikeytest proves one: each sentence here is a
+// subtest there.
 //
 // The rules of keys live in [Service]; a store only keeps what it is given. It
-// judges neither state nor expiry. Text is compared byte by byte (no case
-// folding, no collation). Times come back as the same instants, in UTC, to the
+// judges state and expiry only where a [Query] or a [Cap] asks for them. Text is
+// compared byte by byte (no case folding, no normalization) and comes back as
+// it was given. Instants come back as the same instants, in UTC, to the
 // microsecond, and the zero time comes back zero. A call whose context is
 // already over returns the context's error and changes nothing. Any error that
 // is not one of those named here means that the store could not decide; the
@@ -26,16 +21,33 @@ import (
 //
 // The service, in turn, gives every store only records it has validated, never
 // two records with one ID or one handle in one [Change], and at most a thousand
-// records or uses in one call. It may change its slices after the call, and
-// those that a store returned.
+// records, uses or events in one call. An Update never changes Key.Owner,
+// Key.CreatedAt or Record.Epoch. The service may change its slices after the
+// call, and those that a store returned.
 type Store interface {
 	// Apply makes all of c come true at once, or nothing of it: no reader ever
-	// sees a part. An Insert whose ID or handle is taken is ErrExists. An Update
-	// replaces the whole record with that ID except Key.LastUsedAt, which only
-	// Touch moves; it is ErrNotFound without such a record, ErrConflict when the
-	// stored Key.Version is not the new one less one, and ErrExists when it
-	// brings a handle that another record has. Of concurrent Updates of one
-	// version exactly one succeeds. A Change that brings nothing succeeds.
+	// sees a part. A Change that brings nothing succeeds.
+	//
+	// Updates come true before inserts. An Update replaces the whole record with
+	// that ID except Key.LastUsedAt, which only Touch moves; it is ErrNotFound
+	// without such a record, ErrConflict when the stored Key.Version is not the
+	// new one less one, and ErrExists when it brings a handle that another record
+	// has. Of concurrent Updates of one version exactly one succeeds. An Insert
+	// whose ID or handle is taken is ErrExists; its Epoch, when 0, becomes the
+	// owner's of that moment. Either is ErrNameTaken when its Label, unless empty,
+	// is that of another record of the same owner and the same Epoch. Where
+	// several of these hold, any of them is the answer.
+	//
+	// Change.Owner replaces what was decided about an owner; it is ErrConflict
+	// when the stored Owner.Version is not the new one less one. Its Epoch counts
+	// for all records from then on. Change.Cap, unless nil, is ErrKeyLimit when
+	// more records than it allows would count after the change; of concurrent
+	// changes with one Cap no more succeed than it has room for, and no fewer
+	// when nothing else stands against them.
+	//
+	// Change.Events are appended to the events of their owners, in their order,
+	// with the next Seq of each owner, from 1 and without a gap, and with the Sum
+	// that Event.Link makes of the one before.
 	Apply(ctx context.Context, c Change) error
 
 	// ByHandle returns the record with that handle, whatever its state, or
@@ -46,15 +58,28 @@ type Store interface {
 	// ByID returns the record with that ID, whatever its state, or ErrNotFound.
 	ByID(ctx context.Context, id string) (Record, error)
 
-	// List returns the records that q selects, newest first by Key.CreatedAt and
-	// then by Key.ID, both descending, at most q.Limit of them; none is an empty
-	// list, not an error. Pages that follow q.After never repeat or skip a record
-	// that was there all the time.
+	// List returns the records that q selects, in its order, at most q.Limit of
+	// them; none is an empty list, not an error. Pages that follow q.After never
+	// repeat or skip a record that was there, and in the same place, all the time.
 	List(ctx context.Context, q Query) ([]Record, error)
 
-	// Touch moves Key.LastUsedAt of each key named forward to the time given, and
-	// never back. Unknown IDs are skipped, an ID may come more than once, and
-	// Key.Version does not change.
+	// Owner returns what was decided about an owner; one of whom nothing is known
+	// has Epoch 1, Version 0 and no events, and is not an error.
+	Owner(ctx context.Context, id string) (Owner, error)
+
+	// Events returns the events that q selects, in its order, at most q.Limit of
+	// them; none is an empty list, not an error.
+	Events(ctx context.Context, q EventQuery) ([]Event, error)
+
+	// Census counts the records that are not deleted by how their text is proven,
+	// in no particular order, without a Count of 0.
+	Census(ctx context.Context) ([]Count, error)
+
+	// Touch notes uses. It moves Key.LastUsedAt of each key named forward to the
+	// time given, and never back; the zero time moves nothing. A Restamp takes
+	// effect, and adds one to Key.Version, only where digest and import are still
+	// what it says they were. Unknown IDs are skipped, and an ID may come more
+	// than once.
 	Touch(ctx context.Context, uses []Use) error
 }
 
@@ -64,19 +89,29 @@ type Store interface {
 //	Handle             TEXT     unique, never null
 //	Digest.Version     INTEGER  0 to 2^32-1
 //	Digest.Sum         BLOB     32 bytes
+//	Imported.Scheme, Imported.Encoded, Label
+//	                   TEXT, empty and not null when there is none
+//	Epoch              INTEGER  from 1
+//	Intent             BLOB     32 bytes, or null for the zero value
+//	Sealed             BLOB     null when there is none
+//	Reminded.Expiry, Reminded.Age
+//	                   INTEGER  microseconds
 //	Key.Owner, Name, Environment, RevokedReason, Start, Last4, Meter,
 //	  Predecessor, Successor    TEXT, empty and not null when there is none
 //	Key.Scopes         TEXT     Set.MarshalText: names separated by spaces
 //	Key.Metadata       TEXT     Metadata.MarshalText: a JSON object
 //	Key.Settings       TEXT     Settings.MarshalText: a JSON object
 //	Key.Networks       TEXT     Networks.MarshalText: CIDRs separated by spaces
-//	Key.CreatedAt      INTEGER  microseconds since 1970 UTC
+//	Key.CreatedAt, Key.SecretAt
+//	                   INTEGER  microseconds since 1970 UTC
 //	Key.ExpiresAt      INTEGER  the same, null for the zero time (never)
 //	Key.LastUsedAt     INTEGER  the same, null for the zero time (never)
 //	Key.State          TEXT     State.MarshalText: active, disabled, revoked, deleted
 //	Key.Version        INTEGER  from 1
 //
-// with an index on (owner, created_at, id) and one on (created_at, id).
+// with indexes on (owner, created_at, id), (created_at, id) and, where there is
+// an end, (expires_at, id), and with (owner, epoch, label) unique where there is
+// a label. Key.Suspended is not stored.
 type Record struct {
 	Key Key
 	// Handle finds the record when the key's text is presented: the text's public
@@ -84,112 +119,87 @@ type Record struct {
 	Handle string
 	// Digest proves the key's text. It is wiped when the key is deleted.
 	Digest Digest
+	// Imported proves the text of a key that was made elsewhere, until its first
+	// use makes it a Digest; the zero value otherwise.
+	Imported Imported
+	// Label is Key.Name while that must be its owner's only one, else "".
+	Label string
+	// Epoch is the owner's when the key, or the first of its chain of rotations,
+	// was made. A key whose epoch is over is revoked.
+	Epoch int64
+	// Intent is a hash of what a create with a request ID asked for.
+	Intent [32]byte
+	// Sealed holds the secrets bound to the key, encrypted; nil without any.
+	Sealed []byte
+	// Reminded says which reminders were given.
+	Reminded Reminded
+	// Owner is what was decided about Key.Owner, as of the moment of reading. Apply
+	// takes no notice of it.
+	Owner Owner
+}
+
+// Imported is a digest that another system made, in the words of its scheme.
+type Imported struct {
+	Scheme  string // the name of a [Legacy]
+	Encoded string
+}
+
+// Reminded holds the tightest thresholds that reminders were given for; zero is
+// none yet.
+type Reminded struct {
+	Expiry time.Duration // before Key.ExpiresAt
+	Age    time.Duration // after Key.SecretAt
 }
 
 // A Change is what [Store.Apply] makes come true as a whole.
 type Change struct {
-	Insert []Record
 	Update []Record
+	Insert []Record
+	Owner  *Owner // unless nil, replaces the owner's, its Events and Head excepted
+	Cap    *Cap
+	Events []Event
+	// Notices tell caches in other processes what to forget. A store that is a
+	// [Feed] itself sends them when, and only if, the change comes true. Others
+	// take no notice.
+	Notices []Notice
+}
+
+// A Cap bounds how many keys of an owner may count. A record counts when its
+// effective state is one of States, it has no successor, and it is not expired
+// at LiveAt, if that is not zero.
+type Cap struct {
+	Owner  string
+	Most   int // 0 or more
+	States []State
+	LiveAt time.Time
+}
+
+// Counts reports whether rec counts. It is the meaning of a Cap, for stores that
+// count in Go.
+func (c *Cap) Counts(rec *Record) bool {
+	q := Query{Owner: c.Owner, States: c.States, LiveAt: c.LiveAt, Unreplaced: true}
+	return q.Selects(rec)
 }
 
 // A Use says that a key was proven at an instant.
 type Use struct {
 	ID string
 	At time.Time
+	// Restamp, unless nil, brings the key's digest up to date.
+	Restamp *Restamp
 }
 
-// A Query selects keys. What is left zero does not restrict, except as said.
-type Query struct {
-	// Owner selects one owner's keys. [Service.List] refuses an empty Owner unless
-	// AnyOwner is set, so that forgetting it cannot show everybody's; to a [Store]
-	// an empty Owner is every owner, and AnyOwner means nothing.
-	Owner    string
-	AnyOwner bool
-	// Environment selects the keys of one environment.
-	Environment string
-	// States selects by state. [Service.List] fills an empty list with active,
-	// disabled and revoked, so a [Store] is always given at least one.
-	States []State
-	// LiveAt, unless zero, leaves out keys that are expired at this instant.
-	LiveAt time.Time
-	// After continues where an earlier page ended: only keys that come after this
-	// position, which itself is left out.
-	After Cursor
-	// Limit is the greatest number of keys, 1 to 1000. [Service.List] takes 0 as
-	// 100, and asks a [Store] for one more than the page, to know if it is the last.
-	Limit int
+// A Restamp replaces how a key's text is proven: the digest, if digest and
+// import are still what they were. The import is then over.
+type Restamp struct {
+	Was      Digest
+	Imported Imported
+	Digest   Digest
 }
 
-// Selects reports whether q selects k, paging and order apart. It is the
-// meaning of a Query, for stores that filter in Go.
-func (q *Query) Selects(k *Key) bool {
-	if q.Owner != "" && k.Owner != q.Owner || q.Environment != "" && k.Environment != q.Environment {
-		return false
-	}
-	if !q.LiveAt.IsZero() && k.expired(q.LiveAt) {
-		return false
-	}
-	return slices.Contains(q.States, k.State)
-}
-
-// A Cursor is a position in a listing, newest first. The zero value is the
-// beginning. Its text can go to a client and come back: it holds a creation
-// time and a key's ID, and grants nothing.
-type Cursor struct {
-	CreatedAt time.Time
-	ID        string
-}
-
-// IsZero reports whether c is the beginning of a listing.
-func (c Cursor) IsZero() bool { return c.ID == "" && c.CreatedAt.IsZero() }
-
-// compare is negative when c stands before o, newest first.
-func (c Cursor) compare(o Cursor) int {
-	if d := o.CreatedAt.Compare(c.CreatedAt); d != 0 {
-		return d
-	}
-	return cmp.Compare(o.ID, c.ID)
-}
-
-// MarshalText returns c as text that is safe in a URL; "" for the beginning.
-func (c Cursor) MarshalText() ([]byte, error) {
-	if c.IsZero() {
-		return nil, nil
-	}
-	plain := strconv.FormatInt(c.CreatedAt.UnixMicro(), 10) + " " + c.ID
-	return base64.RawURLEncoding.AppendEncode(nil, []byte(plain)), nil
-}
-
-// String returns the text of [Cursor.MarshalText].
-func (c Cursor) String() string {
-	text, _ := c.MarshalText() // never fails
-	return string(text)
-}
-
-// UnmarshalText replaces c with what [Cursor.MarshalText] wrote, and refuses
-// anything else.
-func (c *Cursor) UnmarshalText(text []byte) error {
-	bad := &errors.Error{Code: errors.Invalid, Op: "apikey.Cursor", Msg: "the cursor is not one that a listing returned; start again without"}
-	if len(text) == 0 {
-		*c = Cursor{}
-		return nil
-	}
-	if len(text) > 256 {
-		return bad
-	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
-	if err != nil {
-		return bad
-	}
-	digits, id, found := strings.Cut(string(raw), " ")
-	micros, err := strconv.ParseInt(digits, 10, 64)
-	if !found || err != nil || id == "" || !plain(id, 128) {
-		return bad
-	}
-	read := Cursor{CreatedAt: time.UnixMicro(micros).UTC(), ID: id}
-	if read.String() != string(text) {
-		return bad
-	}
-	*c = read
-	return nil
+// A Count says how many keys are proven in one way.
+type Count struct {
+	Version uint32 // of the pepper; 0 is plain SHA-256
+	Scheme  string // unless empty, the scheme of keys imported and not yet used
+	Keys    int64
 }

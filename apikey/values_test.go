@@ -158,9 +158,9 @@ func TestStateText(t *testing.T) {
 }
 
 func TestCursorText(t *testing.T) {
-	for _, c := range []apikey.Cursor{{}, {CreatedAt: newClock().at, ID: "key_1"}, {CreatedAt: time.UnixMicro(-1).UTC(), ID: "ü x"}} {
+	for _, c := range []apikey.Cursor{{}, {At: newClock().at, ID: "key_1"}, {At: time.UnixMicro(-1).UTC(), ID: "ü x"}} {
 		var back apikey.Cursor
-		if err := back.UnmarshalText([]byte(c.String())); err != nil || !back.CreatedAt.Equal(c.CreatedAt) || back.ID != c.ID {
+		if err := back.UnmarshalText([]byte(c.String())); err != nil || !back.At.Equal(c.At) || back.ID != c.ID {
 			t.Errorf("%+v comes back as %+v, %v", c, back, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/keytoll/keytoll/errors"
 )
@@ -28,6 +29,7 @@ var (
 	errPepperGone  = unknown("the record's pepper is not in the keyring or has ended")
 	errDisabled    = errors.Wrap("apikey.Verify", ErrDisabled)
 	errExpired     = errors.Wrap("apikey.Verify", ErrExpired)
+	errSuspended   = errors.Wrap("apikey.Verify", ErrSuspended)
 	errRevoked     = errors.Wrap("apikey.Verify", ErrRevoked)
 	errEnvironment = errors.Wrap("apikey.Verify", ErrEnvironment)
 	errNetwork     = errors.Wrap("apikey.Verify", ErrNetwork)
@@ -40,8 +42,8 @@ func unknown(cause string) error {
 
 // Verify proves token and returns its key. It decides in this order: shape and
 // checksum ([ErrMalformed], without asking the store), look-up and proof
-// ([ErrUnknown]), state and expiry ([ErrRevoked], [ErrExpired], [ErrDisabled]),
-// environment ([ErrEnvironment]) and address ([ErrNetwork]). The key returned
+// ([ErrUnknown]), state and expiry ([ErrRevoked], [ErrExpired], [ErrDisabled]), the owner's
+// suspension ([ErrSuspended]), environment ([ErrEnvironment]) and address ([ErrNetwork]). The key returned
 // with an error is empty. A store that cannot answer is [errors.Unavailable].
 //
 // A success notes the use of the key in memory, while the LastUsedAt returned
@@ -49,16 +51,53 @@ func unknown(cause string) error {
 // nothing is known of the request. With the memory store and a format with id,
 // Verify allocates nothing.
 func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (Key, error) {
-	parts, err := s.format.Parse(token)
-	if err != nil {
+	claim, ok := s.read(token)
+	if !ok {
 		return Key{}, errMalformed
 	}
-	rec, err := s.store.ByHandle(ctx, s.handle(token, parts))
-	found := err == nil
-	if !found && !errors.Is(err, ErrNotFound) {
+	rec, err := s.find(ctx, claim.handle)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Key{}, s.fault(ctx, "apikey.Verify", err)
 	}
 	now := s.now()
+	if err := s.proven(token, &rec, err == nil, now); err != nil {
+		return Key{}, err
+	}
+	if err := admitted(&rec, &claim, o, now); err != nil {
+		return Key{}, err
+	}
+	s.uses.note(&rec.Key, now)
+	return rec.Key, nil
+}
+
+// A claim is what can be read in a presented text without proving it.
+type claim struct {
+	handle      string
+	environment string
+}
+
+// read reads a presented text; false for one that is no key.
+func (s *Service) read(token string) (claim, bool) {
+	parts, err := s.format.Parse(token)
+	if err != nil {
+		return claim{}, false
+	}
+	return claim{handle: s.handle(token, parts), environment: parts.Environment}, true
+}
+
+// find returns the record with this handle, its owner's decisions included.
+func (s *Service) find(ctx context.Context, handle string) (Record, error) {
+	rec, err := s.store.ByHandle(ctx, handle)
+	if err != nil {
+		return Record{}, err
+	}
+	rec.settle()
+	return rec, nil
+}
+
+// proven returns nil if token is the text of rec, doing the same work for a
+// record that was not found.
+func (s *Service) proven(token string, rec *Record, found bool, now time.Time) error {
 	digest := &rec.Digest
 	if !found || rec.Key.State == StateDeleted {
 		digest = &Digest{Version: s.ring.current} // the decoy: the same work for no key
@@ -66,33 +105,39 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (K
 	proven, pepperGone := s.ring.prove(token, digest, now)
 	switch {
 	case !found:
-		return Key{}, errNoHandle
+		return errNoHandle
 	case rec.Key.State == StateDeleted:
-		return Key{}, errDeleted
+		return errDeleted
 	case pepperGone:
-		return Key{}, errPepperGone
+		return errPepperGone
 	case !proven:
-		return Key{}, errWrongSecret
+		return errWrongSecret
 	}
+	return nil
+}
+
+// admitted returns nil if the proven key may be used now and here.
+func admitted(rec *Record, c *claim, o *VerifyOptions, now time.Time) error {
 	switch rec.Key.status(now) {
 	case StatusActive:
 	case StatusDisabled:
-		return Key{}, errDisabled
+		return errDisabled
+	case StatusSuspended:
+		return errSuspended
 	case StatusExpired, StatusRotated:
-		return Key{}, errExpired
+		return errExpired
 	case StatusRevoked:
-		return Key{}, errRevoked
+		return errRevoked
 	default:
-		return Key{}, errState
+		return errState
 	}
-	if rec.Key.Environment != parts.Environment || o != nil && o.Environment != "" && o.Environment != parts.Environment {
-		return Key{}, errEnvironment
+	if rec.Key.Environment != c.environment || o != nil && o.Environment != "" && o.Environment != rec.Key.Environment {
+		return errEnvironment
 	}
 	if !rec.Key.Networks.IsZero() && (o == nil || !rec.Key.Networks.Contains(o.IP)) {
-		return Key{}, errNetwork
+		return errNetwork
 	}
-	s.uses.note(&rec.Key, now)
-	return rec.Key, nil
+	return nil
 }
 
 // handle returns what a key is looked up by: its public id, or for formats

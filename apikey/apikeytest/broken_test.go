@@ -236,7 +236,7 @@ var brokenStores = []struct {
 			wide := q
 			wide.Owner, wide.Environment, wide.States = "", "", allStates
 			list, err := m.List(ctx, wide)
-			return slices.DeleteFunc(list, func(rec apikey.Record) bool { return !q.Selects(&rec.Key) }), err
+			return slices.DeleteFunc(list, func(rec apikey.Record) bool { return !q.Selects(&rec) }), err
 		},
 	}},
 	{"takes expiry as the last instant", "a query with LiveAt", broken{

@@ -103,7 +103,7 @@ var listChecks = []check{
 		}
 		q := apikey.Query{Owner: "a", Environment: "test", States: []apikey.State{apikey.StateDisabled}, LiveAt: begin, Limit: 3}
 		all := listed(ctx, s, q, 22, 6)
-		q.After = apikey.Cursor{CreatedAt: record(22).Key.CreatedAt, ID: record(22).Key.ID}
+		q.After = apikey.Cursor{At: record(22).Key.CreatedAt, ID: record(22).Key.ID}
 		return errors.Join(all, listed(ctx, s, q, 6))
 	}},
 	{"pages never repeat or skip a record, also where times are equal", func(ctx context.Context, s apikey.Store) error {
@@ -128,9 +128,9 @@ var listChecks = []check{
 			return err
 		}
 		q := everything(10)
-		q.After = apikey.Cursor{CreatedAt: record(2).Key.CreatedAt, ID: record(2).Key.ID}
+		q.After = apikey.Cursor{At: record(2).Key.CreatedAt, ID: record(2).Key.ID}
 		end, top := q, q
-		end.After.CreatedAt, top.After.CreatedAt = begin.Add(-time.Hour), begin.Add(time.Hour)
+		end.After.At, top.After.At = begin.Add(-time.Hour), begin.Add(time.Hour)
 		return errors.Join(listed(ctx, s, q, 1), listed(ctx, s, end), listed(ctx, s, top, 3, 1))
 	}},
 }
@@ -198,7 +198,7 @@ func paged(ctx context.Context, s apikey.Store, between func(page int) error) er
 			if slices.Contains(want, rec.Key.ID) {
 				got = append(got, rec.Key.ID)
 			}
-			q.After = apikey.Cursor{CreatedAt: rec.Key.CreatedAt, ID: rec.Key.ID}
+			q.After = apikey.Cursor{At: rec.Key.CreatedAt, ID: rec.Key.ID}
 		}
 		if len(list) < q.Limit {
 			break

@@ -21,7 +21,7 @@ func record(n int) apikey.Record {
 		Digest: apikey.Digest{Version: math.MaxUint32 - uint32(n)},
 		Key: apikey.Key{
 			ID: id, Owner: fmt.Sprintf("acct_%d", n), Name: fmt.Sprintf("key number %d", n), Environment: "live",
-			CreatedAt: begin.Add(time.Duration(n) * time.Second), ExpiresAt: begin.Add(time.Hour + time.Duration(n)*time.Microsecond),
+			CreatedAt: begin.Add(time.Duration(n) * time.Second), SecretAt: begin.Add(time.Duration(n)*time.Second + time.Microsecond), ExpiresAt: begin.Add(time.Hour + time.Duration(n)*time.Microsecond),
 			LastUsedAt: begin.Add(time.Minute + time.Duration(n)*time.Microsecond),
 			State:      apikey.StateActive, RevokedReason: fmt.Sprintf("reason %d", n),
 			Start: fmt.Sprintf("gx_live_%04d", n%10000), Last4: fmt.Sprintf("%04d", n%10000),
@@ -30,8 +30,11 @@ func record(n int) apikey.Record {
 		},
 	}
 	for i := range rec.Digest.Sum {
-		rec.Digest.Sum[i] = byte(n + i*7)
+		rec.Digest.Sum[i], rec.Intent[i] = byte(n+i*7), byte(n+i*5)
 	}
+	rec.Imported = apikey.Imported{Scheme: fmt.Sprintf("old%d", n), Encoded: fmt.Sprintf("$2a$10$%d", n)}
+	rec.Label, rec.Epoch, rec.Sealed = fmt.Sprintf("label %d", n), 1, []byte{0, byte(n), 255}
+	rec.Reminded = apikey.Reminded{Expiry: time.Duration(n+1) * time.Microsecond, Age: time.Hour}
 	var err error
 	if rec.Key.Scopes, err = scopes.Of("image:generate", fmt.Sprintf("models:m%d", n), "usage:*"); err == nil {
 		rec.Key.Metadata, err = apikey.NewMetadata(map[string]string{"team": fmt.Sprintf("blue %d", n), "empty": ""})
@@ -51,8 +54,8 @@ func record(n int) apikey.Record {
 // bare returns the n-th record with nothing in it that may be empty.
 func bare(n int) apikey.Record {
 	rec := record(n)
-	return apikey.Record{Handle: rec.Handle, Key: apikey.Key{
-		ID: rec.Key.ID, Owner: "o", CreatedAt: rec.Key.CreatedAt, State: apikey.StateActive, Version: 1,
+	return apikey.Record{Handle: rec.Handle, Epoch: 1, Key: apikey.Key{
+		ID: rec.Key.ID, Owner: "o", CreatedAt: rec.Key.CreatedAt, SecretAt: rec.Key.CreatedAt, State: apikey.StateActive, Version: 1,
 	}}
 }
 

@@ -1,6 +1,7 @@
 package apikeytest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -79,7 +80,9 @@ func lacks(ctx context.Context, s apikey.Store, rec apikey.Record) error {
 }
 
 func same(got, rec apikey.Record) error {
-	if got.Handle != rec.Handle || got.Digest != rec.Digest || !got.Key.Equal(rec.Key) {
+	if got.Handle != rec.Handle || got.Digest != rec.Digest || !got.Key.Equal(rec.Key) ||
+		got.Imported != rec.Imported || got.Label != rec.Label || got.Epoch != rec.Epoch || got.Intent != rec.Intent ||
+		!bytes.Equal(got.Sealed, rec.Sealed) || got.Reminded != rec.Reminded {
 		return fmt.Errorf("got %+v, want %+v", got, rec)
 	}
 	return nil

@@ -1,0 +1,44 @@
+package apikey
+
+import (
+	"context"
+	"time"
+)
+
+// A Notice tells a cache what to forget: the key with this handle, or all keys
+// of this owner. It holds nothing that proves anything.
+type Notice struct {
+	Handle string
+	Owner  string
+}
+
+// A Feed carries notices between processes that share a store. Implementations
+// must be safe for concurrent use. The suite in package apikeytest proves one.
+type Feed interface {
+	// Listen subscribes, and from then on tells l, in one goroutine and in the order
+	// of sending, what was announced by whomever, itself included. It returns when
+	// ctx is over, with its error, or when the line broke and notices may have been
+	// missed; the caller then begins anew.
+	//
+	// It tells Listener.Alive again and again, some times a second, an instant of
+	// the listener's clock, never before the one told last, such that everything
+	// announced before it, and after Listen subscribed, has been heard. It does so
+	// only with proof from the server's side: silence proves nothing.
+	Listen(ctx context.Context, l Listener) error
+
+	// Announce sends notices to everybody who listens. Of a store that is its own
+	// feed it does nothing: what a Change brings was sent with it.
+	Announce(ctx context.Context, notices []Notice) error
+
+	// Lossless reports whether no change of a record can come true without its
+	// notices being sent: a store that sends them in the same transaction. Then
+	// what is cached may outlive the bound while the feed is heard.
+	Lossless() bool
+}
+
+// A Listener is who listens to a [Feed].
+type Listener struct {
+	Now   func() time.Time // the listener's clock
+	Heard func(Notice)
+	Alive func(at time.Time)
+}
