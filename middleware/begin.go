@@ -146,6 +146,8 @@ func verdictOf(err error) Verdict {
 		return VerdictExpired
 	case errors.Is(err, apikey.ErrRevoked):
 		return VerdictRevoked
+	case errors.Is(err, apikey.ErrSuspended):
+		return VerdictSuspended
 	case errors.Is(err, apikey.ErrEnvironment):
 		return VerdictEnvironment
 	case errors.Is(err, apikey.ErrNetwork):

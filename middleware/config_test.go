@@ -151,7 +151,7 @@ func TestStableNames(t *testing.T) {
 			t.Errorf("%v has status %d", v, v.Status())
 		}
 	}
-	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured"
+	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured suspended"
 	if got := strings.Join(verdicts, " "); got != want {
 		t.Errorf("verdicts\n%s\nwant\n%s", got, want)
 	}

@@ -33,6 +33,7 @@ const (
 	VerdictStoreError    Verdict = 17 // a store could not decide; nothing is held
 	VerdictCanceled      Verdict = 18 // the caller gave up before the decision
 	VerdictMisconfigured Verdict = 19 // the gate was wired in a way that only shows at run time
+	VerdictSuspended     Verdict = 20 // proven, and its owner is suspended
 )
 
 // A challenge says what WWW-Authenticate tells.
@@ -82,6 +83,7 @@ var answers = [...]answer{
 	VerdictStoreError:    {"store_error", "unavailable", http.StatusServiceUnavailable, "the request cannot be decided now; try again", noChallenge, errors.Unavailable},
 	VerdictCanceled:      {"canceled", "canceled", http.StatusServiceUnavailable, "the request was given up", noChallenge, errors.Canceled},
 	VerdictMisconfigured: {"misconfigured", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
+	VerdictSuspended:     {"suspended", "suspended_account", http.StatusForbidden, "the account of the API key is suspended", noChallenge, errors.Forbidden},
 }
 
 // String returns the verdict's stable name in snake case, or "verdict(N)" for a
