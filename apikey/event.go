@@ -129,11 +129,12 @@ func (e *Event) Link(before [32]byte) [32]byte {
 // An EventQuery selects events. What is left zero does not restrict, except as
 // said.
 type EventQuery struct {
-	// Owner selects the events of one owner, in the order of their Seq.
-	// [Service.Events] refuses an empty Owner unless AnyOwner is set.
+	// Owner selects the events of one owner, in the order of their Seq; to a [Store]
+	// an empty Owner is the owner with no name. [Service.Events] refuses it unless
+	// AnyOwner is set.
 	Owner string
 	// AnyOwner selects the events of all owners, in the order of their At, then
-	// Owner, then Seq.
+	// Owner, then Seq. Owner then means nothing.
 	AnyOwner bool
 	Key      string
 	Kind     EventKind
@@ -142,6 +143,7 @@ type EventQuery struct {
 	// OldestFirst reverses the order, which is newest first.
 	OldestFirst bool
 	// After continues where an earlier page ended: only events that come after this
+	// position, which itself is left out. Of one owner's events Seq alone is the
 	// position.
 	After EventCursor
 	// Limit is the greatest number of events, 1 to 1000. [Service.Events] takes 0

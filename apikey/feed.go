@@ -6,7 +6,7 @@ import (
 )
 
 // A Notice tells a cache what to forget: the key with this handle, or all keys
-// of this owner. It holds nothing that proves anything.
+// of this owner. One of the two is set. It holds nothing that proves anything.
 type Notice struct {
 	Handle string
 	Owner  string
@@ -18,7 +18,7 @@ type Feed interface {
 	// Listen subscribes, and from then on tells l, in one goroutine and in the order
 	// of sending, what was announced by whomever, itself included. It returns when
 	// ctx is over, with its error, or when the line broke and notices may have been
-	// missed; the caller then begins anew.
+	// missed; the caller then begins anew. After that it tells l nothing.
 	//
 	// It tells Listener.Alive again and again, some times a second, an instant of
 	// the listener's clock, never before the one told last, such that everything
@@ -26,8 +26,11 @@ type Feed interface {
 	// only with proof from the server's side: silence proves nothing.
 	Listen(ctx context.Context, l Listener) error
 
-	// Announce sends notices to everybody who listens. Of a store that is its own
-	// feed it does nothing: what a Change brings was sent with it.
+	// Announce sends notices, at most a thousand of them, to everybody who listens;
+	// one that comes twice among them may be heard once. A call whose context is
+	// already over returns the context's error and sends nothing. Of a store that is
+	// its own feed Announce does nothing: what a Change brings, be it notices alone,
+	// was sent with it, and who hears of a Change can read it from the store.
 	Announce(ctx context.Context, notices []Notice) error
 
 	// Lossless reports whether no change of a record can come true without its

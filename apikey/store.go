@@ -20,10 +20,12 @@ import (
 // service reports it as [errors.Unavailable].
 //
 // The service, in turn, gives every store only records it has validated, never
-// two records with one ID or one handle in one [Change], and at most a thousand
-// records, uses or events in one call. An Update never changes Key.Owner,
-// Key.CreatedAt or Record.Epoch. The service may change its slices after the
-// call, and those that a store returned.
+// two records with one ID or one handle in one [Change], nor a handle that the
+// same Change takes from another record, and at most a thousand records, uses,
+// events or notices in one call. An Update never changes Key.Owner, Key.CreatedAt
+// or Record.Epoch, an Owner's Epoch never falls, and Event.At is never zero. The
+// service may change its slices after the call, and those that a store returned,
+// but nobody ever changes the bytes of a Record.Sealed.
 type Store interface {
 	// Apply makes all of c come true at once, or nothing of it: no reader ever
 	// sees a part. A Change that brings nothing succeeds.
@@ -34,20 +36,25 @@ type Store interface {
 	// new one less one, and ErrExists when it brings a handle that another record
 	// has. Of concurrent Updates of one version exactly one succeeds. An Insert
 	// whose ID or handle is taken is ErrExists; its Epoch, when 0, becomes the
-	// owner's of that moment. Either is ErrNameTaken when its Label, unless empty,
-	// is that of another record of the same owner and the same Epoch. Where
-	// several of these hold, any of them is the answer.
+	// owner's, as this very change leaves it. Either is ErrNameTaken when its Label,
+	// unless empty, would after the change be that of another record of the same
+	// owner and the same Epoch too: an insert may take a label that an update gives
+	// up, and two updates may swap theirs. Where several of these hold, any of them
+	// is the answer.
 	//
 	// Change.Owner replaces what was decided about an owner; it is ErrConflict
-	// when the stored Owner.Version is not the new one less one. Its Epoch counts
-	// for all records from then on. Change.Cap, unless nil, is ErrKeyLimit when
-	// more records than it allows would count after the change; of concurrent
-	// changes with one Cap no more succeed than it has room for, and no fewer
-	// when nothing else stands against them.
+	// when the stored Owner.Version is not the new one less one; of concurrent ones
+	// of one version exactly one succeeds. Its Epoch counts for all records from
+	// then on. Change.Cap, unless nil, is ErrKeyLimit when more records than it
+	// allows would count after the change; of concurrent changes with one Cap no
+	// more succeed than it has room for, and no fewer when nothing else stands
+	// against them.
 	//
 	// Change.Events are appended to the events of their owners, in their order,
 	// with the next Seq of each owner, from 1 and without a gap, and with the Sum
-	// that Event.Link makes of the one before.
+	// that Event.Link makes of the one before, whatever Seq and Sum they came with.
+	// They need no key and no decision to be there; the empty owner has events like
+	// any other.
 	Apply(ctx context.Context, c Change) error
 
 	// ByHandle returns the record with that handle, whatever its state, or
@@ -68,7 +75,8 @@ type Store interface {
 	Owner(ctx context.Context, id string) (Owner, error)
 
 	// Events returns the events that q selects, in its order, at most q.Limit of
-	// them; none is an empty list, not an error.
+	// them; none is an empty list, not an error. Pages that follow q.After never
+	// repeat or skip an event that was there all the time.
 	Events(ctx context.Context, q EventQuery) ([]Event, error)
 
 	// Census counts the records that are not deleted by how their text is proven,
@@ -78,8 +86,9 @@ type Store interface {
 	// Touch notes uses. It moves Key.LastUsedAt of each key named forward to the
 	// time given, and never back; the zero time moves nothing. A Restamp takes
 	// effect, and adds one to Key.Version, only where digest and import are still
-	// what it says they were. Unknown IDs are skipped, and an ID may come more
-	// than once.
+	// what it says they were. Unknown IDs are skipped. An ID may come more than
+	// once: its latest time counts, and of several Restamps that fit one takes
+	// effect.
 	Touch(ctx context.Context, uses []Use) error
 }
 
@@ -111,7 +120,7 @@ type Store interface {
 //
 // with indexes on (owner, created_at, id), (created_at, id) and, where there is
 // an end, (expires_at, id), and with (owner, epoch, label) unique where there is
-// a label. Key.Suspended is not stored.
+// a label. Key.Suspended is not stored and comes back false.
 type Record struct {
 	Key Key
 	// Handle finds the record when the key's text is presented: the text's public
@@ -129,12 +138,14 @@ type Record struct {
 	Epoch int64
 	// Intent is a hash of what a create with a request ID asked for.
 	Intent [32]byte
-	// Sealed holds the secrets bound to the key, encrypted; nil without any.
+	// Sealed holds the secrets bound to the key, encrypted; nil without any, and
+	// never empty but not nil. Nobody changes its bytes: who wants others makes a
+	// new slice.
 	Sealed []byte
 	// Reminded says which reminders were given.
 	Reminded Reminded
-	// Owner is what was decided about Key.Owner, as of the moment of reading. Apply
-	// takes no notice of it.
+	// Owner is what was decided about Key.Owner, as of the moment of reading; its
+	// Events and Head may be left zero. Apply takes no notice of it.
 	Owner Owner
 }
 
