@@ -26,11 +26,12 @@ type Feed interface {
 	// only with proof from the server's side: silence proves nothing.
 	Listen(ctx context.Context, l Listener) error
 
-	// Announce sends notices, at most a thousand of them, to everybody who listens;
-	// one that comes twice among them may be heard once. A call whose context is
-	// already over returns the context's error and sends nothing. Of a store that is
-	// its own feed Announce does nothing: what a Change brings, be it notices alone,
-	// was sent with it, and who hears of a Change can read it from the store.
+	// Announce sends notices, at most a thousand of them, to everybody who listens,
+	// and does not wait for them to hear. One that comes twice among them may be
+	// heard once. A call whose context is already over returns the context's error
+	// and sends nothing. Of a store that is its own feed Announce does nothing: what
+	// a Change brings, be it notices alone, was sent with it, in the order of the
+	// changes, and who hears of a Change can read it from the store.
 	Announce(ctx context.Context, notices []Notice) error
 
 	// Lossless reports whether no change of a record can come true without its

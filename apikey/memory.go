@@ -18,6 +18,7 @@ import (
 type MemoryStore struct {
 	handles  handleTable // read without mu
 	changing atomic.Bool // set, under mu, while a Change comes true
+	feed     MemoryFeed
 
 	mu     sync.RWMutex
 	byID   map[string]*node
@@ -117,6 +118,7 @@ func (m *MemoryStore) Apply(ctx context.Context, c Change) error {
 	for i := range c.Events {
 		m.owner(c.Events[i].Owner).append(c.Events[i])
 	}
+	m.feed.send(c.Notices) // under mu, so that they go out in the order of the changes
 	return nil
 }
 
