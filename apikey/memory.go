@@ -323,8 +323,23 @@ func stored(rec Record) *Record {
 
 // ByHandle implements [Store].
 func (m *MemoryStore) ByHandle(ctx context.Context, handle string) (Record, error) {
-	if err := ctx.Err(); err != nil {
+	f, err := m.look(ctx, handle, nil)
+	if err != nil {
 		return Record{}, err
+	}
+	if !f.known {
+		return Record{}, ErrNotFound
+	}
+	rec := *f.rec
+	rec.Owner, rec.Key.LastUsedAt = *f.owner, f.lastUsed()
+	return rec, nil
+}
+
+// look is ByHandle without its copies. Where there is no such record it finds
+// the decoy, with like work.
+func (m *MemoryStore) look(ctx context.Context, handle string, decoy *node) (found, error) {
+	if err := ctx.Err(); err != nil {
+		return found{}, err
 	}
 	// A look-up that begins while a Change comes true waits for all of it: so
 	// nobody finds one record as it is after the change and then another as it
@@ -335,13 +350,13 @@ func (m *MemoryStore) ByHandle(ctx context.Context, handle string) (Record, erro
 	}
 	n := m.handles.find(handle)
 	if n == nil {
-		return Record{}, ErrNotFound
+		if n = decoy; n == nil {
+			return found{}, nil
+		}
 	}
-	rec := n.record()
-	if rec.Handle != handle { // changed since it was found
-		return Record{}, ErrNotFound
-	}
-	return rec, nil
+	f := found{rec: n.rec.Load(), owner: n.owner.state.Load(), used: n.used.Load()}
+	f.known = f.rec.Handle == handle // else it is the decoy, or changed since it was found
+	return f, nil
 }
 
 // ByID implements [Store].

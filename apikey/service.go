@@ -45,6 +45,8 @@ type Service struct {
 	now    func() time.Time
 	rand   io.Reader
 	uses   *uses
+	decoy  *node        // stands for a record that is not there
+	memory *MemoryStore // the store, if it is one
 }
 
 // NewService returns a service for the keys of format in store, both required.
@@ -64,6 +66,7 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	if s.now == nil {
 		s.now = time.Now //nolint:forbidigo // the one default clock
 	}
+	s.memory, _ = store.(*MemoryStore)
 	s.ring = newKeyring(&faults, o.Peppers)
 	for _, d := range []struct {
 		name string
@@ -79,6 +82,7 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
+	s.decoy = newDecoy(format, s.ring)
 	s.uses = newUses(store, o)
 	if o.FlushEvery > 0 {
 		s.uses.start(o.FlushEvery, s.Flush, o.FlushFailed)

@@ -50,24 +50,25 @@ func unknown(cause string) error {
 // is still the one stored; a refusal changes nothing. Nil options mean that
 // nothing is known of the request. With the memory store and a format with id,
 // Verify allocates nothing.
-func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (Key, error) {
+func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (key Key, err error) {
 	claim, ok := s.read(token)
 	if !ok {
 		return Key{}, errMalformed
 	}
-	rec, err := s.find(ctx, claim.handle)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	f, err := s.find(ctx, claim.handle)
+	if err != nil {
 		return Key{}, s.fault(ctx, "apikey.Verify", err)
 	}
 	now := s.now()
-	if err := s.proven(token, &rec, err == nil, now); err != nil {
+	if err := s.proven(token, f.rec, f.known, now); err != nil {
 		return Key{}, err
 	}
-	if err := admitted(&rec, &claim, o, now); err != nil {
+	if err := f.admitted(&claim, o, now); err != nil {
 		return Key{}, err
 	}
-	s.uses.note(&rec.Key, now)
-	return rec.Key, nil
+	f.show(&key)
+	s.uses.note(&key, now)
+	return key, nil
 }
 
 // A claim is what can be read in a presented text without proving it.
@@ -85,22 +86,12 @@ func (s *Service) read(token string) (claim, bool) {
 	return claim{handle: s.handle(token, parts), environment: parts.Environment}, true
 }
 
-// find returns the record with this handle, its owner's decisions included.
-func (s *Service) find(ctx context.Context, handle string) (Record, error) {
-	rec, err := s.store.ByHandle(ctx, handle)
-	if err != nil {
-		return Record{}, err
-	}
-	rec.settle()
-	return rec, nil
-}
-
 // proven returns nil if token is the text of rec, doing the same work for a
 // record that was not found.
 func (s *Service) proven(token string, rec *Record, found bool, now time.Time) error {
 	digest := &rec.Digest
 	if !found || rec.Key.State == StateDeleted {
-		digest = &Digest{Version: s.ring.current} // the decoy: the same work for no key
+		digest = &s.decoy.rec.Load().Digest
 	}
 	proven, pepperGone := s.ring.prove(token, digest, now)
 	switch {
@@ -117,9 +108,25 @@ func (s *Service) proven(token string, rec *Record, found bool, now time.Time) e
 }
 
 // admitted returns nil if the proven key may be used now and here.
-func admitted(rec *Record, c *claim, o *VerifyOptions, now time.Time) error {
-	switch rec.Key.status(now) {
-	case StatusActive:
+func (f *found) admitted(c *claim, o *VerifyOptions, now time.Time) error {
+	k := &f.rec.Key
+	if f.state() != StateActive || f.owner.Suspended || k.expired(now) {
+		return f.refusal(now)
+	}
+	if k.Environment != c.environment || o != nil && o.Environment != "" && o.Environment != k.Environment {
+		return errEnvironment
+	}
+	if !k.Networks.IsZero() && (o == nil || !k.Networks.Contains(o.IP)) {
+		return errNetwork
+	}
+	return nil
+}
+
+// refusal says why a proven key is not active.
+func (f *found) refusal(now time.Time) error {
+	var key Key
+	f.show(&key)
+	switch key.status(now) {
 	case StatusDisabled:
 		return errDisabled
 	case StatusSuspended:
@@ -128,16 +135,8 @@ func admitted(rec *Record, c *claim, o *VerifyOptions, now time.Time) error {
 		return errExpired
 	case StatusRevoked:
 		return errRevoked
-	default:
-		return errState
 	}
-	if rec.Key.Environment != c.environment || o != nil && o.Environment != "" && o.Environment != rec.Key.Environment {
-		return errEnvironment
-	}
-	if !rec.Key.Networks.IsZero() && (o == nil || !rec.Key.Networks.Contains(o.IP)) {
-		return errNetwork
-	}
-	return nil
+	return errState
 }
 
 // handle returns what a key is looked up by: its public id, or for formats

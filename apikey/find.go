@@ -1,0 +1,86 @@
+package apikey
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A found is what a look-up by handle came to. What it points to is shared, and
+// nobody changes it: Verify copies a key once, when it is accepted.
+type found struct {
+	known bool // there is such a record; else rec is a decoy
+	rec   *Record
+	owner *Owner // what was decided about rec's owner
+	used  int64  // Key.LastUsedAt in microseconds since 1970, or never
+}
+
+// in returns rec as it was found in a store.
+func in(rec *Record) found {
+	f := found{known: true, rec: rec, owner: &rec.Owner, used: never}
+	if at := rec.Key.LastUsedAt; !at.IsZero() {
+		f.used = at.UnixMicro()
+	}
+	return f
+}
+
+// find looks a handle up. That there is no such record is no error.
+func (s *Service) find(ctx context.Context, handle string) (found, error) {
+	if s.memory != nil {
+		return s.memory.look(ctx, handle, s.decoy)
+	}
+	rec, err := s.store.ByHandle(ctx, handle)
+	switch {
+	case err == nil:
+		return in(&rec), nil
+	case errors.Is(err, ErrNotFound):
+		return s.absent(), nil
+	}
+	return found{}, err
+}
+
+// absent is what is found where there is no record: a decoy, so that what
+// follows is the same work.
+func (s *Service) absent() found {
+	return found{rec: s.decoy.rec.Load(), owner: s.decoy.owner.state.Load(), used: never}
+}
+
+// newDecoy returns a place with a record that nothing proves, shaped like one of
+// the present format and pepper.
+func newDecoy(f *Format, ring *keyring) *node {
+	n := &node{owner: new(account)}
+	n.used.Store(never)
+	n.owner.state.Store(&Owner{Epoch: 1})
+	n.rec.Store(&Record{
+		Key: Key{State: StateActive}, Handle: strings.Repeat("-", max(f.id, 1)),
+		Digest: Digest{Version: ring.current}, Epoch: 1,
+	})
+	return n
+}
+
+// state returns the effective state of the key.
+func (f *found) state() State {
+	if f.rec.Epoch < f.owner.Epoch && f.rec.Key.State != StateDeleted {
+		return StateRevoked
+	}
+	return f.rec.Key.State
+}
+
+// lastUsed returns Key.LastUsedAt.
+func (f *found) lastUsed() time.Time {
+	if f.used == never {
+		return time.Time{}
+	}
+	return time.UnixMicro(f.used).UTC()
+}
+
+// show fills k with the key, what was decided about its owner included.
+func (f *found) show(k *Key) {
+	*k = f.rec.Key
+	if state := f.state(); state != k.State {
+		k.State, k.RevokedReason = state, f.owner.RevokedReason
+	}
+	k.Suspended, k.LastUsedAt = f.owner.Suspended, f.lastUsed()
+}
