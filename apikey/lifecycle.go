@@ -88,7 +88,7 @@ func (s *Service) Revoke(ctx context.Context, id, reason string) (Key, error) {
 func (s *Service) Delete(ctx context.Context, id string) error {
 	const op = "apikey.Delete"
 	_, err := s.change(ctx, op, id, insistence, func(rec *Record) (bool, error) {
-		rec.Key.State, rec.Digest = StateDeleted, Digest{}
+		rec.Key.State, rec.Digest, rec.Imported = StateDeleted, Digest{}, Imported{}
 		return true, nil
 	})
 	if errors.Is(err, errTombstone) {

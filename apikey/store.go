@@ -129,7 +129,7 @@ type Record struct {
 	// Digest proves the key's text. It is wiped when the key is deleted.
 	Digest Digest
 	// Imported proves the text of a key that was made elsewhere, until its first
-	// use makes it a Digest; the zero value otherwise.
+	// use makes it a Digest; the zero value otherwise, and when the key is deleted.
 	Imported Imported
 	// Label is Key.Name while that must be its owner's only one, else "".
 	Label string

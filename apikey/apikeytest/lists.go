@@ -54,8 +54,7 @@ var listChecks = []check{
 	}},
 	{"a query selects by state", func(ctx context.Context, s apikey.Store) error {
 		for i, state := range allStates {
-			rec := record(i + 1)
-			rec.Key.State = state
+			rec := as(state, record(i+1))
 			if err := insert(ctx, s, rec); err != nil {
 				return err
 			}

@@ -59,6 +59,14 @@ func bare(n int) apikey.Record {
 	}}
 }
 
+// as returns rec in that state: a tombstone has nothing left that proves it.
+func as(state apikey.State, rec apikey.Record) apikey.Record {
+	if rec.Key.State = state; state == apikey.StateDeleted {
+		rec.Digest, rec.Imported = apikey.Digest{}, apikey.Imported{}
+	}
+	return rec
+}
+
 // next returns rec one version on.
 func next(rec apikey.Record) apikey.Record {
 	rec.Key.Version++

@@ -31,8 +31,8 @@ var recordChecks = []check{
 	{"a record is found whatever its state and expiry", func(ctx context.Context, s apikey.Store) error {
 		var faults []error
 		for i, state := range []apikey.State{apikey.StateActive, apikey.StateDisabled, apikey.StateRevoked, apikey.StateDeleted} {
-			rec := record(i)
-			rec.Key.State, rec.Key.ExpiresAt = state, begin.Add(-1000*time.Hour)
+			rec := as(state, record(i))
+			rec.Key.ExpiresAt = begin.Add(-1000*time.Hour)
 			faults = append(faults, insert(ctx, s, rec), holds(ctx, s, rec))
 		}
 		return errors.Join(faults...)
@@ -106,8 +106,7 @@ var insertChecks = []check{
 		return taken(ctx, s, func(rec *apikey.Record) { rec.Handle = record(1).Handle })
 	}},
 	{"the ID and handle of a tombstone stay taken", func(ctx context.Context, s apikey.Store) error {
-		dead := next(record(1))
-		dead.Key.State, dead.Digest = apikey.StateDeleted, apikey.Digest{}
+		dead := as(apikey.StateDeleted, next(record(1)))
 		if err := errors.Join(insert(ctx, s, record(1)), update(ctx, s, dead)); err != nil {
 			return err
 		}
