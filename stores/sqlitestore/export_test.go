@@ -109,10 +109,17 @@ func ListQuery(q *apikey.Query) string {
 	return text
 }
 
+// EventsQuery is the statement of a listing of events.
+func EventsQuery(q *apikey.EventQuery) string {
+	text, _ := eventQuery(q)
+	return text
+}
+
 // Queries are the statements that read.
 func Queries() []string {
 	return []string{
-		keyByHandle, keyByID, countKey, listKeys, listKeysOfOwner,
+		keyByHandle, keyByID, hasKey, hasHandle, countKeys, keysByAge, keysByOwner, keysByEnd, keysByOwnerAndEnd,
+		ownerByID, lastEvent,
 		accountByID, accountsAfter, lotByID, lotsDue, lotsBurn, lotsAll, opByID, opsDue, opsAll, entriesUp, entriesDown,
 	}
 }

@@ -27,3 +27,13 @@ func optional(n sql.NullInt64) time.Time {
 	}
 	return instant(n.Int64)
 }
+
+// ceiling is the first microsecond that is not before t: what is stored is
+// before t exactly if it is before that.
+func ceiling(t time.Time) int64 {
+	n := t.UnixMicro()
+	if t.Nanosecond()%1000 != 0 {
+		n++
+	}
+	return n
+}

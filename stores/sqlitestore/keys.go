@@ -3,12 +3,9 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"encoding"
-	"math"
 	"slices"
 
 	"github.com/keytoll/keytoll/apikey"
-	"github.com/keytoll/keytoll/errors"
 )
 
 // keys implements [apikey.Store].
@@ -20,90 +17,168 @@ var _ apikey.Store = keys{}
 func (db *DB) Keys() apikey.Store { return keys{db} }
 
 const (
-	keyColumns = `id, handle, digest_version, digest, owner, name, environment, scopes, metadata, settings,
-		networks, created_at, expires_at, last_used_at, state, revoked_reason, start, last4, meter,
-		predecessor, successor, version`
+	keyByHandle = `SELECT ` + keyColumns + keyTables + `WHERE k.handle = ?1`
+	keyByID     = `SELECT ` + keyColumns + keyTables + `WHERE k.id = ?1`
 
-	insertKey = `INSERT INTO keys (` + keyColumns + `)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)`
+	hasKey    = `SELECT count(*) FROM keys WHERE id = ?1`
+	hasHandle = `SELECT count(*) FROM keys WHERE handle = ?1 AND id <> ?2`
+	dropLabel = `UPDATE keys SET label = '' WHERE id = ?1 AND label <> ''`
 
-	// last_used_at, ?14, moves by touchKey alone.
-	updateKey = `UPDATE keys SET handle = ?2, digest_version = ?3, digest = ?4, owner = ?5, name = ?6,
-		environment = ?7, scopes = ?8, metadata = ?9, settings = ?10, networks = ?11, created_at = ?12,
-		expires_at = ?13, state = ?15, revoked_reason = ?16, start = ?17, last4 = ?18, meter = ?19,
-		predecessor = ?20, successor = ?21, version = ?22
-		WHERE id = ?1 AND version = ?22 - 1`
+	// What a Cap counts of owner ?1: keys of this epoch by their state, one of ?3
+	// to ?6, and those of earlier ones, which are revoked, one of ?7 to ?10.
+	countKeys = `SELECT
+		(SELECT count(*) FROM keys WHERE owner = ?1 AND state IN (?3, ?4, ?5, ?6) AND successor = ''
+			AND epoch >= (SELECT epoch FROM owners WHERE id = ?1) AND (?2 IS NULL OR expires_at IS NULL OR expires_at > ?2)) +
+		(SELECT count(*) FROM keys WHERE owner = ?1 AND state IN (?7, ?8, ?9, ?10) AND successor = ''
+			AND epoch < (SELECT epoch FROM owners WHERE id = ?1) AND (?2 IS NULL OR expires_at IS NULL OR expires_at > ?2))`
 
-	countKey = `SELECT count(*) FROM keys WHERE id = ?1`
+	census = `SELECT digest_version, imported_scheme, count(*) FROM keys WHERE state <> 'deleted'
+		GROUP BY digest_version, imported_scheme`
 
 	touchKey = `UPDATE keys SET last_used_at = ?2
 		WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)`
 
-	keyByHandle = `SELECT ` + keyColumns + ` FROM keys WHERE handle = ?1`
-	keyByID     = `SELECT ` + keyColumns + ` FROM keys WHERE id = ?1`
-
-	// The position ?1, ?2 is exclusive. ?3 to ?6 are states, ?7 the environment
-	// and ?8 the instant of LiveAt; ?9 is the limit and ?10 the owner.
-	listKeys = `SELECT ` + keyColumns + ` FROM keys
-		WHERE (created_at, id) < (?1, ?2)` + keyFilter + `
-		ORDER BY created_at DESC, id DESC LIMIT ?9`
-	listKeysOfOwner = `SELECT ` + keyColumns + ` FROM keys
-		WHERE owner = ?10 AND (created_at, id) < (?1, ?2)` + keyFilter + `
-		ORDER BY created_at DESC, id DESC LIMIT ?9`
-	keyFilter = ` AND state IN (?3, ?4, ?5, ?6) AND (?7 = '' OR environment = ?7)
-		AND (?8 IS NULL OR expires_at IS NULL OR expires_at > ?8)`
+	restampKey = `UPDATE keys SET digest_version = ?2, digest = ?3, imported_scheme = '', imported_encoded = '',
+		version = version + 1
+		WHERE id = ?1 AND digest_version = ?4 AND digest = ?5 AND imported_scheme = ?6 AND imported_encoded = ?7
+		AND state <> 'deleted'`
 )
 
 // Apply implements [apikey.Store].
 func (k keys) Apply(ctx context.Context, c apikey.Change) error {
-	if len(c.Insert)+len(c.Update) == 0 {
+	if len(c.Insert)+len(c.Update)+len(c.Events) == 0 && c.Owner == nil && c.Cap == nil {
 		return ctx.Err()
 	}
 	return k.db.write(ctx, func(s *session) error {
 		ctx := context.WithoutCancel(ctx)
-		for i := range c.Insert {
-			row, err := keyRow(&c.Insert[i])
-			if err == nil {
-				err = s.exec(ctx, insertKey, row...)
-			}
-			if err != nil {
-				return exists(err)
-			}
+		if err := k.meet(ctx, s, &c); err != nil {
+			return err
 		}
-		for i := range c.Update {
-			if err := k.update(ctx, s, &c.Update[i]); err != nil {
-				return exists(err)
-			}
+		if err := k.decide(ctx, s, c.Owner); err != nil { // before an insert asks for the epoch
+			return err
 		}
-		return nil
+		if err := k.update(ctx, s, c.Update); err != nil {
+			return err
+		}
+		if err := k.insert(ctx, s, c.Insert); err != nil {
+			return err
+		}
+		if err := k.fits(ctx, s, c.Cap); err != nil {
+			return err
+		}
+		return k.append(ctx, s, c.Events)
 	})
 }
 
-// update replaces one record if it is of the version before.
-func (keys) update(ctx context.Context, s *session, rec *apikey.Record) error {
-	row, err := keyRow(rec)
-	if err != nil {
-		return err
+// update replaces records that are of the version before.
+func (k keys) update(ctx context.Context, s *session, recs []apikey.Record) error {
+	if len(recs) > 1 { // they may swap their labels
+		for i := range recs {
+			if err := s.exec(ctx, dropLabel, recs[i].Key.ID); err != nil {
+				return err
+			}
+		}
 	}
-	n, err := s.change(ctx, updateKey, row...)
-	if err != nil || n == 1 {
-		return err
+	for i := range recs {
+		rec := &recs[i]
+		row, err := keyRow(rec)
+		if err != nil {
+			return err
+		}
+		n, err := s.change(ctx, updateKey, row...)
+		if err != nil {
+			return k.clash(ctx, s, rec, err)
+		}
+		if n == 1 {
+			continue
+		}
+		if err := s.row(ctx, hasKey, []any{rec.Key.ID}, &n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return apikey.ErrNotFound
+		}
+		return apikey.ErrConflict
 	}
-	if err := s.row(ctx, countKey, []any{rec.Key.ID}, &n); err != nil {
-		return err
-	}
-	if n == 0 {
-		return apikey.ErrNotFound
-	}
-	return apikey.ErrConflict
+	return nil
 }
 
-// exists turns a broken UNIQUE constraint into the contract's answer.
-func exists(err error) error {
-	if isTaken(err) {
+// insert adds records.
+func (k keys) insert(ctx context.Context, s *session, recs []apikey.Record) error {
+	for i := range recs {
+		rec := &recs[i]
+		row, err := keyRow(rec)
+		if err != nil {
+			return err
+		}
+		row = append(row, rec.Key.Owner, micros(rec.Key.CreatedAt), nullable(rec.Key.LastUsedAt), rec.Epoch)
+		err = s.exec(ctx, insertKey, row...)
+		if isTaken(err) {
+			var n int
+			if err := s.row(ctx, hasKey, []any{rec.Key.ID}, &n); err != nil {
+				return err
+			}
+			if n > 0 {
+				return apikey.ErrExists
+			}
+		}
+		if err != nil {
+			return k.clash(ctx, s, rec, err)
+		}
+	}
+	return nil
+}
+
+// clash turns a broken UNIQUE constraint into the contract's answer: if it is not
+// the handle, it is the label.
+func (keys) clash(ctx context.Context, s *session, rec *apikey.Record, err error) error {
+	if !isTaken(err) {
+		return err
+	}
+	var n int
+	if err := s.row(ctx, hasHandle, []any{rec.Handle, rec.Key.ID}, &n); err != nil {
+		return err
+	}
+	if n > 0 {
 		return apikey.ErrExists
 	}
-	return err
+	return apikey.ErrNameTaken
+}
+
+// fits returns nil if no more records count than c allows.
+func (keys) fits(ctx context.Context, s *session, c *apikey.Cap) error {
+	if c == nil {
+		return nil
+	}
+	var past []apikey.State // states in which keys of an earlier epoch count
+	if slices.Contains(c.States, apikey.StateRevoked) {
+		past = []apikey.State{apikey.StateActive, apikey.StateDisabled, apikey.StateRevoked}
+	}
+	if slices.Contains(c.States, apikey.StateDeleted) {
+		past = append(past, apikey.StateDeleted)
+	}
+	args := appendStates([]any{c.Owner, nullable(c.LiveAt)}, c.States)
+	var n int
+	if err := s.row(ctx, countKeys, appendStates(args, past), &n); err != nil {
+		return err
+	}
+	if n > c.Most {
+		return apikey.ErrKeyLimit
+	}
+	return nil
+}
+
+// appendStates appends four arguments: the names of the states that are among
+// those given, and of no state in the place of the others.
+func appendStates(args []any, among []apikey.State) []any {
+	for _, s := range []apikey.State{apikey.StateActive, apikey.StateDisabled, apikey.StateRevoked, apikey.StateDeleted} {
+		name := ""
+		if slices.Contains(among, s) {
+			name = s.String()
+		}
+		args = append(args, name)
+	}
+	return args
 }
 
 // ByHandle implements [apikey.Store].
@@ -135,50 +210,23 @@ func (k keys) one(ctx context.Context, query, name string) (apikey.Record, error
 	return apikey.Record{}, err
 }
 
-// List implements [apikey.Store].
-func (k keys) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
-	query, args := listQuery(&q)
-	var list []apikey.Record
+// Census implements [apikey.Store].
+func (k keys) Census(ctx context.Context) ([]apikey.Count, error) {
+	var counts []apikey.Count
 	err := k.db.read(ctx, func(s *session) error {
-		return s.rows(ctx, query, args, func(rows *sql.Rows) error {
-			var rec apikey.Record
-			var row keyScan
-			if err := rows.Scan(row.into(&rec)...); err != nil {
+		return s.rows(ctx, census, nil, func(rows *sql.Rows) error {
+			var c apikey.Count
+			if err := rows.Scan(&c.Version, &c.Scheme, &c.Keys); err != nil {
 				return fault(ctx, err)
 			}
-			if err := row.finish(&rec); err != nil {
-				return err
-			}
-			list = append(list, rec)
+			counts = append(counts, c)
 			return nil
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return list, nil
-}
-
-// listQuery returns the statement for q, and its arguments.
-func listQuery(q *apikey.Query) (string, []any) {
-	at, id := int64(math.MaxInt64), ""
-	if !q.After.IsZero() {
-		at, id = micros(q.After.CreatedAt), q.After.ID
-		if q.After.CreatedAt.Nanosecond()%1000 != 0 {
-			at, id = at+1, "" // between two microseconds: everything of the first comes after it
-		}
-	}
-	var states [4]any
-	for i, s := range []apikey.State{apikey.StateActive, apikey.StateDisabled, apikey.StateRevoked, apikey.StateDeleted} {
-		if states[i] = ""; slices.Contains(q.States, s) {
-			states[i] = s.String()
-		}
-	}
-	args := []any{at, id, states[0], states[1], states[2], states[3], q.Environment, nullable(q.LiveAt), q.Limit}
-	if q.Owner == "" {
-		return listKeys, args
-	}
-	return listKeysOfOwner, append(args, q.Owner)
+	return counts, nil
 }
 
 // Touch implements [apikey.Store].
@@ -189,71 +237,19 @@ func (k keys) Touch(ctx context.Context, uses []apikey.Use) error {
 	return k.db.write(ctx, func(s *session) error {
 		ctx := context.WithoutCancel(ctx)
 		for _, use := range uses {
-			if use.At.IsZero() {
-				continue // never is not after anything
+			if !use.At.IsZero() { // never is not after anything
+				if err := s.exec(ctx, touchKey, use.ID, micros(use.At)); err != nil {
+					return err
+				}
 			}
-			if err := s.exec(ctx, touchKey, use.ID, micros(use.At)); err != nil {
-				return err
+			if r := use.Restamp; r != nil {
+				err := s.exec(ctx, restampKey, use.ID, int64(r.Digest.Version), r.Digest.Sum[:],
+					int64(r.Was.Version), r.Was.Sum[:], r.Imported.Scheme, r.Imported.Encoded)
+				if err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
-}
-
-// keyRow returns the values of keyColumns.
-func keyRow(rec *apikey.Record) ([]any, error) {
-	k := &rec.Key
-	var texts [5]string
-	for i, v := range []encoding.TextMarshaler{k.Scopes, k.Metadata, k.Settings, k.Networks, k.State} {
-		text, err := v.MarshalText()
-		if err != nil {
-			return nil, err
-		}
-		texts[i] = string(text)
-	}
-	return []any{
-		k.ID, rec.Handle, int64(rec.Digest.Version), rec.Digest.Sum[:], k.Owner, k.Name, k.Environment,
-		texts[0], texts[1], texts[2], texts[3], micros(k.CreatedAt), nullable(k.ExpiresAt), nullable(k.LastUsedAt),
-		texts[4], k.RevokedReason, k.Start, k.Last4, k.Meter, k.Predecessor, k.Successor, k.Version,
-	}, nil
-}
-
-// A keyScan holds the columns that a record has in another form.
-type keyScan struct {
-	digest                                      []byte
-	scopes, metadata, settings, networks, state string
-	created                                     int64
-	expires, used                               sql.NullInt64
-}
-
-// into returns where to scan keyColumns to.
-func (row *keyScan) into(rec *apikey.Record) []any {
-	k := &rec.Key
-	return []any{
-		&k.ID, &rec.Handle, &rec.Digest.Version, &row.digest, &k.Owner, &k.Name, &k.Environment,
-		&row.scopes, &row.metadata, &row.settings, &row.networks, &row.created, &row.expires, &row.used,
-		&row.state, &k.RevokedReason, &k.Start, &k.Last4, &k.Meter, &k.Predecessor, &k.Successor, &k.Version,
-	}
-}
-
-// finish completes rec from what was scanned.
-func (row *keyScan) finish(rec *apikey.Record) error {
-	k := &rec.Key
-	copy(rec.Digest.Sum[:], row.digest)
-	k.CreatedAt, k.ExpiresAt, k.LastUsedAt = instant(row.created), optional(row.expires), optional(row.used)
-	for _, column := range []struct {
-		name, text string
-		into       encoding.TextUnmarshaler
-	}{
-		{"scopes", row.scopes, &k.Scopes},
-		{"metadata", row.metadata, &k.Metadata},
-		{"settings", row.settings, &k.Settings},
-		{"networks", row.networks, &k.Networks},
-		{"state", row.state, &k.State},
-	} {
-		if err := column.into.UnmarshalText([]byte(column.text)); err != nil {
-			return &errors.Error{Code: errors.Corrupt, Msg: "a stored API key cannot be read", Err: &errors.Error{Op: "column " + column.name, Err: err}}
-		}
-	}
-	return nil
 }

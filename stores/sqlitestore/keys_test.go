@@ -26,7 +26,7 @@ func TestAListingGoesOnFromBetweenTwoMicroseconds(t *testing.T) {
 		want  int
 	}{{0, "a", 0}, {0, "z", 1}, {1, "a", 1}, {1, "z", 1}, {-1, "z", 0}} {
 		q := apikey.Query{Limit: 1, States: []apikey.State{apikey.StateActive}}
-		q.After = apikey.Cursor{CreatedAt: rec.Key.CreatedAt.Add(c.after), ID: c.id}
+		q.After = apikey.Cursor{At: rec.Key.CreatedAt.Add(c.after), ID: c.id}
 		list, err := store.List(t.Context(), q)
 		if err != nil || len(list) != c.want {
 			t.Errorf("after %v and %q: %d keys, %v; want %d", c.after, c.id, len(list), err, c.want)

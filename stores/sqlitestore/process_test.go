@@ -130,7 +130,7 @@ func writeForEver(ctx context.Context, db *sqlitestore.DB, seed string) error {
 
 func keyRecord(id string) apikey.Record {
 	return apikey.Record{Handle: "handle-" + id, Key: apikey.Key{
-		ID: id, Owner: "owner", CreatedAt: time.UnixMicro(1e15).UTC(), State: apikey.StateActive, Version: 1,
+		ID: id, Owner: "owner", CreatedAt: time.UnixMicro(1e15).UTC(), SecretAt: time.UnixMicro(1e15).UTC(), State: apikey.StateActive, Version: 1,
 	}}
 }
 

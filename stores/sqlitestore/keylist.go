@@ -1,0 +1,90 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"math"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+)
+
+// The position ?1, ?2 is exclusive, ?3 the owner and ?4 the limit. ?5 to ?8 are
+// effective states, ?9 is the environment, and ?10 to ?14 are LiveAt,
+// ExpiresBefore, UnusedSince, SecretBefore and Unreplaced; null and ” do not
+// restrict.
+const (
+	keysByAge         = `SELECT ` + keyColumns + keyTables + `WHERE (k.created_at, k.id) < (?1, ?2)` + keyFilter + newestFirst
+	keysByOwner       = `SELECT ` + keyColumns + keyTables + `WHERE k.owner = ?3 AND (k.created_at, k.id) < (?1, ?2)` + keyFilter + newestFirst
+	keysByEnd         = `SELECT ` + keyColumns + keyTables + `WHERE k.expires_at IS NOT NULL AND (k.expires_at, k.id) > (?1, ?2)` + keyFilter + soonestFirst
+	keysByOwnerAndEnd = `SELECT ` + keyColumns + keyTables + `WHERE k.owner = ?3 AND k.expires_at IS NOT NULL AND (k.expires_at, k.id) > (?1, ?2)` + keyFilter + soonestFirst
+
+	newestFirst  = ` ORDER BY k.created_at DESC, k.id DESC LIMIT ?4`
+	soonestFirst = ` ORDER BY k.expires_at, k.id LIMIT ?4`
+
+	keyFilter = ` AND CASE WHEN k.epoch < o.epoch AND k.state <> 'deleted' THEN 'revoked' ELSE k.state END IN (?5, ?6, ?7, ?8)
+		AND (?9 = '' OR k.environment = ?9)
+		AND (?10 IS NULL OR k.expires_at IS NULL OR k.expires_at > ?10)
+		AND (?11 IS NULL OR k.expires_at < ?11)
+		AND (?12 IS NULL OR k.created_at < ?12 AND (k.last_used_at IS NULL OR k.last_used_at < ?12))
+		AND (?13 IS NULL OR k.secret_at < ?13)
+		AND (?14 IS NULL OR k.successor = '')`
+)
+
+// List implements [apikey.Store].
+func (k keys) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
+	query, args := listQuery(&q)
+	var list []apikey.Record
+	err := k.db.read(ctx, func(s *session) error {
+		return s.rows(ctx, query, args, func(rows *sql.Rows) error {
+			var rec apikey.Record
+			var row keyScan
+			if err := rows.Scan(row.into(&rec)...); err != nil {
+				return fault(ctx, err)
+			}
+			if err := row.finish(&rec); err != nil {
+				return err
+			}
+			list = append(list, rec)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// listQuery returns the statement for q, and its arguments.
+func listQuery(q *apikey.Query) (string, []any) {
+	query, at := keysByAge, int64(math.MaxInt64)
+	switch soonest := q.Order == apikey.SoonestFirst; {
+	case soonest && q.Owner != "":
+		query, at = keysByOwnerAndEnd, math.MinInt64
+	case soonest:
+		query, at = keysByEnd, math.MinInt64
+	case q.Owner != "":
+		query = keysByOwner
+	}
+	id := ""
+	if !q.After.IsZero() {
+		at, id = micros(q.After.At), q.After.ID
+		if n := ceiling(q.After.At); n != at {
+			at, id = n, "" // between two microseconds: every key of one comes before, of the other after it
+		}
+	}
+	args := appendStates([]any{at, id, q.Owner, q.Limit}, q.States)
+	var unreplaced any
+	if q.Unreplaced {
+		unreplaced = 1
+	}
+	return query, append(args, q.Environment, nullable(q.LiveAt), before(q.ExpiresBefore), before(q.UnusedSince), before(q.SecretBefore), unreplaced)
+}
+
+// before is the argument for "earlier than t"; null for the zero time.
+func before(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return ceiling(t)
+}
