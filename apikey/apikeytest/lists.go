@@ -153,6 +153,23 @@ func listed(ctx context.Context, s apikey.Store, q apikey.Query, numbers ...int)
 	return nil
 }
 
+// lists returns nil if s lists exactly these records.
+func lists(ctx context.Context, s apikey.Store, q apikey.Query, recs ...apikey.Record) error {
+	list, err := s.List(ctx, q)
+	if err != nil {
+		return fmt.Errorf("List(%+v): %w", q, err)
+	}
+	if len(list) != len(recs) {
+		return fmt.Errorf("List(%+v) = %d records, want %d", q, len(list), len(recs))
+	}
+	for i := range recs {
+		if err := same(list[i], recs[i]); err != nil {
+			return fmt.Errorf("List(%+v), record %d: %w", q, i, err)
+		}
+	}
+	return nil
+}
+
 // oddFilter gives each odd text to one record and asks for it alone.
 func oddFilter(ctx context.Context, s apikey.Store, set func(*apikey.Key, *apikey.Query, string)) error {
 	var ignored apikey.Query

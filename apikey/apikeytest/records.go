@@ -182,13 +182,19 @@ func taken(ctx context.Context, s apikey.Store, clash func(*apikey.Record)) erro
 	)
 }
 
-// race runs 16 calls at once: one must succeed, the others fail with lost.
-func race(lost error, call func(n int) error) error {
-	const n = 16
+// racers is the number of calls that are made at once.
+const racers = 16
+
+// race makes racers calls at once: one must succeed, the others fail with lost.
+func race(lost error, call func(n int) error) error { return raceFor(1, lost, call) }
+
+// raceFor makes racers calls at once: so many must succeed, the others fail
+// with lost.
+func raceFor(room int64, lost error, call func(n int) error) error {
 	var won atomic.Int64
-	faults := make([]error, n)
+	faults := make([]error, racers)
 	var wg sync.WaitGroup
-	for i := range n {
+	for i := range racers {
 		wg.Go(func() {
 			if err := call(i); err == nil {
 				won.Add(1)
@@ -198,8 +204,8 @@ func race(lost error, call func(n int) error) error {
 		})
 	}
 	wg.Wait()
-	if won.Load() != 1 {
-		faults = append(faults, fmt.Errorf("%d of %d concurrent calls succeed, want 1", won.Load(), n))
+	if won.Load() != room {
+		faults = append(faults, fmt.Errorf("%d of %d concurrent calls succeed, want %d", won.Load(), racers, room))
 	}
 	return errors.Join(faults...)
 }

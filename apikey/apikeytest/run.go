@@ -33,7 +33,10 @@ type check struct {
 
 func checks() []check {
 	var all []check
-	for _, part := range [][]check{recordChecks, insertChecks, updateChecks, listChecks, touchChecks, contextChecks} {
+	for _, part := range [][]check{
+		recordChecks, insertChecks, updateChecks, ownerChecks, labelChecks,
+		listChecks, touchChecks, contextChecks,
+	} {
 		all = append(all, part...)
 	}
 	return all
@@ -79,13 +82,18 @@ func lacks(ctx context.Context, s apikey.Store, rec apikey.Record) error {
 	return want("ByID of an absent record", err, apikey.ErrNotFound)
 }
 
+// same compares two records. A rec without an owner means one of whom nothing
+// is known.
 func same(got, rec apikey.Record) error {
 	if got.Handle != rec.Handle || got.Digest != rec.Digest || !got.Key.Equal(rec.Key) ||
 		got.Imported != rec.Imported || got.Label != rec.Label || got.Epoch != rec.Epoch || got.Intent != rec.Intent ||
-		!bytes.Equal(got.Sealed, rec.Sealed) || got.Reminded != rec.Reminded {
+		!bytes.Equal(got.Sealed, rec.Sealed) || (got.Sealed == nil) != (rec.Sealed == nil) || got.Reminded != rec.Reminded {
 		return fmt.Errorf("got %+v, want %+v", got, rec)
 	}
-	return nil
+	if rec.Owner == (apikey.Owner{}) {
+		rec.Owner = apikey.Owner{ID: rec.Key.Owner, Epoch: 1}
+	}
+	return sameOwner(got.Owner, rec.Owner)
 }
 
 func insert(ctx context.Context, s apikey.Store, recs ...apikey.Record) error {
