@@ -32,7 +32,7 @@ var recordChecks = []check{
 		var faults []error
 		for i, state := range []apikey.State{apikey.StateActive, apikey.StateDisabled, apikey.StateRevoked, apikey.StateDeleted} {
 			rec := as(state, record(i))
-			rec.Key.ExpiresAt = begin.Add(-1000*time.Hour)
+			rec.Key.ExpiresAt = begin.Add(-1000 * time.Hour)
 			faults = append(faults, insert(ctx, s, rec), holds(ctx, s, rec))
 		}
 		return errors.Join(faults...)

@@ -34,8 +34,8 @@ type check struct {
 func checks() []check {
 	var all []check
 	for _, part := range [][]check{
-		recordChecks, insertChecks, updateChecks, ownerChecks, labelChecks,
-		listChecks, touchChecks, contextChecks,
+		recordChecks, insertChecks, updateChecks, atomicChecks, ownerChecks, labelChecks, capChecks,
+		eventChecks, eventQueryChecks, listChecks, touchChecks, contextChecks,
 	} {
 		all = append(all, part...)
 	}
