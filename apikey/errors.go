@@ -45,6 +45,11 @@ var (
 	ErrNameTaken error = &errors.Error{Code: errors.Exists, Msg: "another API key of the account has this name; give another"}
 	// ErrKeyLimit says that the owner has as many keys as the plan allows.
 	ErrKeyLimit error = &errors.Error{Code: errors.Exhausted, Msg: "the account has as many API keys as its plan allows; revoke one first"}
+	// ErrMayNotCreate says that the owner's [Policy] allows no new key.
+	ErrMayNotCreate error = &errors.Error{Code: errors.Forbidden, Msg: "the account may not create API keys"}
+	// ErrIntent says that the request ID has made a key that was asked for in other
+	// words.
+	ErrIntent error = &errors.Error{Code: errors.Conflict, Msg: "the request id was used to ask for another API key; give a new one"}
 	// ErrConflict says that somebody else changed the key first.
 	ErrConflict error = &errors.Error{Code: errors.Conflict, Msg: "the API key was changed by somebody else; read it again"}
 	// ErrRotated says that the key already has a successor.

@@ -2,23 +2,23 @@ package apikey
 
 import (
 	"context"
-	"time"
 
 	"github.com/keytoll/keytoll/errors"
 )
 
 // Update changes a key and returns it as it is afterwards. Refused are deleted
 // keys ([ErrNotFound]), revoked ones ([ErrRevoked], code Conflict), a later
-// expiry for a rotated one ([ErrRotated]), and a version that has moved on
-// ([ErrConflict]). An expired key may be given a later end and then works
-// again. Changes that change nothing write nothing.
+// expiry for a rotated one ([ErrRotated]), a version that has moved on
+// ([ErrConflict]), and what the owner's [Policy] does not allow, with the errors
+// of [Service.Create]. An expired key may be given a later end and then works
+// again, if there is room for it. Changes that change nothing write nothing.
 func (s *Service) Update(ctx context.Context, id string, changes Changes) (Key, error) {
 	const op = "apikey.Update"
-	if err := changes.check(s.clock()); err != nil {
+	if err := changes.check(op, s.clock()); err != nil {
 		return Key{}, err
 	}
-	return s.change(ctx, op, id, attempts, func(rec *Record) (bool, error) {
-		k := &rec.Key
+	return s.change(ctx, op, id, changes.tries(), func(d *draft) (bool, error) {
+		k := &d.Key
 		switch {
 		case k.State == StateRevoked:
 			return false, gone(op, ErrRevoked)
@@ -28,31 +28,41 @@ func (s *Service) Update(ctx context.Context, id string, changes Changes) (Key, 
 			(changes.ExpiresAt.IsZero() || changes.ExpiresAt.After(k.ExpiresAt)):
 			return false, &errors.Error{Code: errors.Conflict, Op: op, Msg: "a rotated key can only end earlier", Err: ErrRotated}
 		}
-		return changes.apply(k), nil
+		if !changes.apply(k) {
+			return false, nil
+		}
+		if !k.ExpiresAt.Equal(d.was.Key.ExpiresAt) {
+			d.Reminded.Expiry = 0
+		}
+		if err := s.checkGrant(op, d.was.Key.Scopes, k.Scopes); err != nil {
+			return false, err
+		}
+		err := s.govern(ctx, op, d)
+		return !k.Equal(d.was.Key), err
 	})
 }
 
 // Disable switches a key off until [Service.Enable]. Disabling a disabled key
 // changes nothing; a revoked one is [ErrRevoked], code Conflict.
 func (s *Service) Disable(ctx context.Context, id string) (Key, error) {
-	return s.turn(ctx, "apikey.Disable", id, insistence, StateDisabled)
+	return s.turn(ctx, "apikey.Disable", id, insistence, StateDisabled, EventDisabled)
 }
 
-// Enable switches a disabled key on again. Enabling an active key changes
-// nothing; a revoked one is [ErrRevoked], code Conflict. An expired key stays
-// expired.
+// Enable switches a disabled key on again, if the owner's [Policy] has room for it
+// ([ErrKeyLimit]). Enabling an active key changes nothing; a revoked one is
+// [ErrRevoked], code Conflict. An expired key stays expired.
 func (s *Service) Enable(ctx context.Context, id string) (Key, error) {
-	return s.turn(ctx, "apikey.Enable", id, attempts, StateActive)
+	return s.turn(ctx, "apikey.Enable", id, attempts, StateActive, EventEnabled)
 }
 
-func (s *Service) turn(ctx context.Context, op, id string, tries int, to State) (Key, error) {
-	return s.change(ctx, op, id, tries, func(rec *Record) (bool, error) {
-		switch rec.Key.State {
+func (s *Service) turn(ctx context.Context, op, id string, tries int, to State, kind EventKind) (Key, error) {
+	return s.change(ctx, op, id, tries, func(d *draft) (bool, error) {
+		switch d.Key.State {
 		case to:
 			return false, nil
 		case StateActive, StateDisabled:
-			rec.Key.State = to
-			return true, nil
+			d.Key.State, d.kind = to, kind
+			return true, s.govern(ctx, op, d)
 		case StateRevoked:
 			return false, gone(op, ErrRevoked)
 		}
@@ -62,33 +72,63 @@ func (s *Service) turn(ctx context.Context, op, id string, tries int, to State) 
 
 // Revoke switches a key off for good, whatever its state, and notes why: up to
 // [MaxReason] bytes of UTF-8 without control characters, or "". The key stays
-// in listings and its holder is told that it was revoked. Revoking it again
-// changes nothing: the first reason stays.
+// in listings and its holder is told that it was revoked. Its name is free for
+// another. Revoking it again changes nothing: the first reason stays.
 func (s *Service) Revoke(ctx context.Context, id, reason string) (Key, error) {
 	const op = "apikey.Revoke"
-	if !plain(reason, MaxReason) {
-		return Key{}, &errors.Error{
-			Code: errors.Invalid, Op: op,
-			Msg: "reason " + quote(clip(reason)) + ": give at most " + itoa(MaxReason) + " bytes of UTF-8 without control characters",
-		}
+	if err := checkReason(op, reason); err != nil {
+		return Key{}, err
 	}
-	return s.change(ctx, op, id, insistence, func(rec *Record) (bool, error) {
-		if rec.Key.State == StateRevoked {
-			return false, nil
+	return s.change(ctx, op, id, insistence, func(d *draft) (bool, error) { return d.revoke(reason), nil })
+}
+
+func (d *draft) revoke(reason string) bool {
+	if d.Key.State == StateRevoked {
+		return false
+	}
+	d.Key.State, d.Key.RevokedReason, d.Label = StateRevoked, reason, ""
+	d.kind, d.note = EventRevoked, reason
+	return true
+}
+
+// RevokeSelf revokes the key whose text is token, for whoever holds it: to hold a
+// key suffices to end it, whatever its state, from anywhere, without another
+// right. It is otherwise as [Service.Revoke], and refuses as [Service.Identify].
+// The event's Actor, where ctx has none, is the key.
+func (s *Service) RevokeSelf(ctx context.Context, token, reason string) (Key, error) {
+	const op = "apikey.RevokeSelf"
+	if err := checkReason(op, reason); err != nil {
+		return Key{}, err
+	}
+	proven, err := s.identify(ctx, op, token)
+	if err != nil {
+		return Key{}, err
+	}
+	if ActorFrom(ctx).ID == "" {
+		ctx = WithActor(ctx, Actor{ID: proven.Key.ID, IP: ActorFrom(ctx).IP})
+	}
+	return s.change(ctx, op, proven.Key.ID, insistence, func(d *draft) (bool, error) {
+		if d.Handle != proven.Handle { // regenerated since
+			return false, errors.Wrap(op, ErrUnknown)
 		}
-		rec.Key.State, rec.Key.RevokedReason = StateRevoked, reason
-		return true, nil
+		return d.revoke(reason), nil
 	})
 }
 
 // Delete makes a key a tombstone: its digest is wiped, its text is unknown from
-// now on, and listings leave it out unless they ask for it. The ID, and what
-// was noted on the key, stay for ledgers and logs. Deleting it again changes
-// nothing.
+// now on, its name is free, and listings leave it out unless they ask for it. The
+// ID, and what was noted on the key, stay for ledgers and logs. Deleting it again
+// changes nothing.
+//
+// There is no way back, and the holder is no more told than of a key that never
+// was: [Service.Revoke] is kinder. A host that asks its user to confirm does so
+// before the call, and may give Changes.Version to an Update of the name, say, to
+// see that what was confirmed is what is there.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	const op = "apikey.Delete"
-	_, err := s.change(ctx, op, id, insistence, func(rec *Record) (bool, error) {
-		rec.Key.State, rec.Digest, rec.Imported = StateDeleted, Digest{}, Imported{}
+	_, err := s.change(ctx, op, id, insistence, func(d *draft) (bool, error) {
+		d.Key.State, d.Digest, d.Imported, d.Sealed, d.Label = StateDeleted, Digest{}, Imported{}, nil, ""
+		d.kind = EventDeleted
 		return true, nil
 	})
 	if errors.Is(err, errTombstone) {
@@ -97,96 +137,18 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	return err
 }
 
-// Rotate makes a successor of a key, for its holder to change over to without
-// downtime: both work until grace is over, 0 ending the old key at once. The
-// old key ends at the earlier of its own expiry and now plus grace, and never
-// later than it would have. The successor has an ID and a text of its own, is
-// created now and not yet used, and inherits all else: the state, the expiry and
-// the Meter too. One key has one successor: of concurrent rotations one succeeds.
-// Where an error left it open whether the key was rotated, Key.Successor tells,
-// and the successor, whose text nobody saw, can be rotated in turn.
-//
-// Refused are a key that was rotated before ([ErrRotated]), revoked
-// ([ErrRevoked], code Conflict), expired ([ErrExpired], code Conflict) or
-// deleted ([ErrNotFound]), and a negative grace ([errors.Invalid]).
-func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (Issued, error) {
-	const op = "apikey.Rotate"
-	if grace < 0 {
-		return Issued{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "grace is " + grace.String() + "; give 0 to end the old key at once, or more"}
-	}
-	for try := 1; ; try++ {
-		old, err := s.byID(ctx, id)
-		if err != nil {
-			return Issued{}, s.fault(ctx, op, err)
-		}
-		now := s.clock()
-		if err := rotatable(op, &old.Key, now); err != nil {
-			return Issued{}, err
-		}
-		heir := old.Key
-		heir.Predecessor, heir.CreatedAt, heir.SecretAt, heir.LastUsedAt, heir.Version = old.Key.ID, now, now, time.Time{}, 1
-		if end := toMicros(now.Add(grace)); old.Key.ExpiresAt.IsZero() || end.Before(old.Key.ExpiresAt) {
-			old.Key.ExpiresAt = end
-		}
-		old.Key.Version++
-		issued, err := s.insert(ctx, op, heir, func(successor string) Record {
-			old.Key.Successor = successor
-			return old
-		})
-		if !errors.Is(err, ErrConflict) || try == attempts {
-			return issued, err
-		}
-	}
-}
-
-func rotatable(op string, k *Key, now time.Time) error {
-	switch {
-	case k.State == StateDeleted:
-		return errors.Wrap(op, errTombstone)
-	case k.State == StateRevoked:
-		return gone(op, ErrRevoked)
-	case k.Successor != "":
-		return errors.Wrap(op, ErrRotated)
-	case k.Expired(now):
-		return gone(op, ErrExpired)
-	case k.State != StateActive && k.State != StateDisabled:
-		return errors.Wrap(op, errCorruptState)
-	}
-	return nil
-}
-
 // gone says that a key's end forbids what was asked: a conflict here, where the
 // same sentinel refuses the key's holder in Verify.
 func gone(op string, why error) error {
 	return &errors.Error{Code: errors.Conflict, Op: op, Err: why}
 }
 
-// change reads a key, lets alter change it, and writes it back if alter says
-// so, all anew, up to so many tries, when somebody else was faster: alter judges
-// the key as it is each time. Tombstones are not found: errTombstone.
-func (s *Service) change(ctx context.Context, op, id string, tries int, alter func(*Record) (bool, error)) (Key, error) {
-	for try := 1; ; try++ {
-		rec, err := s.byID(ctx, id)
-		if err == nil && rec.Key.State == StateDeleted {
-			err = errTombstone
-		}
-		if err != nil {
-			return Key{}, s.fault(ctx, op, err)
-		}
-		write, err := alter(&rec)
-		if err != nil {
-			return Key{}, err
-		}
-		if write {
-			rec.Key.Version++
-			err = s.apply(ctx, Change{Update: []Record{rec}, Notices: []Notice{{Handle: rec.Handle}}})
-		}
-		if err == nil {
-			s.uses.overlay(&rec.Key)
-			return rec.Key, nil
-		}
-		if !errors.Is(err, ErrConflict) || try == tries {
-			return Key{}, s.fault(ctx, op, err)
-		}
+func checkReason(op, reason string) error {
+	if plain(reason, MaxReason) {
+		return nil
+	}
+	return &errors.Error{
+		Code: errors.Invalid, Op: op,
+		Msg: "reason " + quote(clip(reason)) + ": give at most " + itoa(MaxReason) + " bytes of UTF-8 without control characters",
 	}
 }

@@ -120,7 +120,7 @@ func TestEndlessConflictGivesUp(t *testing.T) {
 		return nil
 	}
 	_, update := s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("x")})
-	_, rotate := s.Rotate(t.Context(), issued.Key.ID, 0)
+	_, rotate := s.Rotate(t.Context(), issued.Key.ID, time.Hour)
 	if !errors.Is(update, apikey.ErrConflict) || !errors.Is(rotate, apikey.ErrConflict) || applied > 100 {
 		t.Errorf("Update = %v, Rotate = %v after %d calls", update, rotate, applied)
 	}

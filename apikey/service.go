@@ -3,10 +3,10 @@ package apikey
 import (
 	"context"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/scopes"
 )
 
 // Options adjust a [Service]. The zero value is ready for use.
@@ -34,6 +34,14 @@ type Options struct {
 	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
 	// further keys go unnoted until the next write.
 	MaxPending int
+	// Policy, unless nil, says what an owner's plan allows: it is asked when a key
+	// is made or given something, and at each Verify, after proof. An error of it
+	// refuses, as [errors.Unavailable]. It must be safe for concurrent use.
+	Policy func(ctx context.Context, owner string) (Policy, error)
+	// Registry, unless nil, lists the scopes that can be granted, and the plans that
+	// include them, which count where Policy names a plan. Scopes that keys have and
+	// it does not list stay.
+	Registry *scopes.Registry
 }
 
 // A Service makes, proves and manages the keys of one format in one store. It
@@ -47,6 +55,9 @@ type Service struct {
 	uses   *uses
 	decoy  *node        // stands for a record that is not there
 	memory *MemoryStore // the store, if it is one
+
+	policy   func(ctx context.Context, owner string) (Policy, error)
+	registry *scopes.Registry
 }
 
 // NewService returns a service for the keys of format in store, both required.
@@ -62,7 +73,7 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	if format == nil || format.tail() == 0 {
 		faults.Add("format is empty; give one made by NewFormat")
 	}
-	s := &Service{store: store, format: format, rand: o.Rand, now: o.Now}
+	s := &Service{store: store, format: format, rand: o.Rand, now: o.Now, policy: o.Policy, registry: o.Registry}
 	if s.now == nil {
 		s.now = time.Now //nolint:forbidigo // the one default clock
 	}
@@ -95,75 +106,6 @@ func (s *Service) Format() *Format { return s.format }
 
 // clock returns the present instant as it is stored.
 func (s *Service) clock() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
-
-// Issued is a new key with its secret, which can never be read again.
-type Issued struct {
-	Key    Key
-	Secret Secret
-}
-
-// Create makes a key. The error is [errors.Invalid], with every fault of spec,
-// or [errors.Unavailable] where the random source or the store failed, or that
-// of ctx. A key that a failing store made nonetheless has a secret that nobody
-// knows, and shows in listings, to be deleted.
-func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
-	now := s.clock()
-	if err := s.checkSpec(&spec, now); err != nil {
-		return Issued{}, err
-	}
-	return s.insert(ctx, "apikey.Create", Key{
-		Owner: spec.Owner, Name: spec.Name, Environment: spec.Environment,
-		Scopes: spec.Scopes, Metadata: spec.Metadata, Settings: spec.Settings, Networks: spec.Networks,
-		CreatedAt: now, SecretAt: now, ExpiresAt: spec.ExpiresAt, State: StateActive, Version: 1,
-	}, nil)
-}
-
-const (
-	// attempts is how often a change is tried when somebody else is faster each
-	// time, or an ID turns out to be taken.
-	attempts = 16
-	// insistence is the same for what takes a key out of service: whoever holds
-	// the key, and may rename it as fast as the store goes, must not outlast that.
-	insistence = 1000
-)
-
-// insert gives key an ID, a text and a digest, and applies it together with
-// update, if any, which is told the new ID.
-func (s *Service) insert(ctx context.Context, op string, key Key, update func(id string) Record) (Issued, error) {
-	for try := 1; ; try++ {
-		id, err := randomText(s.rand, base62, 20)
-		if err != nil {
-			return Issued{}, errors.Wrap(op, err)
-		}
-		secret, err := s.format.Generate(key.Environment, s.rand)
-		if err != nil {
-			return Issued{}, errors.Wrap(op, err)
-		}
-		token := secret.Reveal()
-		parts, err := s.format.Parse(token)
-		if err != nil {
-			return Issued{}, errors.Wrap(op, err)
-		}
-		key.ID = "key_" + id
-		if update == nil {
-			key.Meter = key.ID
-		}
-		key.Start, key.Last4 = s.format.display(token)
-		rec := Record{Key: key, Handle: strings.Clone(s.handle(token, parts)), Digest: s.ring.digest(token)}
-		change := Change{Insert: []Record{rec}}
-		if update != nil {
-			change.Update = []Record{update(key.ID)}
-			change.Notices = []Notice{{Handle: change.Update[0].Handle}}
-		}
-		err = s.apply(ctx, change)
-		if err == nil {
-			return Issued{Key: key, Secret: secret}, nil
-		}
-		if !errors.Is(err, ErrExists) || try == attempts {
-			return Issued{}, s.fault(ctx, op, err)
-		}
-	}
-}
 
 // byID returns the record with this ID, its owner's decisions included.
 func (s *Service) byID(ctx context.Context, id string) (Record, error) {
@@ -248,7 +190,8 @@ func (s *Service) List(ctx context.Context, q Query) (Page, error) {
 // store could not decide.
 func (s *Service) fault(ctx context.Context, op string, err error) error {
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrConflict), errors.CodeOf(err) == errors.Corrupt:
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrConflict),
+		errors.Is(err, ErrNameTaken), errors.Is(err, ErrKeyLimit), errors.CodeOf(err) == errors.Corrupt:
 		return errors.Wrap(op, err)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return &errors.Error{Op: op, Msg: "the caller gave up or its time is over", Err: err}

@@ -38,6 +38,26 @@ func (s Settings) All() iter.Seq2[string, int64] { return s.t.all() }
 // Len returns the number of names.
 func (s Settings) Len() int { return len(s.t) }
 
+// within returns s with each number that is beyond the bounds of its declaration
+// brought to the nearest one. It allocates only where there is one.
+func (s Settings) within(declared []Setting) Settings {
+	var t table[int64]
+	for _, d := range declared {
+		i, ok := s.t.index(d.Name)
+		if !ok || d.Min <= s.t[i].value && s.t[i].value <= d.Max {
+			continue
+		}
+		if t == nil {
+			t = slices.Clone(s.t)
+		}
+		t[i].value = min(max(s.t[i].value, d.Min), d.Max)
+	}
+	if t == nil {
+		return s
+	}
+	return Settings{t}
+}
+
 // Equal reports whether s and o hold the same.
 func (s Settings) Equal(o Settings) bool { return slices.Equal(s.t, o.t) }
 

@@ -9,9 +9,10 @@ import (
 
 // Bounds of what the host names.
 const (
-	MaxOwner  = 255 // bytes of Spec.Owner
-	MaxName   = 255 // bytes of Spec.Name
-	MaxReason = 500 // bytes of the reason given to Revoke
+	MaxOwner     = 255 // bytes of Spec.Owner
+	MaxName      = 255 // bytes of Spec.Name
+	MaxRequestID = 255 // bytes of Spec.RequestID
+	MaxReason    = 500 // bytes of the reason given to Revoke and its like
 )
 
 // A Spec says what key [Service.Create] shall make.
@@ -33,6 +34,14 @@ type Spec struct {
 	// as a time from now. Both zero: the key never expires.
 	ExpiresAt time.Time
 	TTL       time.Duration
+	// RequestID, unless empty, is an ID that the caller gives this request, 1 to
+	// [MaxRequestID] bytes of UTF-8 without control characters: asking again for
+	// the same makes nothing new. The answer is then the key as it is now, with
+	// Issued.Replayed set and without the secret, which was shown once: a caller
+	// that lost it rotates, regenerates or deletes the key. Asking for something
+	// else with the ID is [ErrIntent], and when the key was deleted [ErrNotFound].
+	// IDs of different owners have nothing to do with each other.
+	RequestID string
 }
 
 // Changes say what [Service.Update] shall change: a nil field leaves things as
@@ -55,8 +64,9 @@ type Changes struct {
 
 func (s *Service) checkSpec(spec *Spec, now time.Time) error {
 	faults := errors.Faults{Op: "apikey.Create"}
-	if spec.Owner == "" || !plain(spec.Owner, MaxOwner) {
-		faults.Add("owner %q: give 1 to %d bytes of UTF-8 without control characters", clip(spec.Owner), MaxOwner)
+	checkOwner(&faults, spec.Owner)
+	if !plain(spec.RequestID, MaxRequestID) {
+		faults.Add("request ID %q: give at most %d bytes of UTF-8 without control characters", clip(spec.RequestID), MaxRequestID)
 	}
 	checkName(&faults, spec.Name)
 	if _, ok := s.format.head(spec.Environment); !ok {
@@ -75,8 +85,8 @@ func (s *Service) checkSpec(spec *Spec, now time.Time) error {
 	return faults.Err()
 }
 
-func (c *Changes) check(now time.Time) error {
-	faults := errors.Faults{Op: "apikey.Update"}
+func (c *Changes) check(op string, now time.Time) error {
+	faults := errors.Faults{Op: op}
 	if c.Name != nil {
 		checkName(&faults, *c.Name)
 	}
@@ -88,6 +98,14 @@ func (c *Changes) check(now time.Time) error {
 		faults.Add("version is %d; give the version of the key that was read, or 0 for any", c.Version)
 	}
 	return faults.Err()
+}
+
+// tries is how often the changes are tried: what may take something away insists.
+func (c *Changes) tries() int {
+	if c.Scopes != nil || c.Settings != nil || c.Networks != nil || c.ExpiresAt != nil {
+		return insistence
+	}
+	return attempts
 }
 
 // apply brings the changes to k and reports whether anything is different.
@@ -105,6 +123,12 @@ func (c *Changes) apply(k *Key) (changed bool) {
 func set[T any](field, value *T) {
 	if value != nil {
 		*field = *value
+	}
+}
+
+func checkOwner(faults *errors.Faults, owner string) {
+	if owner == "" || !plain(owner, MaxOwner) {
+		faults.Add("owner %q: give 1 to %d bytes of UTF-8 without control characters", clip(owner), MaxOwner)
 	}
 }
 

@@ -38,8 +38,12 @@ func newTable[V comparable](m map[string]V) table[V] {
 	return t
 }
 
+func (t table[V]) index(name string) (int, bool) {
+	return slices.BinarySearchFunc(t, name, func(e entry[V], name string) int { return cmp.Compare(e.name, name) })
+}
+
 func (t table[V]) lookup(name string) (V, bool) {
-	i, ok := slices.BinarySearchFunc(t, name, func(e entry[V], name string) int { return cmp.Compare(e.name, name) })
+	i, ok := t.index(name)
 	if !ok {
 		var zero V
 		return zero, false

@@ -67,6 +67,9 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 		return Key{}, err
 	}
 	f.show(&key)
+	if err := s.cut(ctx, &key); err != nil {
+		return Key{}, err
+	}
 	s.uses.note(&key, now)
 	return key, nil
 }
