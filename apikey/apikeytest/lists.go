@@ -106,21 +106,16 @@ var listChecks = []check{
 		return errors.Join(all, listed(ctx, s, q, 6))
 	}},
 	{"pages never repeat or skip a record, also where times are equal", func(ctx context.Context, s apikey.Store) error {
-		return paged(ctx, s, func(int) error { return nil })
+		return paged(ctx, s, apikey.NewestFirst, func(int) error { return nil })
 	}},
 	{"pages never repeat or skip a record while others come and change", func(ctx context.Context, s apikey.Store) error {
-		return paged(ctx, s, func(page int) error {
-			newer, older := record(500+page), record(400+page)
-			older.Key.CreatedAt = begin.Add(-time.Hour)
-			changed, err := s.ByID(ctx, record(1).Key.ID)
-			if err != nil {
-				return err
-			}
-			changed = next(changed)
-			changed.Key.Name = fmt.Sprintf("changed %d", page)
-			return errors.Join(insert(ctx, s, newer, older), update(ctx, s, changed),
-				s.Touch(ctx, []apikey.Use{{ID: record(2).Key.ID, At: begin.Add(time.Duration(page) * time.Hour)}}))
-		})
+		return paged(ctx, s, apikey.NewestFirst, others(ctx, s))
+	}},
+	{"pages SoonestFirst never repeat or skip a record, also where times are equal", func(ctx context.Context, s apikey.Store) error {
+		return paged(ctx, s, apikey.SoonestFirst, func(int) error { return nil })
+	}},
+	{"pages SoonestFirst never repeat or skip a record while others come and change", func(ctx context.Context, s apikey.Store) error {
+		return paged(ctx, s, apikey.SoonestFirst, others(ctx, s))
 	}},
 	{"a page follows a position where no record is", func(ctx context.Context, s apikey.Store) error {
 		if err := insert(ctx, s, record(1), record(3)); err != nil {
@@ -190,20 +185,39 @@ func oddFilter(ctx context.Context, s apikey.Store, set func(*apikey.Key, *apike
 	return nil
 }
 
+// others has records come and change beside those that paged lists.
+func others(ctx context.Context, s apikey.Store) func(page int) error {
+	return func(page int) error {
+		after, before := record(500+page), record(400+page)
+		before.Key.CreatedAt, before.Key.ExpiresAt = begin.Add(-time.Hour), begin
+		changed, err := s.ByID(ctx, record(1).Key.ID)
+		if err != nil {
+			return err
+		}
+		changed = next(changed)
+		changed.Key.Name = fmt.Sprintf("changed %d", page)
+		return errors.Join(insert(ctx, s, after, before), update(ctx, s, changed),
+			s.Touch(ctx, []apikey.Use{{ID: record(2).Key.ID, At: begin.Add(time.Duration(page) * time.Hour)}}))
+	}
+}
+
 // paged lists 30 records, three to an instant, in pages of 4, and calls between
 // after each page.
-func paged(ctx context.Context, s apikey.Store, between func(page int) error) error {
+func paged(ctx context.Context, s apikey.Store, order apikey.Order, between func(page int) error) error {
 	var want []string
 	for n := range 30 {
 		rec := record(n)
-		rec.Key.CreatedAt = record(n / 3).Key.CreatedAt
+		rec.Key.CreatedAt, rec.Key.ExpiresAt = record(n/3).Key.CreatedAt, record(n/3).Key.ExpiresAt
 		if err := insert(ctx, s, rec); err != nil {
 			return err
 		}
 		want = append(want, rec.Key.ID)
 	}
-	slices.Reverse(want)
+	if order == apikey.NewestFirst {
+		slices.Reverse(want)
+	}
 	q := everything(4)
+	q.Order = order
 	var got []string
 	for page := 0; ; page++ {
 		list, err := s.List(ctx, q)
@@ -214,7 +228,7 @@ func paged(ctx context.Context, s apikey.Store, between func(page int) error) er
 			if slices.Contains(want, rec.Key.ID) {
 				got = append(got, rec.Key.ID)
 			}
-			q.After = apikey.Cursor{At: rec.Key.CreatedAt, ID: rec.Key.ID}
+			q.After = position(order, rec)
 		}
 		if len(list) < q.Limit {
 			break

@@ -3,6 +3,7 @@ package apikeytest
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,60 @@ var recordChecks = []check{
 		crossed := apikey.Record{Handle: record(1).Key.ID, Key: apikey.Key{ID: record(1).Handle}}
 		return errors.Join(lacks(ctx, s, record(2)), lacks(ctx, s, empty), lacks(ctx, s, crossed))
 	}},
+	{"Sealed comes back byte by byte, and nil where there is none", func(ctx context.Context, s apikey.Store) error {
+		var bytes [256]byte
+		for i := range bytes {
+			bytes[i] = byte(i)
+		}
+		for n, sealed := range [][]byte{nil, {0}, {0, 0, 0}, []byte("'"), bytes[:], []byte("{}")} {
+			rec := bare(n)
+			rec.Sealed = sealed
+			after := next(rec)
+			after.Sealed = append([]byte{1}, sealed...)
+			none := next(after)
+			none.Sealed = nil
+			err := errors.Join(insert(ctx, s, rec), holds(ctx, s, rec), update(ctx, s, after), holds(ctx, s, after), update(ctx, s, none), holds(ctx, s, none))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"the hash of what a create asked for comes back, and its zero value too", func(ctx context.Context, s apikey.Store) error {
+		for n, last := range []byte{0, 1, 255} {
+			rec := bare(n)
+			rec.Intent[31] = last
+			if err := errors.Join(insert(ctx, s, rec), holds(ctx, s, rec)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"reminders come back to the microsecond", func(ctx context.Context, s apikey.Store) error {
+		for n, given := range []apikey.Reminded{
+			{}, {Expiry: time.Microsecond}, {Age: time.Microsecond}, {Expiry: 14 * 24 * time.Hour, Age: 365 * 24 * time.Hour},
+			{Expiry: math.MaxInt64 / 1000 * 1000, Age: math.MaxInt64 / 1000 * 1000},
+		} {
+			rec := bare(n)
+			rec.Reminded = given
+			cleared := next(rec)
+			cleared.Reminded = apikey.Reminded{}
+			if err := errors.Join(insert(ctx, s, rec), holds(ctx, s, rec), update(ctx, s, cleared), holds(ctx, s, cleared)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"Key.Suspended is not stored and comes back false", func(ctx context.Context, s apikey.Store) error {
+		given := bare(1)
+		given.Key.Suspended = true
+		rec := bare(1)
+		if err := errors.Join(insert(ctx, s, given), holds(ctx, s, rec), decide(ctx, s, owner("o", 1))); err != nil {
+			return err
+		}
+		rec.Owner = owner("o", 1) // which is suspended: the service makes one of the other
+		return errors.Join(holds(ctx, s, rec), update(ctx, s, next(given)), holds(ctx, s, next(rec)))
+	}},
 	{"text comes back byte by byte", func(ctx context.Context, s apikey.Store) error {
 		for i, text := range odd {
 			rec := bare(i)
@@ -52,6 +107,7 @@ var recordChecks = []check{
 			k.Name, k.Environment, k.RevokedReason, k.Start, k.Last4, k.Meter = text, text, text, text, text, text
 			k.Predecessor, k.Successor = text, text
 			k.Owner = "o" + text
+			rec.Label, rec.Imported.Scheme, rec.Imported.Encoded = text, text, text
 			var err error
 			if k.Metadata, err = apikey.NewMetadata(map[string]string{"k" + text: text}); err != nil {
 				return err

@@ -35,7 +35,7 @@ func checks() []check {
 	var all []check
 	for _, part := range [][]check{
 		recordChecks, insertChecks, updateChecks, atomicChecks, ownerChecks, labelChecks, capChecks,
-		eventChecks, eventQueryChecks, listChecks, touchChecks, contextChecks,
+		eventChecks, eventQueryChecks, listChecks, filterChecks, touchChecks, restampChecks, censusChecks, contextChecks,
 	} {
 		all = append(all, part...)
 	}

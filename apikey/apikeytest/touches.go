@@ -132,10 +132,15 @@ var contextChecks = []check{
 			_, byHandle := s.ByHandle(over, rec.Handle)
 			_, byID := s.ByID(over, rec.Key.ID)
 			_, list := s.List(over, everything(10))
+			_, owner := s.Owner(over, rec.Key.Owner)
+			_, events := s.Events(over, apikey.EventQuery{AnyOwner: true, Limit: 10})
+			_, census := s.Census(over)
 			err := errors.Join(
 				want("Apply", s.Apply(over, apikey.Change{Insert: []apikey.Record{record(2)}, Update: []apikey.Record{changed}}), is),
 				want("Touch", s.Touch(over, uses(begin.Add(time.Hour), rec)), is),
 				want("ByHandle", byHandle, is), want("ByID", byID, is), want("List", list, is),
+				want("Owner", owner, is), want("Events", events, is), want("Census", census, is),
+				want("Apply of nothing", s.Apply(over, apikey.Change{}), is), want("Touch of nothing", s.Touch(over, nil), is),
 				holds(ctx, s, rec), lacks(ctx, s, record(2)),
 			)
 			if err != nil {
