@@ -13,8 +13,9 @@ import (
 type found struct {
 	known bool // there is such a record; else rec is a decoy
 	rec   *Record
-	owner *Owner // what was decided about rec's owner
-	used  int64  // Key.LastUsedAt in microseconds since 1970, or never
+	owner *Owner      // what was decided about rec's owner
+	used  int64       // Key.LastUsedAt in microseconds since 1970, or never
+	entry *cacheEntry // of the cache, where it was found there
 }
 
 // in returns rec as it was found in a store.
@@ -26,8 +27,32 @@ func in(rec *Record) found {
 	return f
 }
 
-// find looks a handle up. That there is no such record is no error.
-func (s *Service) find(ctx context.Context, handle string) (found, error) {
+// find looks a handle up, in the cache if there is one and o allows it, and
+// returns an instant at which the answer was there. That there is no such record
+// is no error.
+func (s *Service) find(ctx context.Context, handle string, o *VerifyOptions) (found, time.Time, error) {
+	if s.cache == nil {
+		return s.ask(ctx, handle)
+	}
+	if o != nil && o.Fresh {
+		f, now, err := s.ask(ctx, handle)
+		if err == nil {
+			s.cache.compare(handle, &f)
+		}
+		return f, now, err
+	}
+	now := s.now()
+	if err := ctx.Err(); err != nil {
+		return found{}, now, err
+	}
+	if e := s.cache.look(handle, now); e != nil {
+		return e.found, now, nil
+	}
+	return s.load(ctx, handle)
+}
+
+// fetch looks a handle up in the store.
+func (s *Service) fetch(ctx context.Context, handle string) (found, error) {
 	if s.memory != nil {
 		return s.memory.look(ctx, handle, s.decoy)
 	}
@@ -83,4 +108,22 @@ func (f *found) show(k *Key) {
 		k.State, k.RevokedReason = state, f.owner.RevokedReason
 	}
 	k.Suspended, k.LastUsedAt = f.owner.Suspended, f.lastUsed()
+}
+
+// note remembers that the key, found so, was proven at now. A key in the cache
+// that was noted a short while ago is not noted again, so that those who use it
+// do not meet at a lock.
+func (s *Service) note(f *found, k *Key, now time.Time) {
+	e := f.entry
+	if e == nil {
+		s.uses.note(k, now)
+		return
+	}
+	if !e.hot.Load() {
+		e.hot.Store(true)
+	}
+	at := now.UnixMicro()
+	if last := e.noted.Load(); (last == never || at-last >= s.uses.every) && s.uses.note(k, now) {
+		e.noted.Store(at)
+	}
 }

@@ -26,10 +26,11 @@ type Options struct {
 	// FlushEvery, if not zero, starts a goroutine that writes noted uses to the
 	// store at this interval, until Close. When zero, only Flush and Close write.
 	FlushEvery time.Duration
-	// FlushFailed, unless nil, is told of every failed write of that goroutine, on
-	// it, with the error that Flush returns; what was noted is kept and tried
-	// again. It must not call Close.
-	FlushFailed func(error)
+	// Failed, unless nil, is told of what fails where nobody else hears of it, in
+	// the goroutine that met it: writes of FlushEvery, with the error that Flush
+	// returns, and CacheOptions.Feed. All of it is tried again or made up for in
+	// time. It must not call Close.
+	Failed func(error)
 	// MaxPending is the greatest number of keys whose use is noted and not yet
 	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
 	// further keys go unnoted until the next write.
@@ -42,6 +43,9 @@ type Options struct {
 	// include them, which count where Policy names a plan. Scopes that keys have and
 	// it does not list stay.
 	Registry *scopes.Registry
+	// Cache, unless nil, keeps what Verify looks up. When nil, each Verify is one
+	// call of the store.
+	Cache *CacheOptions
 }
 
 // A Service makes, proves and manages the keys of one format in one store. It
@@ -55,6 +59,7 @@ type Service struct {
 	uses   *uses
 	decoy  *node        // stands for a record that is not there
 	memory *MemoryStore // the store, if it is one
+	cache  *cache       // nil without one
 
 	policy   func(ctx context.Context, owner string) (Policy, error)
 	registry *scopes.Registry
@@ -90,13 +95,18 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	if o.MaxPending < 0 {
 		faults.Add("MaxPending is %d; give 0 or more", o.MaxPending)
 	}
+	s.cache = newCache(&faults, o.Cache)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	s.decoy = newDecoy(format, s.ring)
 	s.uses = newUses(store, o)
 	if o.FlushEvery > 0 {
-		s.uses.start(o.FlushEvery, s.Flush, o.FlushFailed)
+		s.uses.start(o.FlushEvery, s.Flush, o.Failed)
+	}
+	if s.cache != nil && s.cache.hearing != nil {
+		s.cache.hearing.now, s.cache.hearing.failed = s.now, o.Failed
+		s.cache.hearing.listen(s.cache)
 	}
 	return s, nil
 }
@@ -118,7 +128,10 @@ func (s *Service) byID(ctx context.Context, id string) (Record, error) {
 }
 
 // apply makes a change come true, and tells who may hold what it replaced.
-func (s *Service) apply(ctx context.Context, c Change) error {
+func (s *Service) apply(ctx context.Context, c Change) (err error) {
+	c.Notices = notices(&c)
+	err = errors.New("the store panicked")
+	defer func() { s.changed(ctx, &c, err) }()
 	return s.store.Apply(ctx, c)
 }
 

@@ -75,11 +75,12 @@ func (u *uses) shard(id string) *useShard {
 }
 
 // note remembers that k was proven at now, unless what is stored is recent
-// enough. A key that was never used is always worth noting.
-func (u *uses) note(k *Key, now time.Time) {
+// enough, and reports whether it does. A key that was never used is always worth
+// noting.
+func (u *uses) note(k *Key, now time.Time) bool {
 	at := now.UnixMicro()
-	if !k.LastUsedAt.IsZero() && at-k.LastUsedAt.UnixMicro() < u.every {
-		return
+	if !k.LastUsedAt.IsZero() && at-k.LastUsedAt.UnixMicro() < u.every || u.closed.Load() {
+		return false
 	}
 	s := u.shard(k.ID)
 	s.mu.Lock()
@@ -87,13 +88,16 @@ func (u *uses) note(k *Key, now time.Time) {
 	before, known := s.pending[k.ID]
 	switch {
 	case u.closed.Load(): // asked under mu: what is noted before Close is written by it
+		return false
 	case known:
 		s.pending[k.ID] = max(before, at)
 	case u.noted.Add(1) <= u.most:
 		s.pending[k.ID] = at
 	default:
 		u.noted.Add(-1)
+		return false
 	}
+	return true
 }
 
 // overlay shows in k a use that is noted and not yet written.
@@ -156,11 +160,16 @@ func (s *Service) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close stops noting uses, ends the goroutine of Options.FlushEvery, waits for
-// it, and writes what is noted. It may be called again, also to retry after an
-// error; all other methods keep working.
+// Close stops noting uses, ends the goroutines of Options.FlushEvery and
+// CacheOptions.Feed, waits for them, and writes what is noted. It may be called
+// again, also to retry after an error; all other methods keep working.
 func (s *Service) Close(ctx context.Context) error {
 	s.uses.closed.Store(true)
+	if s.cache != nil && s.cache.hearing != nil {
+		if err := s.cache.hearing.close(ctx); err != nil {
+			return errors.Wrap("apikey.Close", err)
+		}
+	}
 	if s.uses.stop != nil {
 		s.uses.stop()
 		select {

@@ -205,7 +205,7 @@ func TestFlushEveryWritesInTheBackground(t *testing.T) {
 				return fail
 			}
 			return nil
-		}}, nil, &apikey.Options{FlushEvery: 10 * time.Second, FlushFailed: func(err error) { told = append(told, err) }})
+		}}, nil, &apikey.Options{FlushEvery: 10 * time.Second, Failed: func(err error) { told = append(told, err) }})
 		issued := create(t, s, apikey.Spec{})
 		must(s.Verify(t.Context(), issued.Secret.Reveal(), nil))(t)
 		used := time.Now().UTC()

@@ -18,6 +18,9 @@ type VerifyOptions struct {
 	IP netip.Addr
 	// Environment, unless empty, is the one the key must belong to.
 	Environment string
+	// Fresh asks the store, whatever [Options.Cache] keeps: for what cannot be taken
+	// back.
+	Fresh bool
 }
 
 // The errors of Verify, made once: a refusal of garbage allocates nothing.
@@ -55,11 +58,10 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 	if !ok {
 		return Key{}, errMalformed
 	}
-	f, err := s.find(ctx, claim.handle)
+	f, now, err := s.find(ctx, claim.handle, o)
 	if err != nil {
 		return Key{}, s.fault(ctx, "apikey.Verify", err)
 	}
-	now := s.now()
 	if err := s.proven(token, f.rec, f.known, now); err != nil {
 		return Key{}, err
 	}
@@ -70,7 +72,7 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 	if err := s.cut(ctx, &key); err != nil {
 		return Key{}, err
 	}
-	s.uses.note(&key, now)
+	s.note(&f, &key, now)
 	return key, nil
 }
 
