@@ -4,9 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/keytoll/keytoll/errors"
 )
 
 // An EventKind says what happened. Names never change meaning: they are stored.
@@ -157,6 +162,54 @@ type EventCursor struct {
 	At    time.Time
 	Owner string
 	Seq   int64
+}
+
+// IsZero reports whether c is the beginning of a listing.
+func (c EventCursor) IsZero() bool { return c.Seq == 0 && c.Owner == "" && c.At.IsZero() }
+
+// MarshalText returns c as text that is safe in a URL; "" for the beginning. It
+// holds the owner's name and grants nothing.
+func (c EventCursor) MarshalText() ([]byte, error) {
+	if c.IsZero() {
+		return nil, nil
+	}
+	plain := strconv.FormatInt(c.At.UnixMicro(), 10) + " " + strconv.FormatInt(c.Seq, 10) + " " + c.Owner
+	return base64.RawURLEncoding.AppendEncode(nil, []byte(plain)), nil
+}
+
+// String returns the text of [EventCursor.MarshalText].
+func (c EventCursor) String() string {
+	text, _ := c.MarshalText() // never fails
+	return string(text)
+}
+
+// UnmarshalText replaces c with what [EventCursor.MarshalText] wrote, and refuses
+// anything else.
+func (c *EventCursor) UnmarshalText(text []byte) error {
+	bad := &errors.Error{Code: errors.Invalid, Op: "apikey.EventCursor", Msg: "the cursor is not one that a listing of events returned; start again without"}
+	if len(text) == 0 {
+		*c = EventCursor{}
+		return nil
+	}
+	if len(text) > 512 {
+		return bad
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
+	if err != nil {
+		return bad
+	}
+	parts := strings.SplitN(string(raw), " ", 3)
+	if len(parts) != 3 || !plain(parts[2], MaxOwner) {
+		return bad
+	}
+	micros, err := strconv.ParseInt(parts[0], 10, 64)
+	seq, err2 := strconv.ParseInt(parts[1], 10, 64)
+	read := EventCursor{At: time.UnixMicro(micros).UTC(), Owner: parts[2], Seq: seq}
+	if err != nil || err2 != nil || read.String() != string(text) {
+		return bad
+	}
+	*c = read
+	return nil
 }
 
 // Selects reports whether q selects e, and e comes after q.After; the limit

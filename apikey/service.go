@@ -155,14 +155,12 @@ type Page struct {
 // List returns the keys that q selects, newest first. An empty Owner without
 // AnyOwner, a Limit outside 0 to 1000 and unknown states are [errors.Invalid].
 func (s *Service) List(ctx context.Context, q Query) (Page, error) {
-	const op = "apikey.List"
+	return s.list(ctx, "apikey.List", q)
+}
+
+func (s *Service) list(ctx context.Context, op string, q Query) (Page, error) {
 	faults := errors.Faults{Op: op}
-	if (q.Owner == "") != q.AnyOwner {
-		faults.Add("owner %q with AnyOwner %t: give an owner, or set AnyOwner to list the keys of all", clip(q.Owner), q.AnyOwner)
-	}
-	if q.Limit < 0 || q.Limit > 1000 {
-		faults.Add("limit is %d; give 1 to 1000, or 0 for 100", q.Limit)
-	}
+	checkPage(&faults, q.Owner, q.AnyOwner, q.Limit, "keys")
 	for i, state := range q.States {
 		if _, err := state.MarshalText(); err != nil {
 			faults.Add("states[%d] is %v; give active, disabled, revoked or deleted", i, state)

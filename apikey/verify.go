@@ -46,8 +46,9 @@ func unknown(cause string) error {
 // Verify proves token and returns its key. It decides in this order: shape and
 // checksum ([ErrMalformed], without asking the store), look-up and proof
 // ([ErrUnknown]), state and expiry ([ErrRevoked], [ErrExpired], [ErrDisabled]), the owner's
-// suspension ([ErrSuspended]), environment ([ErrEnvironment]) and address ([ErrNetwork]). The key returned
-// with an error is empty. A store that cannot answer is [errors.Unavailable].
+// suspension ([ErrSuspended]), environment ([ErrEnvironment]) and address ([ErrNetwork]). Of the key's
+// scopes and settings it returns what the owner's [Policy] includes now. The key returned
+// with an error is empty. A store or a policy that cannot answer is [errors.Unavailable].
 //
 // A success notes the use of the key in memory, while the LastUsedAt returned
 // is still the one stored; a refusal changes nothing. Nil options mean that
