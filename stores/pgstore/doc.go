@@ -1,23 +1,70 @@
-// Package pgstore will keep Keytoll's state in PostgreSQL, for fleets of
-// servers that share it. It holds no store yet: this module exists so that its
-// import path, and the fence around the driver, are in place first.
+// Package pgstore keeps API keys in PostgreSQL, for fleets of servers that share
+// them, and tells every server of a change the moment it is committed.
 //
-// What belongs here, and nowhere else: the PostgreSQL driver (pgx), one pool,
-// one schema with one migration number, and the stores of keys, credits,
-// webhook deliveries and, where a fleet wants them there, rate limits. The
-// stores will pass the same conformance suites as the memory stores
-// ([apikeytest], [ratelimittest], [creditstest]). Importing this module is
-// what adds the driver to a program; the root module never does.
+//	db, err := pgstore.Open("postgres://user:password@host:5432/database", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer db.Close(context.Background())
+//	if err := db.Migrate(ctx); err != nil {
+//		return err
+//	}
+//	keys, err := apikey.NewService(db.Keys(), format, nil)
 //
-// The schema will be created by an explicit call and never behind the caller's
-// back. Decisions that several servers share will be made on the database's
-// clock.
+// [New] takes a pool that the program has already. Tables and functions live in
+// a schema of their own and are described in the sql folder of this package;
+// other programs may read them. PostgreSQL 13 and later will do; the database
+// must keep UTF-8.
 //
-// Until then: the memory stores of the domain packages serve one process, and
-// [sqlitestore] keeps keys and credits in one durable file.
+// The store holds no rule of keys: those are in the package apikey. The schema
+// holds the constraints behind them: an ID and a handle are used once, a label
+// once by an owner at a time, every key and event has its owner, an event is
+// never changed or deleted. A write that would break one fails with code Corrupt
+// and changes nothing.
 //
-// [apikeytest]: https://pkg.go.dev/github.com/keytoll/keytoll/apikey/apikeytest
-// [ratelimittest]: https://pkg.go.dev/github.com/keytoll/keytoll/ratelimit/ratelimittest
-// [creditstest]: https://pkg.go.dev/github.com/keytoll/keytoll/credits/creditstest
-// [sqlitestore]: https://pkg.go.dev/github.com/keytoll/keytoll/stores/sqlitestore
+// # Durability
+//
+// A call that writes returns nil only after its transaction is committed, with
+// whatever synchronous_commit the server is set to. Each is one statement and
+// one round trip: the function apply of the schema takes a whole
+// [apikey.Change], with the events and notices that go with it. When the
+// connection is lost before the answer, the code is Unavailable, and the change
+// may have happened.
+//
+// # Concurrency
+//
+// Everything is safe for concurrent use, from any number of processes. Creating
+// keys and writing events takes the lock of the owner's row, so that changes of
+// one owner's keys stand in line and those of different owners do not. All locks
+// are taken in one order: calls do not deadlock. Every isolation level that a
+// database may have by default is right; what the server undoes because of
+// others, at the levels above read committed, is tried again.
+//
+// # Errors
+//
+//   - [ErrNotMigrated], [ErrNewerSchema], [ErrForeign] and [ErrEncoding] say what is wrong
+//     with the database, [ErrClosed] that [DB.Close] came first;
+//   - code Unavailable: the server cannot be reached, or cannot answer now;
+//   - code Invalid: a value cannot be stored, such as text with a NUL in it;
+//   - code Corrupt: the database is damaged, or a write was refused by a
+//     constraint; a person must look.
+//
+// Messages are safe to show to a client. The driver's own error, reachable by
+// errors.AsType, may name columns and hosts.
+//
+// # Time
+//
+// Instants are stored as timestamptz, to the microsecond. No decision rests on
+// the server's clock: the package apikey brings its own.
+//
+// # Security
+//
+// Keys are stored as digests (see the package apikey), everything else in plain:
+// owners, names, scopes, events. After [DB.Migrate] the program needs no right to
+// create, and none to delete. Text is compared byte by byte, whatever the
+// database's collation.
+//
+// # What it does not do
+//
+// It deletes nothing, so tables grow with keys and events. It makes no backups.
 package pgstore

@@ -1,0 +1,43 @@
+package pgstore_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/apikey/apikeytest"
+)
+
+func TestKeysKeepTheContract(t *testing.T) {
+	d := newDatabase(t)
+	apikeytest.Run(t, func(t *testing.T) apikey.Store { return d.open(t).Keys() })
+}
+
+// Every isolation level that a database may have by default, and every way in
+// which a pool may talk to it, proxies included.
+func TestKeysKeepTheContractHoweverThePoolIsSet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the same suite once for each setting")
+	}
+	for name, adjust := range map[string]func(*pgxpool.Config){
+		"serializable": func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = "serializable" },
+		"repeatable read": func(c *pgxpool.Config) {
+			c.ConnConfig.RuntimeParams["default_transaction_isolation"] = "repeatable read"
+		},
+		"exec":            func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec },
+		"simple protocol": func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol },
+		"describe":        func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDatabase(t, adjust)
+			apikeytest.Run(t, func(t *testing.T) apikey.Store { return d.open(t).Keys() })
+		})
+	}
+}
+
+func BenchmarkKeys(b *testing.B) {
+	d := newDatabase(b)
+	apikeytest.Bench(b, func(b *testing.B) apikey.Store { return d.open(b).Keys() })
+}

@@ -1,0 +1,266 @@
+package pgstore
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// ErrClosed reports the use of a [DB] after [DB.Close].
+var ErrClosed error = &errors.Error{Code: errors.Unavailable, Msg: "the database is closed"}
+
+// Options are the choices of [Open] and [New]. The zero value, and nil, are the
+// defaults.
+type Options struct {
+	// Schema is the name of the schema that holds the tables, "keytoll" when empty:
+	// up to 40 lower-case letters, digits and underscores, not beginning with a
+	// digit or with pg_. Several may live in one database and know nothing of each
+	// other.
+	Schema string
+
+	// Heartbeat is how often the feed proves that it hears everything, 250
+	// milliseconds when zero, at least 10 milliseconds and at most 10 seconds. A
+	// heartbeat that is not heard within four times that, and at least a second,
+	// means that the line is broken.
+	Heartbeat time.Duration
+
+	// Listen says how the feed reaches the server, with a connection of its own; nil
+	// is as the pool does. Give it where the pool talks to a proxy, such as
+	// PgBouncer in transaction mode, that does not pass LISTEN on.
+	Listen *pgx.ConnConfig
+}
+
+// A DB is the state of Keytoll in one PostgreSQL schema. Make one with [Open]
+// or [New]; it is safe for concurrent use, and must be closed.
+type DB struct {
+	pool    *pgxpool.Pool
+	owned   bool // Close closes the pool
+	schema  string
+	beat    time.Duration
+	listen  *pgx.ConnConfig
+	sql     statements
+	mode    pgx.QueryExecMode // of statements with one best plan
+	planned pgx.QueryExecMode // of those whose best plan depends on their arguments
+	ready   atomic.Bool       // the schema was seen to be the one this version knows
+	closed  context.Context
+	close   context.CancelFunc
+	stop    sync.Once
+	stopped chan struct{} // closed when everything is released
+}
+
+// Open returns a DB with a pool of its own. Url is a connection string of
+// PostgreSQL, such as postgres://user:password@host:5432/database; what
+// pgxpool.ParseConfig reads beyond that, such as pool_max_conns, holds. Open
+// makes no table, see [DB.Migrate], and waits for no server: one that is not
+// there is reported by whatever needs it.
+func Open(url string, o *Options) (*DB, error) {
+	const op = "pgstore.Open"
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, &errors.Error{
+			Code: errors.Invalid, Op: op, Err: err, // which leaves passwords out
+			Msg: "the URL of the database cannot be read; give one such as postgres://user:password@host:5432/database",
+		}
+	}
+	config.ConnConfig.BuildContextWatcherHandler = patient
+	pool, err := pgxpool.NewWithConfig(context.Background(), config) //nolint:forbidigo // the pool outlives every call; Close ends it
+	if err != nil {
+		return nil, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the pool of connections cannot be made", Err: err}
+	}
+	db, err := newDB(op, pool, o)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	db.owned = true
+	return db, nil
+}
+
+// patient lets a statement whose context has ended come to its end, if that is
+// near: breaking it off costs its connection, and a crowd of clients that hang
+// up would cost them all.
+func patient(conn *pgconn.PgConn) ctxwatch.Handler {
+	return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn(), DeadlineDelay: 100 * time.Millisecond}
+}
+
+// New returns a DB over a pool of the caller's, which [DB.Close] leaves open.
+func New(pool *pgxpool.Pool, o *Options) (*DB, error) { return newDB("pgstore.New", pool, o) }
+
+func newDB(op string, pool *pgxpool.Pool, options *Options) (*DB, error) {
+	var o Options
+	if options != nil {
+		o = *options
+	}
+	faults := errors.Faults{Op: op}
+	if pool == nil {
+		faults.Add("pool is nil; give one made by pgxpool.New, or use Open")
+	}
+	if o.Schema == "" {
+		o.Schema = "keytoll"
+	}
+	if !validSchema(o.Schema) {
+		faults.Add("Schema is %q; give 1 to 40 lower-case letters, digits and underscores, not beginning with a digit or with pg_", o.Schema)
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 250 * time.Millisecond
+	}
+	if o.Heartbeat < 10*time.Millisecond || o.Heartbeat > 10*time.Second {
+		faults.Add("Heartbeat is %v; give 0 (250ms), or 10ms to 10s", o.Heartbeat)
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	db := &DB{pool: pool, schema: o.Schema, beat: o.Heartbeat, sql: newStatements(o.Schema), stopped: make(chan struct{})}
+	db.mode, db.planned = modes(pool.Config().ConnConfig)
+	if o.Listen != nil {
+		db.listen = o.Listen.Copy()
+	}
+	db.closed, db.close = context.WithCancel(context.Background()) //nolint:forbidigo // Close ends it
+	return db, nil
+}
+
+// modes returns how to run statements with one best plan, and those whose best
+// plan depends on their arguments, which are planned each time: in one round
+// trip, and with results in binary form. A pool that is not set to keep prepared
+// statements may talk to a proxy that hands each transaction to another server.
+func modes(config *pgx.ConnConfig) (mode, planned pgx.QueryExecMode) {
+	planned = pgx.QueryExecModeCacheDescribe
+	if config.DescriptionCacheCapacity == 0 {
+		planned = pgx.QueryExecModeDescribeExec
+	}
+	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement && config.StatementCacheCapacity > 0 {
+		return pgx.QueryExecModeCacheStatement, planned
+	}
+	return planned, planned
+}
+
+// validSchema reports whether name needs no quotes, and leaves room in the names
+// of channels that begin with it.
+func validSchema(name string) bool {
+	for i, c := range name {
+		if (c < 'a' || c > 'z') && c != '_' && (c < '0' || c > '9' || i == 0) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 40 && !strings.HasPrefix(name, "pg_")
+}
+
+// Close refuses new work with [ErrClosed], ends the feeds, finishes what was
+// begun, and closes the pool if it is the DB's own. When ctx ends first it
+// returns the context's error while the rest goes on; a later Close waits again.
+func (db *DB) Close(ctx context.Context) error {
+	db.stop.Do(func() {
+		db.close()
+		go func() {
+			defer close(db.stopped)
+			if db.owned {
+				db.pool.Close()
+			}
+		}()
+	})
+	select {
+	case <-db.stopped:
+		return nil
+	default:
+	}
+	select {
+	case <-db.stopped:
+		return nil
+	case <-ctx.Done():
+		return errors.Wrap("pgstore.Close", ctx.Err())
+	}
+}
+
+// ensureReady returns nil when the DB may be used under ctx. It looks at the
+// schema version until it was seen to be right.
+func (db *DB) ensureReady(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if db.closed.Err() != nil {
+		return ErrClosed
+	}
+	if db.ready.Load() {
+		return nil
+	}
+	return db.lookAtSchema(ctx)
+}
+
+// attempts is how often a transaction is tried that the server undid because
+// of others, which is its way to keep transactions apart at the isolation levels
+// above read committed. Each time at least one of the others has come through.
+const attempts = 100
+
+// write runs a statement that is a transaction of its own.
+func (db *DB) write(ctx context.Context, statement string, args ...any) error {
+	if err := db.ensureReady(ctx); err != nil {
+		return err
+	}
+	args = append([]any{db.mode}, args...)
+	for try := 1; ; try++ {
+		_, err := db.pool.Exec(ctx, statement, args...)
+		if err == nil {
+			return nil
+		}
+		if undone(err) && try < attempts || unsent(err) && try < 3 {
+			continue
+		}
+		return db.fault(ctx, err)
+	}
+}
+
+// read runs a query and gives each row to scan, as values in binary form that
+// are only good until it returns. A failure of scan is returned as it is.
+func (db *DB) read(ctx context.Context, mode pgx.QueryExecMode, query string, scan func(columns [][]byte) error, args ...any) error {
+	if err := db.ensureReady(ctx); err != nil {
+		return err
+	}
+	args = append([]any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...)
+	for try := 1; ; try++ {
+		begun, err := db.rows(ctx, query, scan, args)
+		if err == nil || begun {
+			return err
+		}
+		if undone(err) && try < attempts || try < 3 && (unsent(err) || broken(err)) {
+			continue
+		}
+		return db.fault(ctx, err)
+	}
+}
+
+// rows reports whether a row was given to scan: then the query cannot be tried
+// again.
+func (db *DB) rows(ctx context.Context, query string, scan func([][]byte) error, args []any) (begun bool, err error) {
+	rows, err := db.pool.Query(ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		begun = true
+		if rows.FieldDescriptions()[0].Format != pgx.BinaryFormatCode {
+			return true, errNotBinary
+		}
+		if err := scan(rows.RawValues()); err != nil {
+			return true, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		if begun {
+			err = db.fault(ctx, err)
+		}
+		return begun, err
+	}
+	return begun, nil
+}
+
+var errNotBinary error = &errors.Error{Code: errors.Unavailable, Msg: "the database gives its answers in a form that was not asked for"}

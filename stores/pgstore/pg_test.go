@@ -1,0 +1,76 @@
+package pgstore_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// A database of which each store takes a schema of its own, which is much
+// faster to make.
+type database struct {
+	pool *pgxpool.Pool
+	n    atomic.Int64
+}
+
+func newDatabase(t testing.TB, adjust ...func(*pgxpool.Config)) *database {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 32
+	for _, f := range adjust {
+		f(config)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return &database{pool: pool}
+}
+
+// open returns a migrated DB in a schema of its own.
+func (d *database) open(t testing.TB) *pgstore.DB {
+	t.Helper()
+	db := d.raw(t, fmt.Sprintf("keytoll_%d", d.n.Add(1)))
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// raw returns a DB in the schema as it is.
+func (d *database) raw(t testing.TB, schema string) *pgstore.DB {
+	t.Helper()
+	db, err := pgstore.New(d.pool, &pgstore.Options{Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// each runs f n times at once, and waits.
+func each(n int, f func(i int)) {
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() { f(i) })
+	}
+	group.Wait()
+}

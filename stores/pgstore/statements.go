@@ -1,0 +1,183 @@
+package pgstore
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/keytoll/keytoll/apikey"
+)
+
+// statements are the texts of what is asked of one schema.
+type statements struct {
+	schema, apply, touch, byHandle, byID, records, owner, events, census, version string
+}
+
+// applyArguments is the number of arguments of the function apply, and
+// touchArguments that of touch.
+const (
+	applyArguments  = 56
+	touchArguments  = 8
+	ownerColumns    = `epoch, revoked_reason, suspended, suspended_reason, changed_at, version, events, head`
+	eventColumns    = `owner, seq, at, kind, key, actor, actor_ip, changes, note, count, sum`
+	effectiveState  = `CASE WHEN k.state <> 'deleted' AND k.epoch < o.epoch THEN 'revoked' ELSE k.state END`
+	recordsTemplate = `SELECT ` + recordColumns + ` FROM keytoll.keys k JOIN keytoll.owners o ON o.id = k.owner WHERE `
+)
+
+func newStatements(schema string) statements {
+	in := func(text string) string { return inSchema(schema, text) }
+	return statements{
+		schema:   schema,
+		apply:    in(call("keytoll.apply", applyArguments)),
+		touch:    in(call("keytoll.touch", touchArguments)),
+		byHandle: in(recordsTemplate + `k.handle = $1`),
+		byID:     in(recordsTemplate + `k.id = $1`),
+		records:  in(recordsTemplate),
+		owner:    in(`SELECT ` + ownerColumns + ` FROM keytoll.owners WHERE id = $1`),
+		events:   in(`SELECT ` + eventColumns + ` FROM keytoll.events WHERE `),
+		census: in(`SELECT digest_version, imported_scheme, count(*) FROM keytoll.keys
+			WHERE state <> 'deleted' GROUP BY digest_version, imported_scheme`),
+		version: in(`SELECT version::bigint FROM keytoll.schema_version WHERE id = 1`),
+	}
+}
+
+// inSchema puts the name of the schema in the place of keytoll. A valid name
+// needs no quotes but where it is a word of SQL.
+func inSchema(schema, text string) string {
+	return strings.ReplaceAll(text, "keytoll.", `"`+schema+`".`)
+}
+
+// call returns a call of a function with so many arguments.
+func call(function string, arguments int) string {
+	var b strings.Builder
+	b.WriteString("SELECT " + function + "(")
+	for i := range arguments {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d", i+1)
+	}
+	return b.String() + ")"
+}
+
+// A filter gathers conditions and their arguments.
+type filter struct {
+	conditions []string
+	args       []any
+}
+
+// where adds a condition with %d in the place of each argument's number.
+func (f *filter) where(condition string, args ...any) {
+	numbers := make([]any, len(args))
+	for i, arg := range args {
+		f.args = append(f.args, arg)
+		numbers[i] = len(f.args)
+	}
+	f.conditions = append(f.conditions, fmt.Sprintf(condition, numbers...))
+}
+
+// list returns the statement for q, with nothing in it that q does not ask for,
+// and its arguments.
+func (s *statements) list(q *apikey.Query) (string, []any) {
+	var f filter
+	f.where(effectiveState+` = ANY ($%d)`, stateNames(q.States))
+	if q.Owner != "" {
+		f.where(`k.owner = $%d`, q.Owner)
+	}
+	if q.Environment != "" {
+		f.where(`k.environment = $%d`, q.Environment)
+	}
+	if !q.LiveAt.IsZero() {
+		f.where(`(k.expires_at IS NULL OR k.expires_at > $%d)`, stored(q.LiveAt))
+	}
+	if !q.ExpiresBefore.IsZero() {
+		f.where(`k.expires_at < $%d`, after(q.ExpiresBefore))
+	}
+	if !q.UnusedSince.IsZero() {
+		f.where(`k.created_at < $%d AND (k.last_used_at IS NULL OR k.last_used_at < $%[1]d)`, after(q.UnusedSince))
+	}
+	if !q.SecretBefore.IsZero() {
+		f.where(`k.secret_at < $%d`, after(q.SecretBefore))
+	}
+	if q.Unreplaced {
+		f.where(`k.successor = ''`)
+	}
+	order := `k.created_at DESC, k.id DESC`
+	if q.Order == apikey.SoonestFirst {
+		order = `k.expires_at, k.id`
+		f.where(`k.expires_at IS NOT NULL`)
+	}
+	if !q.After.IsZero() {
+		f.follow(q.Order, q.After)
+	}
+	f.args = append(f.args, q.Limit)
+	return fmt.Sprintf("%s%s ORDER BY %s LIMIT $%d", s.records, strings.Join(f.conditions, " AND "), order, len(f.args)), f.args
+}
+
+// follow leaves out what does not come after a position. One that lies between
+// two microseconds is that of no record.
+func (f *filter) follow(order apikey.Order, after apikey.Cursor) {
+	at := stored(after.At)
+	exact := at.Time.Equal(after.At)
+	switch {
+	case order == apikey.SoonestFirst && exact:
+		f.where(`(k.expires_at, k.id) > ($%d, $%d)`, at, after.ID)
+	case order == apikey.SoonestFirst:
+		f.where(`k.expires_at > $%d`, at)
+	case exact:
+		f.where(`(k.created_at, k.id) < ($%d, $%d)`, at, after.ID)
+	default:
+		f.where(`k.created_at <= $%d`, at)
+	}
+}
+
+// eventPage returns the statement for q and its arguments.
+func (s *statements) eventPage(q *apikey.EventQuery) (string, []any) {
+	var f filter
+	order := `at DESC, owner DESC, seq DESC`
+	switch {
+	case !q.AnyOwner && q.OldestFirst:
+		order = `seq`
+	case !q.AnyOwner:
+		order = `seq DESC`
+	case q.OldestFirst:
+		order = `at, owner, seq`
+	}
+	if q.AnyOwner {
+		f.where(`true`)
+	} else {
+		f.where(`owner = $%d`, q.Owner)
+	}
+	if q.Key != "" {
+		f.where(`key = $%d`, q.Key)
+	}
+	if q.Kind != "" {
+		f.where(`kind = $%d`, string(q.Kind))
+	}
+	if !q.Until.IsZero() {
+		f.where(`at < $%d`, after(q.Until))
+	}
+	if q.After != (apikey.EventCursor{}) {
+		f.followEvent(q)
+	}
+	f.args = append(f.args, q.Limit)
+	return fmt.Sprintf("%s%s ORDER BY %s LIMIT $%d", s.events, strings.Join(f.conditions, " AND "), order, len(f.args)), f.args
+}
+
+func (f *filter) followEvent(q *apikey.EventQuery) {
+	at := stored(q.After.At)
+	exact := at.Time.Equal(q.After.At)
+	comes := "<"
+	if q.OldestFirst {
+		comes = ">"
+	}
+	switch {
+	case !q.AnyOwner:
+		f.where(`seq `+comes+` $%d`, q.After.Seq)
+	case exact:
+		f.where(`(at, owner, seq) `+comes+` ($%d, $%d, $%d)`, at, q.After.Owner, q.After.Seq)
+	case q.OldestFirst:
+		f.where(`at > $%d`, at)
+	default:
+		f.where(`at <= $%d`, at)
+	}
+}
