@@ -41,11 +41,14 @@ func (s *Service) identify(ctx context.Context, op, token string) (Record, error
 		return Record{}, errors.Wrap(op, ErrMalformed)
 	}
 	rec, err := s.store.ByHandle(ctx, claim.handle)
+	for errors.Is(err, ErrNotFound) && s.reread(token, &claim) {
+		rec, err = s.store.ByHandle(ctx, claim.handle)
+	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Record{}, s.fault(ctx, op, err)
 	}
 	rec.settle()
-	if err := s.proven(token, &rec, err == nil, s.now()); err != nil {
+	if err := s.proven(ctx, token, &claim, &rec, err == nil, s.now()); err != nil {
 		if e, ok := errors.AsType[*errors.Error](err); ok && e.Op == "apikey.Verify" {
 			err = e.Err
 		}

@@ -15,6 +15,16 @@ type Options struct {
 	// are proven by plain SHA-256; keys made so keep working when a pepper is
 	// adopted, and keys made under a pepper that is left out here stop.
 	Peppers []Pepper
+	// Legacy are ways in which other systems made keys: keys of theirs can be
+	// imported, and then work here. There are at most 16.
+	Legacy []Legacy
+	// SlowProofs is the greatest number of proofs by a slow scheme of Legacy that
+	// run at once, and with it the processors and the memory that they can take:
+	// half of GOMAXPROCS, but one at least, when zero.
+	SlowProofs int
+	// SlowWaiting is how many more may wait for that; 256 when zero. Beyond it
+	// Verify is [errors.Unavailable], to whoever waits for the key for which most do.
+	SlowWaiting int
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Rand is the source of new keys; crypto/rand when nil. It must be safe for
@@ -54,6 +64,8 @@ type Service struct {
 	store  Store
 	format *Format
 	ring   *keyring
+	legacy []*reader
+	slow   *gate
 	now    func() time.Time
 	rand   io.Reader
 	uses   *uses
@@ -84,6 +96,8 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	}
 	s.memory, _ = store.(*MemoryStore)
 	s.ring = newKeyring(&faults, o.Peppers)
+	s.legacy = newReaders(&faults, o.Legacy)
+	s.slow = newGate(&faults, o)
 	for _, d := range []struct {
 		name string
 		is   time.Duration

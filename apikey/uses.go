@@ -19,27 +19,30 @@ const (
 // uses holds the last uses that are noted and not yet written: bounded, off the
 // request's path, sharded so that verifications of different keys rarely meet.
 type uses struct {
-	store  Store
-	every  int64 // microseconds between uses worth noting
-	most   int64 // the greatest number of keys noted
-	noted  atomic.Int64
-	closed atomic.Bool
-	shards [useShards]useShard
+	store Store
+	every int64 // microseconds between uses worth noting
+	most  int64 // the greatest number of keys noted
+	noted atomic.Int64
+	// renewals counts the digests noted, bounded by most like uses.
+	renewals atomic.Int64
+	closed   atomic.Bool
+	shards   [useShards]useShard
 
 	stop context.CancelFunc // nil without a goroutine
 	done chan struct{}      // closed when the goroutine has ended
 }
 
 type useShard struct {
-	mu      sync.Mutex
-	pending map[string]int64 // by key ID, microseconds since 1970
-	_       [48]byte         // keeps neighbours off one cache line
+	mu       sync.Mutex
+	pending  map[string]int64    // by key ID, microseconds since 1970
+	renewals map[string]*renewal // by key ID
+	_        [40]byte            // keeps neighbours off one cache line
 }
 
 func newUses(store Store, o *Options) *uses {
 	u := &uses{store: store, every: cmp.Or(o.LastUsedEvery, time.Minute).Microseconds(), most: int64(cmp.Or(o.MaxPending, 1<<16))}
 	for i := range u.shards {
-		u.shards[i].pending = make(map[string]int64)
+		u.shards[i].pending, u.shards[i].renewals = make(map[string]int64), make(map[string]*renewal)
 	}
 	return u
 }
@@ -114,26 +117,49 @@ func (u *uses) overlay(k *Key) {
 // flush writes what is noted, in order of IDs, so that stores with row locks
 // take them in one order. A use stays noted until it is written: until then it
 // is counted and shown, and neither an error nor a panic of the store loses it.
-func (u *uses) flush(ctx context.Context) error {
+// So do digests, until those who may hold the old ones are told.
+func (u *uses) flush(ctx context.Context, told func(context.Context, []Notice) error) error {
 	var batch []Use
+	handles := make(map[*Restamp]string)
 	for i := range u.shards {
-		batch = u.shards[i].appendTo(batch)
+		batch = u.shards[i].appendTo(batch, handles)
 	}
 	slices.SortFunc(batch, func(a, b Use) int { return cmp.Compare(a.ID, b.ID) })
 	for chunk := range slices.Chunk(batch, touchSize) {
 		if err := u.store.Touch(ctx, chunk); err != nil {
 			return err
 		}
+		var notices []Notice
+		for _, use := range chunk {
+			if use.Restamp != nil {
+				notices = append(notices, Notice{Handle: handles[use.Restamp]})
+			}
+		}
+		if len(notices) > 0 {
+			if err := told(ctx, notices); err != nil {
+				return err
+			}
+		}
 		u.forget(chunk)
 	}
 	return nil
 }
 
-func (s *useShard) appendTo(batch []Use) []Use {
+func (s *useShard) appendTo(batch []Use, handles map[*Restamp]string) []Use {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, at := range s.pending {
-		batch = append(batch, Use{ID: id, At: time.UnixMicro(at).UTC()})
+		if s.renewals[id] == nil {
+			batch = append(batch, Use{ID: id, At: time.UnixMicro(at).UTC()})
+		}
+	}
+	for id, r := range s.renewals {
+		use := Use{ID: id, Restamp: &r.restamp}
+		if at, used := s.pending[id]; used {
+			use.At = time.UnixMicro(at).UTC()
+		}
+		batch = append(batch, use)
+		handles[use.Restamp] = r.handle
 	}
 	return batch
 }
@@ -147,14 +173,19 @@ func (u *uses) forget(written []Use) {
 			delete(s.pending, use.ID)
 			u.noted.Add(-1)
 		}
+		if r := s.renewals[use.ID]; r != nil && &r.restamp == use.Restamp {
+			delete(s.renewals, use.ID)
+			u.renewals.Add(-1)
+		}
 		s.mu.Unlock()
 	}
 }
 
-// Flush writes the noted last uses to the store. After an error, what was not
+// Flush writes the noted last uses, and the digests of keys that were proven by
+// another than the current pepper's, to the store. After an error, what was not
 // written is kept for the next time.
 func (s *Service) Flush(ctx context.Context) error {
-	if err := s.uses.flush(ctx); err != nil {
+	if err := s.uses.flush(ctx, s.restamped); err != nil {
 		return s.fault(ctx, "apikey.Flush", err)
 	}
 	return nil

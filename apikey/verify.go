@@ -36,6 +36,8 @@ var (
 	errRevoked     = errors.Wrap("apikey.Verify", ErrRevoked)
 	errEnvironment = errors.Wrap("apikey.Verify", ErrEnvironment)
 	errNetwork     = errors.Wrap("apikey.Verify", ErrNetwork)
+	errBadImport   = unprovable("the imported digest is not one that its scheme reads")
+	errSchemeGone  = unprovable("the scheme of the imported digest is not among Options.Legacy")
 	errState       = errors.Wrap("apikey.Verify", errCorruptState)
 )
 
@@ -60,10 +62,13 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 		return Key{}, errMalformed
 	}
 	f, now, err := s.find(ctx, claim.handle, o)
+	for err == nil && !f.known && s.reread(token, &claim) {
+		f, now, err = s.find(ctx, claim.handle, o)
+	}
 	if err != nil {
 		return Key{}, s.fault(ctx, "apikey.Verify", err)
 	}
-	if err := s.proven(token, f.rec, f.known, now); err != nil {
+	if err := s.proven(ctx, token, &claim, f.rec, f.known, now); err != nil {
 		return Key{}, err
 	}
 	if err := f.admitted(&claim, o, now); err != nil {
@@ -74,27 +79,50 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 		return Key{}, err
 	}
 	s.note(&f, &key, now)
+	s.renew(token, f.rec)
 	return key, nil
 }
 
 // A claim is what can be read in a presented text without proving it.
 type claim struct {
 	handle      string
-	environment string
+	environment string  // of a key of the format; others bear none
+	legacy      *reader // nil for a key of the format
+	next        int     // the first of Service.legacy that was not tried
 }
 
 // read reads a presented text; false for one that is no key.
 func (s *Service) read(token string) (claim, bool) {
 	parts, err := s.format.Parse(token)
 	if err != nil {
-		return claim{}, false
+		var c claim
+		return c, len(s.legacy) > 0 && s.reread(token, &c)
 	}
 	return claim{handle: s.handle(token, parts), environment: parts.Environment}, true
 }
 
+// reread makes c the next reading of a text whose handle nobody has, if there is
+// another.
+func (s *Service) reread(token string, c *claim) bool {
+	for ; c.next < len(s.legacy); c.next++ {
+		r := s.legacy[c.next]
+		if !r.matches(token) {
+			continue
+		}
+		if handle := r.handle(token); handle != "" {
+			*c = claim{handle: handle, legacy: r, next: c.next + 1}
+			return true
+		}
+	}
+	return false
+}
+
 // proven returns nil if token is the text of rec, doing the same work for a
 // record that was not found.
-func (s *Service) proven(token string, rec *Record, found bool, now time.Time) error {
+func (s *Service) proven(ctx context.Context, token string, c *claim, rec *Record, found bool, now time.Time) error {
+	if found && rec.Imported.Scheme != "" && rec.Key.State != StateDeleted {
+		return s.provenImport(ctx, token, c, rec, now)
+	}
 	digest := &rec.Digest
 	if !found || rec.Key.State == StateDeleted {
 		digest = &s.decoy.rec.Load().Digest
@@ -119,7 +147,7 @@ func (f *found) admitted(c *claim, o *VerifyOptions, now time.Time) error {
 	if f.state() != StateActive || f.owner.Suspended || k.expired(now) {
 		return f.refusal(now)
 	}
-	if k.Environment != c.environment || o != nil && o.Environment != "" && o.Environment != k.Environment {
+	if c.legacy == nil && k.Environment != c.environment || o != nil && o.Environment != "" && o.Environment != k.Environment {
 		return errEnvironment
 	}
 	if !k.Networks.IsZero() && (o == nil || !k.Networks.Contains(o.IP)) {
