@@ -97,6 +97,7 @@ func benchRecord(n int) apikey.Record {
 	rec.Handle = padded("", n, 16)
 	rec.Key.ID = padded("key_", n, 20)
 	rec.Key.Owner = padded("acct_", n/10, 8)
+	rec.Label = padded("label ", n, 8)
 	rec.Key.CreatedAt = begin.Add(time.Duration(n) * time.Second)
 	return rec
 }

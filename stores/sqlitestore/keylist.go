@@ -37,16 +37,15 @@ func (k keys) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error)
 	var list []apikey.Record
 	err := k.db.read(ctx, func(s *session) error {
 		return s.rows(ctx, query, args, func(rows *sql.Rows) error {
-			var rec apikey.Record
-			var row keyScan
-			if err := rows.Scan(row.into(&rec)...); err != nil {
+			var text string
+			if err := rows.Scan(&text); err != nil {
 				return fault(ctx, err)
 			}
-			if err := row.finish(&rec); err != nil {
-				return err
+			rec, err := readRecord(text)
+			if err == nil {
+				list = append(list, rec)
 			}
-			list = append(list, rec)
-			return nil
+			return err
 		})
 	})
 	if err != nil {

@@ -195,11 +195,12 @@ func (k keys) one(ctx context.Context, query, name string) (apikey.Record, error
 	var rec apikey.Record
 	err := k.db.read(ctx, func(s *session) error {
 		ctx := context.WithoutCancel(ctx) // one row by an index: over before anybody could stop it
-		var row keyScan
-		if err := s.row(ctx, query, []any{name}, row.into(&rec)...); err != nil {
-			return err
+		var text string
+		err := s.row(ctx, query, []any{name}, &text)
+		if err == nil {
+			rec, err = readRecord(text)
 		}
-		return row.finish(&rec)
+		return err
 	})
 	switch {
 	case err == nil:
