@@ -104,7 +104,11 @@ func (k keys) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, 
 // eventQuery returns the statement for q, and its arguments.
 func eventQuery(q *apikey.EventQuery) (string, []any) {
 	var b strings.Builder
-	b.WriteString(`SELECT ` + eventColumns + ` FROM events WHERE `)
+	b.WriteString(`SELECT ` + eventColumns + ` FROM events`)
+	if q.Key != "" && !q.AnyOwner {
+		b.WriteString(` INDEXED BY events_of_key_of_owner`) // the planner would rather read all of the owner's
+	}
+	b.WriteString(` WHERE `)
 	direction, later := ` DESC`, `<`
 	at, owner, seq := int64(math.MaxInt64), "", int64(math.MaxInt64)
 	if q.OldestFirst {

@@ -115,6 +115,23 @@ func EventsQuery(q *apikey.EventQuery) string {
 	return text
 }
 
+// Statements of which the plan is known.
+const (
+	KeyByHandle = keyByHandle
+	KeyByID     = keyByID
+	CountKeys   = countKeys
+	Census      = census
+)
+
+// MigrateTo brings the tables to an older version.
+func (db *DB) MigrateTo(ctx context.Context, version int) error {
+	steps, err := migrationSteps()
+	if err != nil {
+		return err
+	}
+	return db.writer.do(ctx, func(s *session) error { return migrate(ctx, s, steps[:version]) })
+}
+
 // Queries are the statements that read.
 func Queries() []string {
 	return []string{

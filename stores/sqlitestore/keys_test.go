@@ -1,13 +1,11 @@
 package sqlitestore_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/apikey/apikeytest"
-	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
 
 func TestKeysKeepTheContract(t *testing.T) {
@@ -36,26 +34,4 @@ func TestAListingGoesOnFromBetweenTwoMicroseconds(t *testing.T) {
 
 func BenchmarkKeys(b *testing.B) {
 	apikeytest.Bench(b, func(b *testing.B) apikey.Store { return open(b, nil).Keys() })
-}
-
-func TestListingsUseAnIndex(t *testing.T) {
-	db := open(t, nil)
-	for name, c := range map[string]struct {
-		query apikey.Query
-		index string
-	}{
-		"everybody's": {apikey.Query{}, "keys_by_age ((created_at,id)<(?,?))"},
-		"an owner's":  {apikey.Query{Owner: "o"}, "keys_by_owner (owner=? AND (created_at,id)<(?,?))"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			plan, err := db.Plan(t.Context(), sqlitestore.ListQuery(&c.query))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := strings.Join(plan, "; ")
-			if !strings.Contains(got, c.index) || strings.Contains(got, "TEMP B-TREE") || strings.Contains(got, "SCAN") {
-				t.Errorf("plan is %q, want a search of %s and no sorting", got, c.index)
-			}
-		})
-	}
 }

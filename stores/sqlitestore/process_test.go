@@ -134,6 +134,13 @@ func keyRecord(id string) apikey.Record {
 	}}
 }
 
+func eventOf(owner, key string) apikey.Event {
+	return apikey.Event{
+		Owner: owner, Key: key, Kind: apikey.EventCreated, At: time.UnixMicro(1e15).UTC(),
+		Actor: apikey.Actor{ID: "test"}, Changes: []apikey.FieldChange{{Field: "name", After: key}},
+	}
+}
+
 func debitOf(account credits.AccountID, id string) credits.Debit {
 	return credits.Debit{Account: account, ID: credits.OpID(id), Amount: 5}
 }

@@ -71,9 +71,10 @@ DROP TABLE keys_1;
 -- A label is taken once of all keys that an owner has made since all were revoked.
 CREATE UNIQUE INDEX keys_by_label ON keys (owner, epoch, label) WHERE label <> '';
 
--- Listings, newest first and soonest first, of everybody and of one owner.
-CREATE INDEX keys_by_age ON keys (created_at, id);
-CREATE INDEX keys_by_owner ON keys (owner, created_at, id);
+-- Listings, newest first and soonest first, of everybody and of one owner. What
+-- they ask for most, beside the order, is there to skip keys without reading them.
+CREATE INDEX keys_by_age ON keys (created_at, id, state, secret_at, successor);
+CREATE INDEX keys_by_owner ON keys (owner, created_at, id, state, secret_at, successor);
 CREATE INDEX keys_by_end ON keys (expires_at, id) WHERE expires_at IS NOT NULL;
 CREATE INDEX keys_by_owner_and_end ON keys (owner, expires_at, id) WHERE expires_at IS NOT NULL;
 

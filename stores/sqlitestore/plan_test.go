@@ -1,0 +1,63 @@
+package sqlitestore_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/stores/sqlitestore"
+)
+
+func TestEveryQueryUsesAnIndex(t *testing.T) {
+	db := open(t, nil)
+	for _, query := range sqlitestore.Queries() {
+		plan, err := db.Plan(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(plan, "; ")
+		if strings.Contains(got, "TEMP B-TREE") || strings.Contains(got, "SCAN") && !strings.Contains(got, "CONSTANT ROW") {
+			t.Errorf("%s\nreads everything: %s", query, got)
+		}
+	}
+}
+
+// What a query searches first decides what it costs, so its index is named here.
+func TestKeysAreFoundByTheirIndex(t *testing.T) {
+	now := time.UnixMicro(1e15)
+	list := func(q apikey.Query) string { return sqlitestore.ListQuery(&q) }
+	events := func(q apikey.EventQuery) string { return sqlitestore.EventsQuery(&q) }
+	db := open(t, nil)
+	for name, c := range map[string]struct{ query, plan string }{
+		"by handle":                    {sqlitestore.KeyByHandle, "SEARCH k USING INDEX sqlite_autoindex_keys_2 (handle=?); SEARCH o USING PRIMARY KEY (id=?)"},
+		"by ID":                        {sqlitestore.KeyByID, "SEARCH k USING INDEX sqlite_autoindex_keys_1 (id=?); SEARCH o USING PRIMARY KEY (id=?)"},
+		"everybody's, newest first":    {list(apikey.Query{}), "SEARCH k USING INDEX keys_by_age ((created_at,id)<(?,?)); SEARCH o USING PRIMARY KEY (id=?)"},
+		"an owner's, newest first":     {list(apikey.Query{Owner: "o"}), "SEARCH k USING INDEX keys_by_owner (owner=? AND (created_at,id)<(?,?)); SEARCH o USING PRIMARY KEY (id=?)"},
+		"everybody's, soonest first":   {list(apikey.Query{Order: apikey.SoonestFirst}), "SEARCH k USING INDEX keys_by_end ((expires_at,id)>(?,?) AND expires_at<?); SEARCH o USING PRIMARY KEY (id=?)"},
+		"an owner's, soonest first":    {list(apikey.Query{Order: apikey.SoonestFirst, Owner: "o"}), "SEARCH k USING INDEX keys_by_owner_and_end (owner=? AND (expires_at,id)>(?,?) AND expires_at<?); SEARCH o USING PRIMARY KEY (id=?)"},
+		"census":                       {sqlitestore.Census, "SCAN keys USING COVERING INDEX keys_by_proof"},
+		"an owner's events":            {events(apikey.EventQuery{Owner: "o"}), "SEARCH events USING PRIMARY KEY (owner=? AND seq<?)"},
+		"an owner's oldest events":     {events(apikey.EventQuery{Owner: "o", OldestFirst: true}), "SEARCH events USING PRIMARY KEY (owner=? AND seq>?)"},
+		"an owner's events of a kind":  {events(apikey.EventQuery{Owner: "o", Kind: "k", Until: now}), "SEARCH events USING PRIMARY KEY (owner=? AND seq<?)"},
+		"everybody's events":           {events(apikey.EventQuery{AnyOwner: true}), "SEARCH events USING INDEX events_by_time ((at,owner,seq)<(?,?,?))"},
+		"everybody's oldest events":    {events(apikey.EventQuery{AnyOwner: true, OldestFirst: true}), "SEARCH events USING INDEX events_by_time ((at,owner,seq)>(?,?,?))"},
+		"everybody's events until":     {events(apikey.EventQuery{AnyOwner: true, OldestFirst: true, Until: now}), "SEARCH events USING INDEX events_by_time ((at,owner,seq)>(?,?,?) AND at<?)"},
+		"everybody's events of a kind": {events(apikey.EventQuery{AnyOwner: true, Kind: "k"}), "SEARCH events USING INDEX events_by_time ((at,owner,seq)<(?,?,?))"},
+		"a key's events":               {events(apikey.EventQuery{AnyOwner: true, Key: "k"}), "SEARCH events USING INDEX events_of_key (key=? AND (at,owner,seq)<(?,?,?))"},
+		"a key's events of its owner":  {events(apikey.EventQuery{Owner: "o", Key: "k"}), "SEARCH events USING INDEX events_of_key_of_owner (owner=? AND key=? AND seq<?)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan, err := db.Plan(t.Context(), c.query)
+			if got := strings.Join(plan, "; "); err != nil || got != c.plan {
+				t.Errorf("plan is\n%s, %v; want\n%s", got, err, c.plan)
+			}
+		})
+	}
+	plan, err := db.Plan(t.Context(), sqlitestore.CountKeys)
+	if err != nil || !slices.Contains(plan, "SEARCH keys USING COVERING INDEX keys_that_count (owner=? AND state=? AND epoch>?)") ||
+		!slices.Contains(plan, "SEARCH keys USING COVERING INDEX keys_that_count (owner=? AND state=? AND epoch<?)") {
+		t.Errorf("a cap counts by %q, %v", plan, err)
+	}
+}
