@@ -13,8 +13,10 @@ type Issued struct {
 	Key    Key
 	Secret Secret
 	// Replayed says that an earlier create with the same request ID made this key.
-	// Secret is then zero: it was in the answer to that one.
+	// Secret is then zero, and Secrets is nil: they were in the answer to that one.
 	Replayed bool
+	// Secrets are fresh ones bound to the key, in the order of [Spec.Secrets].
+	Secrets []BoundSecret
 }
 
 // Create makes a key. With a request ID it makes one key, however often and
@@ -45,7 +47,7 @@ func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
 		Scopes: spec.Scopes, Metadata: spec.Metadata, Settings: spec.Settings, Networks: spec.Networks,
 		CreatedAt: now, SecretAt: now, ExpiresAt: spec.ExpiresAt, State: StateActive, Version: 1,
 	}
-	return s.grant(ctx, op, rec, nil)
+	return s.grant(ctx, op, rec, spec.Secrets, nil)
 }
 
 const (
@@ -57,10 +59,10 @@ const (
 	insistence = 1000
 )
 
-// grant makes a key that did not exist, as far as the owner's policy allows it:
-// a copy of source, unless nil, or one from nothing. A key that has an ID
+// grant makes a key that did not exist, with secrets of these names, as far as the
+// owner's policy allows it: a copy of source, unless nil, or one from nothing. A key that has an ID
 // already was asked for with a request ID.
-func (s *Service) grant(ctx context.Context, op string, rec Record, source *Key) (Issued, error) {
+func (s *Service) grant(ctx context.Context, op string, rec Record, names []string, source *Key) (Issued, error) {
 	had := Key{}
 	if source != nil {
 		had.Scopes = source.Scopes
@@ -86,13 +88,17 @@ func (s *Service) grant(ctx context.Context, op string, rec Record, source *Key)
 		if err != nil {
 			return Issued{}, err
 		}
+		secrets, err := s.bind(op, &d.Record, names)
+		if err != nil {
+			return Issued{}, err
+		}
 		err = s.apply(ctx, Change{
 			Insert: []Record{d.Record}, Cap: d.cap, Notices: d.notices(),
 			Events: keyEvents(ctx, d.kind, d.note, new(Key), &d.Key, d.now),
 		})
 		switch {
 		case err == nil:
-			return Issued{Key: d.Key, Secret: secret}, nil
+			return Issued{Key: d.Key, Secret: secret, Secrets: secrets}, nil
 		case request && (errors.Is(err, ErrExists) || errors.Is(err, ErrNameTaken) || errors.Is(err, ErrKeyLimit)):
 			// The same request, made at the same time, may be what stands in the way.
 			if found, fault := s.replay(ctx, op, &d.Record); fault != nil || found.Replayed {
@@ -142,7 +148,8 @@ func (s *Service) replay(ctx context.Context, op string, rec *Record) (Issued, e
 
 // Clone makes a new key like an existing one, with changes, such as a name of its
 // own: same owner, environment, state, scopes, metadata, settings, networks and
-// expiry, but a text, an ID and a Meter of its own. The two live apart from then
+// expiry, but a text, an ID, a Meter, and bound secrets of the same names of its
+// own. The two live apart from then
 // on, except that [Service.RevokeOwner] revokes both.
 //
 // A clone is a new key to the owner's [Policy], which refuses as in
@@ -161,6 +168,10 @@ func (s *Service) Clone(ctx context.Context, id string, changes Changes) (Issued
 	if err != nil {
 		return Issued{}, s.fault(ctx, op, err)
 	}
+	names, err := s.boundNames(op, &rec)
+	if err != nil {
+		return Issued{}, err
+	}
 	source := rec.Key
 	if changes.Version != 0 && changes.Version != source.Version {
 		return Issued{}, errors.Wrap(op, ErrConflict)
@@ -173,5 +184,5 @@ func (s *Service) Clone(ctx context.Context, id string, changes Changes) (Issued
 	key.ID, key.Predecessor, key.CreatedAt, key.SecretAt, key.LastUsedAt, key.Version = "", "", now, now, time.Time{}, 1
 	// The epoch is the original's: what revokes the owner's keys while this goes on
 	// revokes the clone too.
-	return s.grant(ctx, op, Record{Key: key, Epoch: rec.Epoch, Owner: rec.Owner}, &source)
+	return s.grant(ctx, op, Record{Key: key, Epoch: rec.Epoch, Owner: rec.Owner}, names, &source)
 }

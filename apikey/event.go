@@ -31,7 +31,8 @@ const (
 	EventDisabled        EventKind = "key.disabled"
 	EventRotated         EventKind = "key.rotated"
 	EventRegenerated     EventKind = "key.regenerated"
-	EventSecretRotated   EventKind = "key.secret_rotated" // a secret bound to the key
+	EventSecretAdded     EventKind = "key.secret_added"   // a secret bound to the key
+	EventSecretRotated   EventKind = "key.secret_rotated" // the same
 	EventRevoked         EventKind = "key.revoked"
 	EventDeleted         EventKind = "key.deleted"
 	EventExpiring        EventKind = "key.expiring"     // a reminder

@@ -73,7 +73,7 @@ func (s *Service) turn(ctx context.Context, op, id string, tries int, to State, 
 // Revoke switches a key off for good, whatever its state, and notes why: up to
 // [MaxReason] bytes of UTF-8 without control characters, or "". The key stays
 // in listings and its holder is told that it was revoked. Its name is free for
-// another. Revoking it again changes nothing: the first reason stays.
+// another, and the secrets bound to it are wiped. Revoking it again changes nothing: the first reason stays.
 func (s *Service) Revoke(ctx context.Context, id, reason string) (Key, error) {
 	const op = "apikey.Revoke"
 	if err := checkReason(op, reason); err != nil {
@@ -86,7 +86,7 @@ func (d *draft) revoke(reason string) bool {
 	if d.Key.State == StateRevoked {
 		return false
 	}
-	d.Key.State, d.Key.RevokedReason, d.Label = StateRevoked, reason, ""
+	d.Key.State, d.Key.RevokedReason, d.Label, d.Sealed = StateRevoked, reason, "", nil
 	d.kind, d.note = EventRevoked, reason
 	return true
 }
@@ -115,8 +115,8 @@ func (s *Service) RevokeSelf(ctx context.Context, token, reason string) (Key, er
 	})
 }
 
-// Delete makes a key a tombstone: its digest is wiped, its text is unknown from
-// now on, its name is free, and listings leave it out unless they ask for it. The
+// Delete makes a key a tombstone: its digest and the secrets bound to it are
+// wiped, its text is unknown from now on, its name is free, and listings leave it out unless they ask for it. The
 // ID, and what was noted on the key, stay for ledgers and logs. Deleting it again
 // changes nothing.
 //

@@ -44,6 +44,9 @@ func (spec *Spec) intent() [sha256.Size]byte {
 	if at := toMicros(spec.ExpiresAt); !at.IsZero() {
 		expires = strconv.FormatInt(at.UnixMicro(), 10)
 	}
-	return hashOf(intentLabel, spec.Owner, spec.RequestID, spec.Name, spec.Environment, spec.Scopes.String(),
-		spec.Metadata.String(), spec.Settings.String(), spec.Networks.String(), expires, spec.TTL.String())
+	texts := []string{
+		spec.Owner, spec.RequestID, spec.Name, spec.Environment, spec.Scopes.String(),
+		spec.Metadata.String(), spec.Settings.String(), spec.Networks.String(), expires, spec.TTL.String(),
+	}
+	return hashOf(intentLabel, append(texts, spec.Secrets...)...)
 }

@@ -12,7 +12,8 @@ import (
 // old key ends at the earlier of its own expiry and now plus grace, and never
 // later than it would have. The successor has an ID and a text of its own, is
 // created now and not yet used, and inherits all else: the name, the state, the
-// expiry and the Meter too. No [Policy] is asked: the owner has neither more keys
+// expiry and the Meter too; secrets bound to the old key have fresh ones of the
+// same names beside them, bound to the successor. No [Policy] is asked: the owner has neither more keys
 // than before nor others. One key has one successor: of concurrent rotations one
 // succeeds. Where an error left it open whether the key was rotated, Key.Successor
 // tells, and the successor, whose text nobody saw, can be rotated in turn.
@@ -38,14 +39,14 @@ func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (I
 		if err := rotatable(op, &old.Key, now); err != nil {
 			return Issued{}, err
 		}
-		change, secret, err := s.succession(ctx, op, old, now, grace)
+		change, issued, err := s.succession(ctx, op, old, now, grace)
 		if err != nil {
 			return Issued{}, err
 		}
 		err = s.apply(ctx, change)
 		switch {
 		case err == nil:
-			return Issued{Key: change.Insert[0].Key, Secret: secret}, nil
+			return issued, nil
 		case !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) || try == tries:
 			return Issued{}, s.fault(ctx, op, err)
 		}
@@ -53,11 +54,11 @@ func (s *Service) Rotate(ctx context.Context, id string, grace time.Duration) (I
 }
 
 // succession returns the change that makes a successor of old and lets old end,
-// and the secret of the successor.
-func (s *Service) succession(ctx context.Context, op string, old Record, now time.Time, grace time.Duration) (Change, Secret, error) {
+// and the successor.
+func (s *Service) succession(ctx context.Context, op string, old Record, now time.Time, grace time.Duration) (Change, Issued, error) {
 	id, err := randomText(s.rand, base62, idLength)
 	if err != nil {
-		return Change{}, Secret{}, errors.Wrap(op, err)
+		return Change{}, Issued{}, errors.Wrap(op, err)
 	}
 	// The epoch is the old key's: what revokes the owner's keys while this goes on
 	// revokes the successor too. The end is the same, so what was said of it stands.
@@ -66,7 +67,11 @@ func (s *Service) succession(ctx context.Context, op string, old Record, now tim
 	heir.Key.CreatedAt, heir.Key.SecretAt, heir.Key.LastUsedAt, heir.Key.Version = now, now, time.Time{}, 1
 	secret, err := s.mint(op, &heir)
 	if err != nil {
-		return Change{}, Secret{}, err
+		return Change{}, Issued{}, err
+	}
+	secrets, err := s.rebound(op, &old, &heir)
+	if err != nil {
+		return Change{}, Issued{}, err
 	}
 	past := old
 	past.Label, past.Key.Successor = "", heir.Key.ID
@@ -79,11 +84,12 @@ func (s *Service) succession(ctx context.Context, op string, old Record, now tim
 		Update: []Record{past}, Insert: []Record{heir},
 		Events:  append(events, keyEvents(ctx, EventCreated, "", new(Key), &heir.Key, now)...),
 		Notices: []Notice{{Handle: past.Handle}, {Handle: heir.Handle}},
-	}, secret, nil
+	}, Issued{Key: heir.Key, Secret: secret, Secrets: secrets}, nil
 }
 
 // Regenerate gives a key a new text, and the old one is unknown at once. All else
-// stays: ID, name, state, expiry and Meter. It works at any number of keys, and
+// stays: ID, name, state, expiry, Meter and the secrets bound to the key, about
+// which a text that leaked tells nothing. It works at any number of keys, and
 // what the text was proven by before, an import too, is gone. Where an error left
 // it open whether the key has a new text, regenerate it again.
 //

@@ -25,6 +25,11 @@ type Options struct {
 	// SlowWaiting is how many more may wait for that; 256 when zero. Beyond it
 	// Verify is [errors.Unavailable], to whoever waits for the key for which most do.
 	SlowWaiting int
+	// SealingKeys are the current sealing key, first, and those retired, for the
+	// secrets that are bound to keys ([Spec.Secrets]). Without any, such secrets
+	// cannot be made or opened. One may be left out when [Service.Reseal] has seen
+	// every key.
+	SealingKeys []SealingKey
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Rand is the source of new keys; crypto/rand when nil. It must be safe for
@@ -66,6 +71,7 @@ type Service struct {
 	ring   *keyring
 	legacy []*reader
 	slow   *gate
+	sealer *sealer
 	now    func() time.Time
 	rand   io.Reader
 	uses   *uses
@@ -98,6 +104,7 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	s.ring = newKeyring(&faults, o.Peppers)
 	s.legacy = newReaders(&faults, o.Legacy)
 	s.slow = newGate(&faults, o)
+	s.sealer = newSealer(&faults, o.SealingKeys)
 	for _, d := range []struct {
 		name string
 		is   time.Duration

@@ -42,6 +42,12 @@ type Spec struct {
 	// else with the ID is [ErrIntent], and when the key was deleted [ErrNotFound].
 	// IDs of different owners have nothing to do with each other.
 	RequestID string
+	// Secrets names further secrets that are made with the key, such as "webhook"
+	// for one to sign with: up to [MaxSecrets] names, each once and of 1 to
+	// [MaxSecretName] bytes of UTF-8 without control characters. They are shown in
+	// Issued.Secrets, and opened again by [Service.OpenSecrets]. They need
+	// [Options.SealingKeys].
+	Secrets []string
 }
 
 // Changes say what [Service.Update] shall change: a nil field leaves things as
@@ -69,6 +75,7 @@ func (s *Service) checkSpec(spec *Spec, now time.Time) error {
 		faults.Add("request ID %q: give at most %d bytes of UTF-8 without control characters", clip(spec.RequestID), MaxRequestID)
 	}
 	checkName(&faults, spec.Name)
+	s.checkSecrets(&faults, spec.Secrets)
 	if _, ok := s.format.head(spec.Environment); !ok {
 		faults.Add("%s", s.format.environmentFault(clip(spec.Environment)))
 	}
