@@ -222,17 +222,21 @@ func (q *EventQuery) Selects(e *Event) bool {
 	case !q.Until.IsZero() && !e.At.Before(q.Until):
 		return false
 	}
-	at := Event{At: q.After.At, Owner: q.After.Owner, Seq: q.After.Seq}
-	return q.After == EventCursor{} || q.compare(*e, at) > 0
+	if q.After.IsZero() {
+		return true
+	}
+	after := q.oldest(e, &Event{At: q.After.At, Owner: q.After.Owner, Seq: q.After.Seq})
+	return q.OldestFirst && after > 0 || !q.OldestFirst && after < 0
 }
 
-// compare is negative when a stands before b.
-func (q *EventQuery) compare(a, b Event) int {
-	if !q.OldestFirst {
-		a, b = b, a
-	}
+// oldest is negative when a stands before b, oldest first.
+func (q *EventQuery) oldest(a, b *Event) int {
 	if !q.AnyOwner {
 		return cmp.Compare(a.Seq, b.Seq)
 	}
+	return oldestEvent(a, b)
+}
+
+func oldestEvent(a, b *Event) int {
 	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Seq, b.Seq))
 }

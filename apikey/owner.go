@@ -26,8 +26,11 @@ type Owner struct {
 
 // State returns the effective state of the key: revoked when the epoch that it
 // was made in is over. A tombstone stays one.
-func (r *Record) State() State {
-	if r.Epoch < r.Owner.Epoch && r.Key.State != StateDeleted {
+func (r *Record) State() State { return effective(r, &r.Owner) }
+
+// effective is the State of r under what was decided about its owner.
+func effective(r *Record, o *Owner) State {
+	if r.Epoch < o.Epoch && r.Key.State != StateDeleted {
 		return StateRevoked
 	}
 	return r.Key.State

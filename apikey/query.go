@@ -79,17 +79,21 @@ func (o Order) compare(a, b Cursor) int {
 // Selects reports whether q selects rec, paging and sorting apart. It is the
 // meaning of a Query, for stores that filter in Go.
 func (q *Query) Selects(rec *Record) bool {
-	k := &rec.Key
+	return q.selects(&rec.Key, rec.State(), rec.Key.LastUsedAt)
+}
+
+// selects is Selects of a key in this effective state that was last used then.
+func (q *Query) selects(k *Key, state State, used time.Time) bool {
 	switch {
 	case q.Owner != "" && k.Owner != q.Owner, q.Environment != "" && k.Environment != q.Environment:
 	case !q.LiveAt.IsZero() && k.expired(q.LiveAt):
 	case !q.ExpiresBefore.IsZero() && (k.ExpiresAt.IsZero() || !k.ExpiresAt.Before(q.ExpiresBefore)):
-	case !q.UnusedSince.IsZero() && !(k.CreatedAt.Before(q.UnusedSince) && k.LastUsedAt.Before(q.UnusedSince)):
+	case !q.UnusedSince.IsZero() && !(k.CreatedAt.Before(q.UnusedSince) && used.Before(q.UnusedSince)):
 	case !q.SecretBefore.IsZero() && !k.SecretAt.Before(q.SecretBefore):
 	case q.Unreplaced && k.Successor != "":
 	case q.Order == SoonestFirst && k.ExpiresAt.IsZero():
 	default:
-		return slices.Contains(q.States, rec.State())
+		return slices.Contains(q.States, state)
 	}
 	return false
 }

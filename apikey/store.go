@@ -187,9 +187,12 @@ type Cap struct {
 
 // Counts reports whether rec counts. It is the meaning of a Cap, for stores that
 // count in Go.
-func (c *Cap) Counts(rec *Record) bool {
+func (c *Cap) Counts(rec *Record) bool { return c.counts(rec, &rec.Owner) }
+
+// counts is Counts under what is decided about the owner.
+func (c *Cap) counts(rec *Record, o *Owner) bool {
 	q := Query{Owner: c.Owner, States: c.States, LiveAt: c.LiveAt, Unreplaced: true}
-	return q.Selects(rec)
+	return q.selects(&rec.Key, effective(rec, o), time.Time{})
 }
 
 // A Use says that a key was proven at an instant.
