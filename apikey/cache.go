@@ -62,7 +62,6 @@ type cache struct {
 	shift     int // of a hash, leaves the number of its shard
 	shards    []cacheShard
 	keys      atomic.Int64 // entries of kindKey
-	grave     *cacheEntry  // what a slot holds whose entry was taken away
 	hearing   *hearing     // nil without a feed
 
 	deciding sync.Mutex // held to raise seq
@@ -113,7 +112,7 @@ func newCache(faults *errors.Faults, o *CacheOptions) *cache {
 	}
 	c := &cache{
 		bound: o.Bound, ages: [2]time.Duration{kindKey: age, kindMiss: min(age, cmp.Or(o.NegativeTTL, o.Bound))},
-		mostKeys: int64(cmp.Or(o.MaxKeys, defaultKeys)), seed: maphash.MakeSeed(), grave: new(cacheEntry),
+		mostKeys: int64(cmp.Or(o.MaxKeys, defaultKeys)), seed: maphash.MakeSeed(),
 	}
 	shards, bits := 1, 0
 	for shards < mostShards && int64(shards)*256 < c.mostKeys {

@@ -8,20 +8,19 @@ import (
 )
 
 // A cacheShard is an open-addressing table, at most three quarters full, that is
-// read without its lock: a slot whose entry was taken away holds the grave, so
-// that a probe goes on, and a table is replaced by another as a whole.
+// read without its lock. Whoever reads while entries move may miss one, and then
+// looks again under the lock; nobody finds one that is gone.
 type cacheShard struct {
 	slots atomic.Pointer[[]cacheSlot] // a power of two of them
 
 	mu      sync.Mutex    // held to change what follows, and slots
-	filled  int           // slots that hold an entry or the grave
 	kept    int           // slots that hold an entry
-	hand    int           // of the clock: where the search for room goes on
+	hand    uint64        // of the clock: where the search for room goes on
 	misses  []*cacheEntry // a ring of those kept, and some that were taken away since
 	oldest  int
 	flights map[string]*flight
 
-	_ [40]byte // keeps neighbours off one cache line
+	_ [48]byte // keeps neighbours off one cache line
 }
 
 type cacheSlot struct {
@@ -77,13 +76,11 @@ func (s *cacheShard) keep(c *cache, e *cacheEntry, now time.Time) {
 			}
 		}
 	}
-	if slots := *s.slots.Load(); (s.filled+1)*4 > len(slots)*3 {
-		s.rebuild(c)
+	slots := *s.slots.Load()
+	if s.kept++; s.kept*4 > len(slots)*3 {
+		slots = s.grow(slots)
 	}
-	if s.place(c, *s.slots.Load(), hash, e) {
-		s.filled++
-	}
-	s.kept++
+	place(slots, hash, e)
 }
 
 // keepMiss makes room for a miss, in the place of the oldest.
@@ -100,15 +97,14 @@ func (s *cacheShard) keepMiss(c *cache, e *cacheEntry) {
 	s.oldest = (s.oldest + 1) % len(s.misses)
 }
 
-// place puts e where a probe finds it, and reports whether the slot was empty.
-func (s *cacheShard) place(c *cache, slots []cacheSlot, hash uint64, e *cacheEntry) bool {
+// place puts e where a probe finds it.
+func place(slots []cacheSlot, hash uint64, e *cacheEntry) {
 	mask := uint64(len(slots) - 1)
 	for i := hash; ; i++ {
-		slot := &slots[i&mask]
-		if old := slot.entry.Load(); old == nil || old == c.grave {
+		if slot := &slots[i&mask]; slot.entry.Load() == nil {
 			slot.hash.Store(hash)
 			slot.entry.Store(e)
-			return old == nil
+			return
 		}
 	}
 }
@@ -118,54 +114,63 @@ func (s *cacheShard) drop(c *cache, hash uint64, e *cacheEntry) {
 	slots := *s.slots.Load()
 	mask := uint64(len(slots) - 1)
 	for i := hash; ; i++ {
-		if slot := &slots[i&mask]; slot.entry.Load() == e {
-			s.bury(c, slot)
+		if slots[i&mask].entry.Load() == e {
+			s.empty(c, slots, i&mask)
 			return
 		}
 	}
 }
 
-func (s *cacheShard) bury(c *cache, slot *cacheSlot) {
-	if slot.entry.Load().kind == kindKey {
+// empty takes the entry in a slot away, and moves those behind it closer to
+// where their probes begin.
+func (s *cacheShard) empty(c *cache, slots []cacheSlot, hole uint64) {
+	if slots[hole].entry.Load().kind == kindKey {
 		c.keys.Add(-1)
 	}
-	slot.entry.Store(c.grave)
 	s.kept--
+	mask := uint64(len(slots) - 1)
+	for i := (hole + 1) & mask; ; i = (i + 1) & mask {
+		e, hash := slots[i].entry.Load(), slots[i].hash.Load()
+		if e == nil {
+			slots[hole].entry.Store(nil)
+			return
+		}
+		if (i-hash)&mask >= (i-hole)&mask { // its probe begins at the hole or before
+			slots[hole].hash.Store(hash)
+			slots[hole].entry.Store(e)
+			hole = i
+		}
+	}
 }
 
 // evict takes one key away: the next one that is no longer good, or was not
 // proven since the hand came by. It reports whether there was any.
 func (s *cacheShard) evict(c *cache, now time.Time) bool {
 	slots := *s.slots.Load()
+	mask := uint64(len(slots) - 1)
 	for range 2 * len(slots) {
-		s.hand = (s.hand + 1) & (len(slots) - 1)
-		slot := &slots[s.hand]
-		e := slot.entry.Load()
-		if e == nil || e == c.grave || e.kind != kindKey {
-			continue
+		i := s.hand & mask
+		e := slots[i].entry.Load()
+		if e != nil && e.kind == kindKey {
+			if !e.hot.Load() || !c.holds(e, now) {
+				s.empty(c, slots, i) // the hand stays: something may have moved here
+				return true
+			}
+			e.hot.Store(false)
 		}
-		if !e.hot.Load() || !c.holds(e, now) {
-			s.bury(c, slot)
-			return true
-		}
-		e.hot.Store(false)
+		s.hand++
 	}
 	return false
 }
 
-// rebuild moves what is kept to a table without graves, at most half full.
-func (s *cacheShard) rebuild(c *cache) {
-	slots := *s.slots.Load()
-	size := 16
-	for size < 2*(s.kept+1) {
-		size *= 2
-	}
-	fresh := make([]cacheSlot, size)
+// grow moves what is kept to a table twice as large.
+func (s *cacheShard) grow(slots []cacheSlot) []cacheSlot {
+	larger := make([]cacheSlot, 2*len(slots))
 	for i := range slots {
-		if e := slots[i].entry.Load(); e != nil && e != c.grave {
-			s.place(c, fresh, slots[i].hash.Load(), e)
+		if e := slots[i].entry.Load(); e != nil {
+			place(larger, slots[i].hash.Load(), e)
 		}
 	}
-	s.filled, s.hand = s.kept, 0
-	s.slots.Store(&fresh)
+	s.slots.Store(&larger)
+	return larger
 }
