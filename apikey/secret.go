@@ -22,6 +22,9 @@ type Secret struct {
 	reveal func() string
 }
 
+// NewSecret returns a Secret that holds text, for [ImportRow].
+func NewSecret(text string) Secret { return newSecret(text) }
+
 func newSecret(text string) Secret { return Secret{reveal: func() string { return text }} }
 
 // Reveal returns the full text of the key, to be shown to its owner once.

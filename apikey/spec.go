@@ -68,8 +68,8 @@ type Changes struct {
 	Version int64
 }
 
-func (s *Service) checkSpec(spec *Spec, now time.Time) error {
-	faults := errors.Faults{Op: "apikey.Create"}
+func (s *Service) checkSpec(op string, spec *Spec, now time.Time) error {
+	faults := errors.Faults{Op: op}
 	checkOwner(&faults, spec.Owner)
 	if !plain(spec.RequestID, MaxRequestID) {
 		faults.Add("request ID %q: give at most %d bytes of UTF-8 without control characters", clip(spec.RequestID), MaxRequestID)
