@@ -113,7 +113,7 @@ func (g *Gate) authenticate(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		g.guesses.count(ctx, p.bucket())
 		return &Denial{Verdict: VerdictMalformed}
 	}
-	key, err := g.keys.Verify(ctx, a.Credential, &apikey.VerifyOptions{IP: p.ip, Environment: g.opt.Environment})
+	key, err := g.keys.Verify(ctx, a.Credential, &apikey.VerifyOptions{IP: p.ip, Environment: g.opt.Environment, Fresh: p.route.op.FreshKey})
 	if err == nil {
 		if !known {
 			g.guesses.learn(mark)

@@ -94,6 +94,7 @@ type blueprint struct {
 	credits func(credits.Store) credits.Store
 	options func(*middleware.Options)
 	ledger  *credits.Options
+	cache   *apikey.CacheOptions
 }
 
 func build(tb testing.TB, b blueprint) *house {
@@ -105,7 +106,7 @@ func build(tb testing.TB, b blueprint) *house {
 	if b.keys != nil {
 		keyStore = b.keys(keyStore)
 	}
-	h.keys, err = apikey.NewService(keyStore, format, &apikey.Options{Now: h.clock.now})
+	h.keys, err = apikey.NewService(keyStore, format, &apikey.Options{Now: h.clock.now, Cache: b.cache})
 	must(tb, err)
 	creditStore := credits.Store(credits.NewMemoryStore(&credits.MemoryOptions{Now: h.clock.now}))
 	if b.credits != nil {

@@ -23,6 +23,9 @@ type Operation struct {
 	// Limits are decided together: one call takes one unit of each, or nothing of
 	// any. A call that is refused for want of credits gives them back.
 	Limits []Limit
+	// FreshKey asks the key store, whatever the cache of [apikey.Options] keeps: for
+	// what cannot be taken back, such as handing out another key.
+	FreshKey bool
 	// Settle overrides [DefaultSettlement], ending by ending.
 	Settle Settlement
 	// HoldTTL overrides Options.HoldTTL when it is not 0. Where an ending keeps
@@ -143,7 +146,7 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 		}
 	}
 	if has := g.routes[rt.op.Name]; has != nil && !has.same(rt) {
-		f.Add("another operation has this name and differs in scopes, price, limits or settlement; give each its own name")
+		f.Add("another operation has this name and differs in scopes, price, limits, settlement or FreshKey; give each its own name")
 	}
 }
 
@@ -152,5 +155,5 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 func (rt *Route) same(o *Route) bool {
 	return rt.op.Scopes.String() == o.op.Scopes.String() && rt.op.Price.kind == o.op.Price.kind &&
 		rt.op.Price.amount == o.op.Price.amount && rt.op.HoldTTL == o.op.HoldTTL &&
-		rt.settle == o.settle && rt.policy == o.policy && rt.states == o.states
+		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.policy == o.policy && rt.states == o.states
 }

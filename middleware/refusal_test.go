@@ -33,6 +33,9 @@ func TestRefusals(t *testing.T) {
 	revoked, disabled, deleted := h.key("image:generate"), h.key("image:generate"), h.key("image:generate")
 	networks, err := apikey.NewNetworks(netip.MustParsePrefix("203.0.113.0/24"))
 	must(t, err)
+	suspended := h.issue(apikey.Spec{Owner: "suspended"}, "image:generate")
+	_, err = h.keys.SuspendOwner(t.Context(), "suspended", "abuse")
+	must(t, err)
 	bound := h.issue(apikey.Spec{Owner: account, Networks: networks}, "image:generate")
 	_, err = h.keys.Revoke(t.Context(), revoked.Key.ID, "test")
 	must(t, err)
@@ -73,6 +76,7 @@ func TestRefusals(t *testing.T) {
 		{"expired", bearer(expired), 401, "expired_key", middleware.VerdictExpired, `Bearer realm="api", error="invalid_token", error_description="the API key has expired"`},
 		{"revoked", bearer(revoked), 401, "revoked_key", middleware.VerdictRevoked, `Bearer realm="api", error="invalid_token", error_description="the API key has been revoked"`},
 		{"disabled", bearer(disabled), 401, "disabled_key", middleware.VerdictDisabled, `Bearer realm="api", error="invalid_token", error_description="the API key is disabled"`},
+		{"a suspended account", bearer(suspended), 403, "suspended_account", middleware.VerdictSuspended, ""},
 		{"another network", bearer(bound), 403, "ip_not_allowed", middleware.VerdictIPDenied, ""},
 		{"a lacking scope", bearer(narrow), 403, "insufficient_scope", middleware.VerdictScopeDenied, `Bearer realm="api", error="insufficient_scope", scope="image:generate"`},
 		{"an empty account", bearer(poor), 402, "insufficient_credits", middleware.VerdictCreditDenied, ""},
@@ -99,7 +103,7 @@ func TestRefusals(t *testing.T) {
 			if h.totals() != before {
 				t.Errorf("the refusal changed the account: %+v, before %+v", h.totals(), before)
 			}
-			for _, issued := range []apikey.Issued{good, narrow, expired, revoked, disabled, deleted, bound} {
+			for _, issued := range []apikey.Issued{good, narrow, expired, revoked, disabled, deleted, suspended, bound} {
 				secret := issued.Secret.Reveal()
 				if strings.Contains(body, secret[12:]) || strings.Contains(body, issued.Key.ID) {
 					t.Errorf("the answer tells of a key: %s", body)
