@@ -167,8 +167,9 @@ func (r *reminding) judge(rec *Record, is reminder) (EventKind, string) {
 
 // remind speaks of one key, if it is still due as it is now.
 func (r *reminding) remind(ctx context.Context, id string, is reminder) error {
-	written := Event{}
+	var written Event
 	_, err := r.change(ctx, r.op, id, attempts, func(d *draft) (bool, error) {
+		written = Event{} // that of an earlier try was not
 		d.kind, d.note = r.judge(&d.Record, is)
 		if d.kind == "" {
 			return false, nil

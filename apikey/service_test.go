@@ -65,6 +65,20 @@ func (s *scripted) Touch(ctx context.Context, uses []apikey.Use) error {
 	return s.MemoryStore.Touch(ctx, uses)
 }
 
+func (s *scripted) Owner(ctx context.Context, id string) (apikey.Owner, error) {
+	if err := s.before("Owner"); err != nil {
+		return apikey.Owner{}, err
+	}
+	return s.MemoryStore.Owner(ctx, id)
+}
+
+func (s *scripted) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, error) {
+	if err := s.before("Events"); err != nil {
+		return nil, err
+	}
+	return s.MemoryStore.Events(ctx, q)
+}
+
 func newService(t testing.TB, store apikey.Store, f *apikey.Format, o *apikey.Options) *apikey.Service {
 	t.Helper()
 	if f == nil {

@@ -344,7 +344,25 @@ func verbs(ctx context.Context, s *apikey.Service, issued apikey.Issued) map[str
 	_, enable := s.Enable(ctx, id)
 	_, revoke := s.Revoke(ctx, id, "")
 	_, rotate := s.Rotate(ctx, id, time.Hour)
+	_, again := s.Create(ctx, apikey.Spec{Owner: "a", RequestID: "r"})
+	_, clone := s.Clone(ctx, id, apikey.Changes{})
+	_, regenerate := s.Regenerate(ctx, id)
+	_, revokeSelf := s.RevokeSelf(ctx, issued.Secret.Reveal(), "")
+	_, owner := s.Owner(ctx, "a")
+	_, revokeOwner := s.RevokeOwner(ctx, "a", "")
+	_, suspend := s.SuspendOwner(ctx, "a", "")
+	_, restore := s.RestoreOwner(ctx, "a", "")
+	_, events := s.Events(ctx, apikey.EventQuery{Owner: "a"})
+	_, chain := s.VerifyEvents(ctx, "a", nil)
+	_, expiring := s.Expiring(ctx, time.Hour, apikey.Query{Owner: "a"})
+	_, unused := s.Unused(ctx, time.Unix(1, 0), apikey.Query{Owner: "a"})
+	_, due := s.RotationDue(ctx, time.Hour, apikey.Query{Owner: "a"})
+	_, remind := s.Remind(ctx, nil)
+	_, readiness := s.Readiness(ctx, id)
 	return map[string]error{
+		"Create again": again, "Clone": clone, "Regenerate": regenerate, "RevokeSelf": revokeSelf, "Owner": owner,
+		"RevokeOwner": revokeOwner, "SuspendOwner": suspend, "RestoreOwner": restore, "Events": events, "VerifyEvents": chain,
+		"Expiring": expiring, "Unused": unused, "RotationDue": due, "Remind": remind, "Readiness": readiness,
 		"Verify": verify, "Create": create, "Get": get, "List": list, "Update": update, "Disable": disable, "Enable": enable,
 		"Revoke": revoke, "Rotate": rotate, "Delete": s.Delete(ctx, id), "Flush": s.Flush(ctx), "Close": s.Close(ctx),
 	}
