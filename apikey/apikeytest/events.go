@@ -208,42 +208,29 @@ func eventAndChange(ctx context.Context, s apikey.Store) error {
 	if err := insert(ctx, s, rec); err != nil {
 		return err
 	}
-	var writer error
-	var wg sync.WaitGroup
-	done := make(chan struct{})
-	wg.Go(func() {
-		defer close(done)
+	return meanwhile(func() error {
 		for n := range 60 {
 			rec = next(rec)
-			if writer = apply(ctx, s, apikey.Change{Update: []apikey.Record{rec}, Events: []apikey.Event{event("o", n)}}); writer != nil {
-				return
-			}
-		}
-	})
-	reader := func() error {
-		for {
-			first, err := s.ByHandle(ctx, bare(1).Handle)
-			o, err2 := s.Owner(ctx, "o")
-			newest, err3 := s.Events(ctx, apikey.EventQuery{Owner: "o", Limit: 1})
-			second, err4 := s.ByID(ctx, bare(1).Key.ID)
-			if err := errors.Join(err, err2, err3, err4); err != nil {
+			if err := apply(ctx, s, apikey.Change{Update: []apikey.Record{rec}, Events: []apikey.Event{event("o", n)}}); err != nil {
 				return err
 			}
-			var seq int64
-			if len(newest) == 1 {
-				seq = newest[0].Seq
-			}
-			if o.Events < first.Key.Version-1 || seq < o.Events || second.Key.Version-1 < seq {
-				return fmt.Errorf("read one after the other: version %d, %d events, the newest is %d, version %d", first.Key.Version, o.Events, seq, second.Key.Version)
-			}
-			select {
-			case <-done:
-				return nil
-			default:
-			}
 		}
-	}
-	err := reader()
-	wg.Wait()
-	return errors.Join(err, writer)
+		return nil
+	}, func() error {
+		first, err := s.ByHandle(ctx, bare(1).Handle)
+		o, err2 := s.Owner(ctx, "o")
+		newest, err3 := s.Events(ctx, apikey.EventQuery{Owner: "o", Limit: 1})
+		second, err4 := s.ByID(ctx, bare(1).Key.ID)
+		if err := errors.Join(err, err2, err3, err4); err != nil {
+			return err
+		}
+		var seq int64
+		if len(newest) == 1 {
+			seq = newest[0].Seq
+		}
+		if o.Events < first.Key.Version-1 || seq < o.Events || second.Key.Version-1 < seq {
+			return fmt.Errorf("read one after the other: version %d, %d events, the newest is %d, version %d", first.Key.Version, o.Events, seq, second.Key.Version)
+		}
+		return nil
+	})
 }

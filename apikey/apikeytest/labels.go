@@ -78,7 +78,7 @@ var labelChecks = []check{
 		again := labeled(4, "ci")
 		again.Epoch = 2
 		return errors.Join(
-			insert(ctx, s, labeled(1, "ci"), other, later), holds(ctx, s, other), holds(ctx, s, later),
+			insert(ctx, s, labeled(1, "ci")), insert(ctx, s, other, later), holds(ctx, s, other), holds(ctx, s, later),
 			refused(ctx, s, inserts(again), apikey.ErrNameTaken, "o"),
 		)
 	}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -227,41 +226,28 @@ func oneMoment(ctx context.Context, s apikey.Store) error {
 	if err := insert(ctx, s, rec); err != nil {
 		return err
 	}
-	var writer error
-	var wg sync.WaitGroup
-	done := make(chan struct{})
-	wg.Go(func() {
-		defer close(done)
+	id, handle := rec.Key.ID, rec.Handle
+	return meanwhile(func() error {
 		for n := range int64(100) {
 			rec = next(rec)
 			o := owner(rec.Key.Owner, n+1)
-			if writer = apply(ctx, s, apikey.Change{Owner: &o, Update: []apikey.Record{rec}}); writer != nil {
-				return
-			}
-		}
-	})
-	id, handle := record(1).Key.ID, record(1).Handle
-	reader := func() error {
-		for {
-			first, err := s.ByHandle(ctx, handle)
-			second, err2 := s.ByID(ctx, id)
-			list, err3 := s.List(ctx, everything(1))
-			if err := errors.Join(err, err2, err3); err != nil {
+			if err := apply(ctx, s, apikey.Change{Owner: &o, Update: []apikey.Record{rec}}); err != nil {
 				return err
 			}
-			for _, got := range append(list, first, second) {
-				if got.Owner.Version != got.Key.Version-1 {
-					return fmt.Errorf("the record is of version %d, its owner of %d", got.Key.Version, got.Owner.Version)
-				}
-			}
-			select {
-			case <-done:
-				return nil
-			default:
+		}
+		return nil
+	}, func() error {
+		first, err := s.ByHandle(ctx, handle)
+		second, err2 := s.ByID(ctx, id)
+		list, err3 := s.List(ctx, everything(1))
+		if err := errors.Join(err, err2, err3); err != nil {
+			return err
+		}
+		for _, got := range append(list, first, second) {
+			if got.Owner.Version != got.Key.Version-1 {
+				return fmt.Errorf("the record is of version %d, its owner of %d", got.Key.Version, got.Owner.Version)
 			}
 		}
-	}
-	err := reader()
-	wg.Wait()
-	return errors.Join(err, writer)
+		return nil
+	})
 }

@@ -3,7 +3,6 @@ package apikeytest
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -154,42 +153,49 @@ func noPartSeen(ctx context.Context, s apikey.Store) error {
 	if err := insert(ctx, s, one, two); err != nil {
 		return err
 	}
-	var writer error
-	var wg sync.WaitGroup
-	done := make(chan struct{})
-	wg.Go(func() {
-		defer close(done)
+	return meanwhile(func() error {
 		for range 200 {
 			one, two = next(one), next(two)
-			if writer = update(ctx, s, two, one); writer != nil {
-				return
+			if err := update(ctx, s, two, one); err != nil {
+				return err
 			}
 		}
+		return nil
+	}, func() error {
+		first, err := s.ByHandle(ctx, record(1).Handle)
+		second, err2 := s.ByID(ctx, record(2).Key.ID)
+		third, err3 := s.ByID(ctx, record(1).Key.ID)
+		switch {
+		case err != nil || err2 != nil || err3 != nil:
+			return errors.Join(err, err2, err3)
+		case second.Key.Version < first.Key.Version:
+			return fmt.Errorf("the second record is at version %d when the first is at %d already", second.Key.Version, first.Key.Version)
+		case third.Key.Version < second.Key.Version:
+			return fmt.Errorf("the first record is at version %d when the second is at %d already", third.Key.Version, second.Key.Version)
+		}
+		return nil
 	})
-	reader := func() error {
-		for {
-			first, err := s.ByHandle(ctx, record(1).Handle)
-			second, err2 := s.ByID(ctx, record(2).Key.ID)
-			if err := errors.Join(err, err2); err != nil {
-				return err
-			}
-			third, err := s.ByID(ctx, record(1).Key.ID)
-			switch {
-			case err != nil:
-				return err
-			case second.Key.Version < first.Key.Version:
-				return fmt.Errorf("the second record is at version %d when the first is at %d already", second.Key.Version, first.Key.Version)
-			case third.Key.Version < second.Key.Version:
-				return fmt.Errorf("the first record is at version %d when the second is at %d already", third.Key.Version, second.Key.Version)
-			}
-			select {
-			case <-done:
-				return nil
-			default:
-			}
+}
+
+// meanwhile has another goroutine write, and looks again and again until that
+// is over, and then once more.
+func meanwhile(write, look func() error) error {
+	var written error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		written = write()
+	}()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		if err := look(); err != nil {
+			<-done
+			return errors.Join(err, written)
 		}
 	}
-	err := reader()
-	wg.Wait()
-	return errors.Join(err, writer)
+	return written
 }
