@@ -65,7 +65,7 @@ func eventRow(e *apikey.Event) ([]any, error) {
 	changes := []byte("[]")
 	if len(e.Changes) > 0 {
 		for _, c := range e.Changes {
-			if !utf8.ValidString(c.Field + c.Before + c.After) { // JSON would hold another text, and the chain break
+			if !utf8.ValidString(c.Field) || !utf8.ValidString(c.Before) || !utf8.ValidString(c.After) { // JSON would hold another text
 				return nil, &errors.Error{Code: errors.Invalid, Msg: "the event's change of a field is not UTF-8"}
 			}
 		}
