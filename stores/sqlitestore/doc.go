@@ -17,8 +17,10 @@
 // apikey and credits. The file holds the constraints behind them: amounts are
 // never negative, the parts of an account and of a lot sum to what was issued,
 // a handle and an op id are used once, a hold ends once, a journal entry is
-// never changed or deleted. A write that would break one fails with code
-// Corrupt and changes nothing. The tables are described in the sql folder of
+// never changed or deleted; a label is taken once by an owner, nothing proves a
+// deleted key, an owner's epoch never falls, and the events of an owner have no
+// gap and are never changed or deleted. A write that would break one fails with
+// code Corrupt and changes nothing. The tables are described in the sql folder of
 // this package; other programs may read them while the service runs.
 //
 // # Durability
@@ -50,6 +52,16 @@
 // takes longer than the context. A function given to a method of the credits
 // store must not call the store: it could wait for itself.
 //
+// # Caches
+//
+// A file tells nobody of its changes: the store is no [apikey.Feed]. What a
+// Service changes, its own cache hears at once. What another process changes is
+// seen when the entry's time is over: at most [apikey.CacheOptions.Bound] later,
+// which is how long a key that was revoked there may go on working here. Choose a
+// Bound that may be that long, or no cache: a look-up is one row by an index, tens
+// of microseconds. Services of one process can share an [apikey.MemoryFeed];
+// MaxAge must not exceed Bound, since no feed knows what other processes write.
+//
 // # Errors
 //
 //   - [ErrNotMigrated], [ErrNewerSchema] and [ErrForeign] say what is wrong with
@@ -72,8 +84,8 @@
 //
 // A new file, its write-ahead log and its index are readable by their owner
 // only (mode 0600); an existing file keeps its mode. Keys are stored as digests
-// (see the package apikey), everything else in plain: owners, names, amounts,
-// notes. A file from somebody else is not trusted with code: the schema may
+// (see the package apikey) and secrets bound to them are sealed; everything else
+// is in plain: owners, names, amounts, notes, who did what from where. A file from somebody else is not trusted with code: the schema may
 // call no function with side effects, and the file's own structures cannot be
 // overwritten by statements.
 //
@@ -82,6 +94,6 @@
 // It keeps no rate limits: those belong in memory, or in a shared store. It
 // makes no backups; copy the file with sqlite3's .backup or VACUUM INTO, never
 // with cp while it is in use. It deletes nothing, so the file grows with the
-// journal. A read that goes on for long, such as an audit of an account with a
+// journal and the events. A read that goes on for long, such as an audit of an account with a
 // great journal, keeps the write-ahead log from being folded back meanwhile.
 package sqlitestore

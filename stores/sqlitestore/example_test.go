@@ -12,14 +12,16 @@ import (
 	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
 
-// Keys and credits survive a restart in one file.
+// Keys, credits and the history of both survive a restart in one file.
 func Example() {
 	if err := run(); err != nil {
 		fmt.Println(err)
 	}
 	// Output:
 	// verified a key of acme
-	// after a restart: 95 credits, key of acme
+	// after a restart: 95 credits, apikey.Verify: the API key has been revoked
+	// 1 key.created
+	// 2 owner.revoked the account was closed
 }
 
 func run() error {
@@ -82,12 +84,24 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	rec, err := db.Keys().ByID(ctx, key.ID)
+	if keys, err = apikey.NewService(db.Keys(), format, nil); err != nil {
+		return err
+	}
+	if _, err := keys.RevokeOwner(ctx, "acme", "the account was closed"); err != nil {
+		return err
+	}
+	_, err = keys.Verify(ctx, issued.Secret.Reveal(), nil)
+	fmt.Printf("after a restart: %d credits, %v\n", balance.Available/credits.Credit, err)
+
+	history, err := keys.Events(ctx, apikey.EventQuery{Owner: "acme", OldestFirst: true})
 	if err != nil {
 		return err
 	}
-	fmt.Println("after a restart:", balance.Available, "credits, key of", rec.Key.Owner)
-	return nil
+	for _, e := range history.Events {
+		fmt.Println(e.Seq, e.Kind, e.Note)
+	}
+	_, err = keys.VerifyEvents(ctx, "acme", nil)
+	return err
 }
 
 // A file without tables is not filled behind anybody's back.

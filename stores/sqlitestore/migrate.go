@@ -31,9 +31,11 @@ var (
 
 // Migrate brings the tables to the version that this package knows, in one
 // transaction, and does nothing when they are there already; several processes
-// may call it at once. It refuses a file of a newer version ([ErrNewerSchema])
-// and one with somebody else's tables ([ErrForeign]). Nothing else in this
-// package makes or alters tables.
+// may call it at once. Programs of an older version must be stopped first: one
+// that still has the file open cannot write any more, and knows nothing of what
+// is decided about owners. Migrate refuses a file of a newer version
+// ([ErrNewerSchema]) and one with somebody else's tables ([ErrForeign]). Nothing
+// else in this package makes or alters tables.
 func (db *DB) Migrate(ctx context.Context) error {
 	const op = "sqlitestore.Migrate"
 	if err := db.lookAtSchema(ctx); !errors.Is(err, ErrNotMigrated) {
