@@ -20,8 +20,8 @@ func Example() {
 	// Output:
 	// verified a key of acme
 	// after a restart: 95 credits, apikey.Verify: the API key has been revoked
-	// 1 key.created
-	// 2 owner.revoked the account was closed
+	// 1 key.created ""
+	// 2 owner.revoked "the account was closed"
 }
 
 func run() error {
@@ -98,7 +98,7 @@ func run() error {
 		return err
 	}
 	for _, e := range history.Events {
-		fmt.Println(e.Seq, e.Kind, e.Note)
+		fmt.Printf("%d %s %q\n", e.Seq, e.Kind, e.Note)
 	}
 	_, err = keys.VerifyEvents(ctx, "acme", nil)
 	return err
