@@ -50,6 +50,15 @@ type Options struct {
 	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
 	// further keys go unnoted until the next write.
 	MaxPending int
+	// Failures say when refusals of Verify are told in events; nil is the defaults.
+	Failures *FailureOptions
+	// Detector, unless nil, is told at each Flush from where keys were used, and what
+	// it finds becomes events. When nil, nothing of that is noted.
+	Detector Detector
+	// MaxSightings is the greatest number of pairs of a key and an address that are
+	// noted for Detector between two writes, about 200 bytes each; 65536 when zero.
+	// Further ones go unseen until the next write.
+	MaxSightings int
 	// Policy, unless nil, says what an owner's plan allows: it is asked when a key
 	// is made or given something, and at each Verify, after proof. An error of it
 	// refuses, as [errors.Unavailable]. It must be safe for concurrent use.
@@ -78,6 +87,10 @@ type Service struct {
 	decoy  *node        // stands for a record that is not there
 	memory *MemoryStore // the store, if it is one
 	cache  *cache       // nil without one
+
+	failures  *failures     // nil where they are not counted
+	sightings *sightings    // nil without a detector
+	telling   chan struct{} // holds one while events of theirs are written
 
 	policy   func(ctx context.Context, owner string) (Policy, error)
 	registry *scopes.Registry
@@ -116,6 +129,9 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	if o.MaxPending < 0 {
 		faults.Add("MaxPending is %d; give 0 or more", o.MaxPending)
 	}
+	s.failures = newFailures(&faults, o.Failures, s.clock())
+	s.sightings = newSightings(&faults, o)
+	s.telling = make(chan struct{}, 1)
 	s.cache = newCache(&faults, o.Cache)
 	if err := faults.Err(); err != nil {
 		return nil, err

@@ -182,13 +182,15 @@ func (u *uses) forget(written []Use) {
 }
 
 // Flush writes the noted last uses, and the digests of keys that were proven by
-// another than the current pepper's, to the store. After an error, what was not
-// written is kept for the next time.
+// another than the current pepper's, to the store; and the events of
+// [Options.Failures] and [Options.Detector]. After an error, what was not written
+// is kept for the next time.
 func (s *Service) Flush(ctx context.Context) error {
-	if err := s.uses.flush(ctx, s.restamped); err != nil {
-		return s.fault(ctx, "apikey.Flush", err)
+	err := s.uses.flush(ctx, s.restamped)
+	if err != nil {
+		err = s.fault(ctx, "apikey.Flush", err)
 	}
-	return nil
+	return errors.Join(err, s.tell(ctx))
 }
 
 // Close stops noting uses, ends the goroutines of Options.FlushEvery and

@@ -59,7 +59,7 @@ func unknown(cause string) error {
 func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (key Key, err error) {
 	claim, ok := s.read(token)
 	if !ok {
-		return Key{}, errMalformed
+		return Key{}, s.refuse(errMalformed, nil)
 	}
 	f, now, err := s.find(ctx, claim.handle, o)
 	for err == nil && !f.known && s.reread(token, &claim) {
@@ -69,16 +69,17 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 		return Key{}, s.fault(ctx, "apikey.Verify", err)
 	}
 	if err := s.proven(ctx, token, &claim, f.rec, f.known, now); err != nil {
-		return Key{}, err
+		return Key{}, s.refuse(err, f.rec)
 	}
 	if err := f.admitted(&claim, o, now); err != nil {
-		return Key{}, err
+		return Key{}, s.refuse(err, f.rec)
 	}
 	f.show(&key)
 	if err := s.cut(ctx, &key); err != nil {
 		return Key{}, err
 	}
 	s.note(&f, &key, now)
+	s.sight(&key, o, now)
 	s.renew(token, f.rec)
 	return key, nil
 }
