@@ -16,6 +16,11 @@
 //	}
 //	// key.Owner, key.Scopes, key.Settings, key.Meter
 //
+// Every change of a key, and of what holds for all keys of an owner, writes an
+// [Event] in the same transaction: who ([WithActor]), what, before and after. The
+// events of an owner are chained, so that [Service.VerifyEvents] finds what was
+// done to them since.
+//
 // Keys are disabled and enabled, revoked with a reason, rotated with a time of
 // grace in which both keys work, and deleted, which leaves a tombstone for
 // ledgers. Limits and credits are counted under Key.Meter, which rotation
@@ -28,15 +33,17 @@
 // one code, [errors.Unauthenticated], and one message, so that a client cannot
 // learn which keys exist; operators tell [ErrMalformed] and the causes of
 // [ErrUnknown] apart by the text of the error. After proof the holder is told:
-// [ErrDisabled], [ErrExpired], [ErrRevoked], [ErrEnvironment], [ErrNetwork].
+// [ErrDisabled], [ErrExpired], [ErrRevoked], [ErrSuspended], [ErrEnvironment],
+// [ErrNetwork].
 //
 // The management verbs return [errors.Invalid] with every fault at once,
-// [ErrNotFound], [ErrConflict] and [ErrRotated]. Where a key's end stands
-// against what was asked, errors.Is finds [ErrRevoked] or [ErrExpired] under
-// the code [errors.Conflict].
+// [ErrNotFound], [ErrConflict], [ErrRotated] and [ErrIntent]. Where a key's end
+// stands against what was asked, errors.Is finds [ErrRevoked] or [ErrExpired]
+// under the code [errors.Conflict]. What the owner's [Policy] does not allow is
+// [ErrMayNotCreate], a [LimitError], [ErrNameTaken], scopes.ErrPlan or Invalid.
 //
-// A store that cannot answer is [errors.Unavailable], never an invalid key. A
-// write that ends so, or with the end of its context, may have happened.
+// A store or a policy that cannot answer is [errors.Unavailable], never an invalid
+// key and never leave. A write that ends so, or with the end of its context, may have happened.
 //
 // # Concurrency
 //

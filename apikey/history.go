@@ -48,9 +48,9 @@ func (s *Service) Events(ctx context.Context, q EventQuery) (EventPage, error) {
 func position(e *Event) EventCursor { return EventCursor{At: e.At, Owner: e.Owner, Seq: e.Seq} }
 
 // checkPage notes what is wrong with the bounds of a listing.
-func checkPage(faults *errors.Faults, owner string, any bool, limit int, what string) {
-	if (owner == "") != any {
-		faults.Add("owner %q with AnyOwner %t: give an owner, or set AnyOwner to list the %s of all", clip(owner), any, what)
+func checkPage(faults *errors.Faults, owner string, anybody bool, limit int, what string) {
+	if (owner == "") != anybody {
+		faults.Add("owner %q with AnyOwner %t: give an owner, or set AnyOwner to list the %s of all", clip(owner), anybody, what)
 	}
 	if limit < 0 || limit > 1000 {
 		faults.Add("limit is %d; give 1 to 1000, or 0 for 100", limit)

@@ -15,7 +15,8 @@ type Key struct {
 	ID string `json:"id"`
 	// Owner is whom the host gave the key to: an account, an organisation, a user.
 	Owner string `json:"owner"`
-	// Name is the owner's label; it may be empty and is not unique.
+	// Name is the owner's label. It may be empty, and is not unique unless the
+	// owner's [Policy] asks for that.
 	Name string `json:"name"`
 	// Environment is one of the format's labels, or "".
 	Environment string `json:"environment,omitempty"`
@@ -40,7 +41,8 @@ type Key struct {
 	State State `json:"state"`
 	// Suspended says that all keys of the owner were stopped when this was read.
 	Suspended bool `json:"suspended,omitempty"`
-	// RevokedReason is what the host gave to [Service.Revoke].
+	// RevokedReason is what the host gave to [Service.Revoke], or to
+	// [Service.RevokeOwner].
 	RevokedReason string `json:"revoked_reason,omitempty"`
 
 	// Start and Last4 are what may be shown of the key's text: the prefix with up

@@ -312,8 +312,13 @@ type LimitError struct {
 }
 
 // Error returns what the plan allows.
-func (e *LimitError) Error() string {
-	return "the plan allows " + strconv.Itoa(e.Limit) + " API keys"
+func (e *LimitError) Error() string { return "the plan allows " + keyCount(e.Limit) }
+
+func keyCount(n int) string {
+	if n == 1 {
+		return "1 API key"
+	}
+	return strconv.Itoa(n) + " API keys"
 }
 
 // Unwrap returns [ErrKeyLimit].
@@ -327,7 +332,7 @@ func (s *Service) refusal(ctx context.Context, op string, err error, d *draft) e
 	case errors.Is(err, ErrKeyLimit) && p != nil:
 		return &errors.Error{
 			Code: errors.Exhausted, Op: op,
-			Msg: "the account's plan" + p.name() + " allows " + strconv.Itoa(p.MaxKeys) + " API keys; revoke one first" + p.hint(),
+			Msg: "the account's plan" + p.name() + " allows " + keyCount(p.MaxKeys) + "; revoke one first" + p.hint(),
 			Err: &LimitError{Limit: p.MaxKeys, Plan: p.Plan, UpgradeHint: p.UpgradeHint},
 		}
 	}
