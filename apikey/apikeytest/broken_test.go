@@ -174,9 +174,12 @@ func TestSuiteRejectsBrokenStores(t *testing.T) {
 	for i, f := range faults() {
 		for _, begins := range f.caught {
 			t.Run(f.name+"/"+begins, func(t *testing.T) {
-				if err := sentence(t, begins).run(t.Context(), &faults()[i].store); err == nil {
-					t.Error("not rejected")
+				for range 20 { // a fault that shows only when two meet may need more than one chance
+					if sentence(t, begins).run(t.Context(), &faults()[i].store) != nil {
+						return
+					}
 				}
+				t.Error("not rejected")
 			})
 		}
 	}

@@ -123,7 +123,7 @@ func neverBack(ctx context.Context, a, b apikey.Feed) error {
 func endsWithContext(ctx context.Context, a, b apikey.Feed) error {
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	late, stop := context.WithDeadline(ctx, begin)
+	late, stop := context.WithDeadline(ctx, longAgo)
 	defer stop()
 	soon, stop2 := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer stop2()
@@ -203,7 +203,7 @@ func announceTooLate(ctx context.Context, a, b apikey.Feed) error {
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	late, stop := context.WithDeadline(ctx, begin)
+	late, stop := context.WithDeadline(ctx, longAgo)
 	defer stop()
 	return errors.Join(
 		want("Announce", a.Announce(canceled, []apikey.Notice{notice(1)}), context.Canceled),

@@ -12,6 +12,9 @@ import (
 // begin has a fraction down to the microsecond.
 var begin = time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
+// longAgo is past by every clock, that of a synctest bubble too.
+var longAgo = time.Unix(0, 0)
+
 // record returns the n-th record, with every field set and none like that of
 // another. Higher n are newer.
 func record(n int) apikey.Record {

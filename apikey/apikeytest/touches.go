@@ -124,7 +124,7 @@ var contextChecks = []check{
 		}
 		canceled, cancel := context.WithCancel(ctx)
 		cancel()
-		late, stop := context.WithDeadline(ctx, begin)
+		late, stop := context.WithDeadline(ctx, longAgo)
 		defer stop()
 		changed := next(rec)
 		changed.Key.Name = "changed"
