@@ -29,7 +29,7 @@ type Options struct {
 
 	// Heartbeat is how often the feed proves that it hears everything, 250
 	// milliseconds when zero, at least 10 milliseconds and at most 10 seconds. A
-	// heartbeat that is not heard within four times that, and at least a second,
+	// heartbeat that is not heard within four times that, or two seconds if that is more,
 	// means that the line is broken.
 	Heartbeat time.Duration
 
@@ -264,3 +264,6 @@ func (db *DB) rows(ctx context.Context, query string, scan func([][]byte) error,
 }
 
 var errNotBinary error = &errors.Error{Code: errors.Unavailable, Msg: "the database gives its answers in a form that was not asked for"}
+
+// Schema returns the name of the schema that holds the tables.
+func (db *DB) Schema() string { return db.schema }
