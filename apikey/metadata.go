@@ -64,6 +64,10 @@ func (m Metadata) MarshalJSON() ([]byte, error) { return m.t.toJSON() }
 // UnmarshalText replaces m with what [Metadata.MarshalText] wrote; empty text
 // is empty metadata. The bounds of [NewMetadata] hold, and null is no value.
 func (m *Metadata) UnmarshalText(text []byte) error {
+	if t, ok := readCanonical(text, readValue); ok {
+		m.t = t
+		return nil
+	}
 	raw, err := readObject[string](text, "metadata", "text")
 	if err != nil {
 		return err

@@ -77,6 +77,10 @@ func (s Settings) MarshalJSON() ([]byte, error) { return s.t.toJSON() }
 // is no settings. The bounds of [NewSettings] hold, and numbers that are not
 // whole or do not fit int64, and null, are refused.
 func (s *Settings) UnmarshalText(text []byte) error {
+	if t, ok := readCanonical(text, readNumber); ok {
+		s.t = t
+		return nil
+	}
 	raw, err := readObject[int64](text, "settings", "whole numbers")
 	if err != nil {
 		return err
