@@ -80,12 +80,13 @@ func (k keys) Owner(ctx context.Context, id string) (apikey.Owner, error) {
 	if !storable(id) {
 		return o, nil
 	}
-	err := k.db.read(ctx, k.db.mode, k.db.sql.owner, func(c [][]byte) error {
-		o = apikey.Owner{
-			ID: id, Epoch: number(c[0]), RevokedReason: string(c[1]), Suspended: truth(c[2]), SuspendedReason: string(c[3]),
-			ChangedAt: instant(c[4]), Version: number(c[5]), Events: number(c[6]),
+	err := k.db.read(ctx, k.db.mode, k.db.sql.owner, func(columns [][]byte) error {
+		var c [ownerColumns][]byte
+		if err := split(columns[0], c[:]); err != nil {
+			return err
 		}
-		copy(o.Head[:], c[7])
+		o = apikey.Owner{RevokedReason: string(c[ownerRevokedReason]), SuspendedReason: string(c[ownerSuspendedReason])}
+		decided(&o, id, &c)
 		return nil
 	}, id)
 	if err != nil {

@@ -7,9 +7,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/stores/pgstore"
 	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
 )
@@ -74,3 +76,12 @@ func each(n int, f func(i int)) {
 	}
 	group.Wait()
 }
+
+// keyRecord returns a record with nothing in it that may be empty.
+func keyRecord(n int) apikey.Record {
+	return apikey.Record{Handle: fmt.Sprintf("handle%d", n), Epoch: 0, Key: apikey.Key{
+		ID: fmt.Sprintf("key_%d", n), Owner: "owner", CreatedAt: begin, SecretAt: begin, State: apikey.StateActive, Version: 1,
+	}}
+}
+
+var begin = time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)

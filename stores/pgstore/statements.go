@@ -17,10 +17,9 @@ type statements struct {
 const (
 	applyArguments  = 56
 	touchArguments  = 8
-	ownerColumns    = `epoch, revoked_reason, suspended, suspended_reason, changed_at, version, events, head`
 	eventColumns    = `owner, seq, at, kind, key, actor, actor_ip, changes, note, count, sum`
 	effectiveState  = `CASE WHEN k.state <> 'deleted' AND k.epoch < o.epoch THEN 'revoked' ELSE k.state END`
-	recordsTemplate = `SELECT ` + recordColumns + ` FROM keytoll.keys k JOIN keytoll.owners o ON o.id = k.owner WHERE `
+	recordsTemplate = `SELECT k, o FROM keytoll.keys k JOIN keytoll.owners o ON o.id = k.owner WHERE `
 )
 
 func newStatements(schema string) statements {
@@ -32,7 +31,7 @@ func newStatements(schema string) statements {
 		byHandle: in(recordsTemplate + `k.handle = $1`),
 		byID:     in(recordsTemplate + `k.id = $1`),
 		records:  in(recordsTemplate),
-		owner:    in(`SELECT ` + ownerColumns + ` FROM keytoll.owners WHERE id = $1`),
+		owner:    in(`SELECT o FROM keytoll.owners o WHERE id = $1`),
 		events:   in(`SELECT ` + eventColumns + ` FROM keytoll.events WHERE `),
 		census: in(`SELECT digest_version, imported_scheme, count(*) FROM keytoll.keys
 			WHERE state <> 'deleted' GROUP BY digest_version, imported_scheme`),

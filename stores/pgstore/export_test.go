@@ -1,0 +1,12 @@
+package pgstore
+
+import "github.com/keytoll/keytoll/apikey"
+
+// InSchema puts db's schema in the place of keytoll.
+func InSchema(db *DB, text string) string { return inSchema(db.schema, text) }
+
+// ListQuery returns the statement for q and its arguments.
+func ListQuery(db *DB, q *apikey.Query) (string, []any) { return db.sql.list(q) }
+
+// EventQuery returns the statement for q and its arguments.
+func EventQuery(db *DB, q *apikey.EventQuery) (string, []any) { return db.sql.eventPage(q) }
