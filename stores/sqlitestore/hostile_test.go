@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -215,4 +216,75 @@ func TestALookUpIsLean(t *testing.T) {
 	if n > 50 { // a column more costs up to four
 		t.Errorf("a look-up allocates %v times", n)
 	}
+}
+
+// A use that was noted before the deletion may be written after it.
+func TestATombstoneIsNeverRestamped(t *testing.T) {
+	keys := open(t, nil).Keys()
+	rec := keyRecord("one")
+	rec.Key.State = apikey.StateDeleted
+	if err := keys.Apply(t.Context(), apikey.Change{Insert: []apikey.Record{rec}}); err != nil {
+		t.Fatal(err)
+	}
+	use := apikey.Use{ID: "one", At: rec.Key.CreatedAt, Restamp: &apikey.Restamp{Digest: apikey.Digest{Version: 7, Sum: [32]byte{1}}}}
+	if err := keys.Touch(t.Context(), []apikey.Use{use}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := keys.ByID(t.Context(), "one"); err != nil || got.Digest != (apikey.Digest{}) || got.Key.Version != 1 || !got.Key.LastUsedAt.Equal(use.At) {
+		t.Errorf("got %+v, %v; want it used and without a digest", got, err)
+	}
+}
+
+// Other programs read the file: never is null, and no year.
+func TestNeverIsNull(t *testing.T) {
+	db := open(t, nil)
+	if err := db.Keys().Apply(t.Context(), apikey.Change{Insert: []apikey.Record{keyRecord("one")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Keys().Touch(t.Context(), []apikey.Use{{ID: "one"}}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := db.Int(t.Context(), `SELECT count(*) FROM keys JOIN owners ON owners.id = owner
+		WHERE last_used_at IS NULL AND expires_at IS NULL AND changed_at IS NULL AND intent IS NULL AND sealed IS NULL`)
+	if err != nil || n != 1 {
+		t.Errorf("%d of one key has nulls where nothing is, %v", n, err)
+	}
+}
+
+// A disk that is full takes changes whole or not at all.
+func TestAFullDiskLosesNoKeyAndNoEvent(t *testing.T) {
+	db := open(t, nil)
+	pages, err := db.Int(t.Context(), "PRAGMA page_count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Pragma("max_page_count = " + strconv.FormatInt(pages+50, 10)); err != nil {
+		t.Fatal(err)
+	}
+	change := func(n int) (c apikey.Change) {
+		for i := range 10 {
+			id := strconv.Itoa(10*n + i)
+			c.Insert, c.Events = append(c.Insert, keyRecord(id)), append(c.Events, eventOf("owner", id))
+		}
+		return c
+	}
+	done := 0
+	for ; err == nil; done++ {
+		err = db.Keys().Apply(t.Context(), change(done))
+	}
+	wantCode(t, err, kerrors.Unavailable)
+	done--
+	if n := checkEvents(t, db, "owner"); done == 0 || n != 10*done {
+		t.Errorf("%d events after %d changes of 10", n, done)
+	}
+	if err := db.Pragma("max_page_count = 100000"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Keys().Apply(t.Context(), change(done)); err != nil {
+		t.Error(err)
+	}
+	if n := checkEvents(t, db, "owner"); n != 10*done+10 {
+		t.Errorf("%d events after %d changes of 10", n, done+1)
+	}
+	sound(t, db)
 }
