@@ -54,13 +54,28 @@ func Bench(b *testing.B, newStore func(b *testing.B) apikey.Store) {
 			return update(ctx, s, rec)
 		})
 	})
-	b.Run("Rotate", func(b *testing.B) {
+	b.Run("Create", func(b *testing.B) {
 		s := newStore(b)
-		if err := insert(b.Context(), s, benchRecord(0)); err != nil {
-			b.Fatal(err)
-		}
+		serial(b, func(ctx context.Context, n int) error { return apply(ctx, s, creation(n)) })
+	})
+	b.Run("CreateParallel", func(b *testing.B) {
+		s := newStore(b)
+		parallel(b, func(ctx context.Context, n int) error { return apply(ctx, s, creation(n)) })
+	})
+	b.Run("Rotate", func(b *testing.B) {
+		s := filled(b, newStore)
+		serial(b, func(ctx context.Context, n int) error { return apply(ctx, s, rotation(n)) })
+	})
+	b.Run("RotateParallel", func(b *testing.B) {
+		s := filled(b, newStore)
+		parallel(b, func(ctx context.Context, n int) error { return apply(ctx, s, rotation(n)) })
+	})
+	b.Run("RevokeOwner", func(b *testing.B) {
+		s := filled(b, newStore)
 		serial(b, func(ctx context.Context, n int) error {
-			return s.Apply(ctx, apikey.Change{Insert: []apikey.Record{benchRecord(n + 1)}, Update: []apikey.Record{next(benchRecord(n))}})
+			o := apikey.Owner{ID: benchRecord(n * 10 % benchKeys).Key.Owner, Version: int64(n*10/benchKeys) + 1}
+			o.Epoch, o.ChangedAt = o.Version+1, begin
+			return apply(ctx, s, apikey.Change{Owner: &o, Events: []apikey.Event{benchEvent(o.ID, n)}, Notices: []apikey.Notice{{Owner: o.ID}}})
 		})
 	})
 	b.Run("ListOwner", func(b *testing.B) {
@@ -68,11 +83,33 @@ func Bench(b *testing.B, newStore func(b *testing.B) apikey.Store) {
 		serial(b, func(ctx context.Context, n int) error {
 			q := everything(10)
 			q.Owner = benchRecord(n % benchKeys).Key.Owner
-			list, err := s.List(ctx, q)
-			if err == nil && len(list) != 10 {
-				err = fmt.Errorf("%d keys, want 10", len(list))
-			}
-			return err
+			return ten(s.List(ctx, q))
+		})
+	})
+	b.Run("ListExpiring", func(b *testing.B) {
+		s := filled(b, newStore)
+		serial(b, func(ctx context.Context, n int) error {
+			q := everything(10)
+			q.Order = apikey.SoonestFirst
+			at := benchRecord(n % (benchKeys / 2))
+			q.After = position(q.Order, at)
+			q.ExpiresBefore = at.Key.ExpiresAt.Add(11 * time.Hour)
+			return ten(s.List(ctx, q))
+		})
+	})
+	b.Run("Events", func(b *testing.B) {
+		s := eventful(b, newStore)
+		serial(b, func(ctx context.Context, n int) error {
+			q := apikey.EventQuery{Owner: benchRecord(n % eventOwners * 10).Key.Owner, Limit: 10, After: apikey.EventCursor{Seq: int64(20 + n%50)}}
+			return ten(s.Events(ctx, q))
+		})
+	})
+	b.Run("EventsOfAll", func(b *testing.B) {
+		s := eventful(b, newStore)
+		serial(b, func(ctx context.Context, n int) error {
+			at := benchEvent("", n%5000+20)
+			q := apikey.EventQuery{AnyOwner: true, Limit: 10, After: apikey.EventCursor{At: at.At, Owner: at.Owner, Seq: 1}}
+			return ten(s.Events(ctx, q))
 		})
 	})
 	b.Run("Touch1000", func(b *testing.B) {
@@ -85,10 +122,66 @@ func Bench(b *testing.B, newStore func(b *testing.B) apikey.Store) {
 			return s.Touch(ctx, batch)
 		})
 	})
+	b.Run("Touch1000Restamps", func(b *testing.B) {
+		s := filled(b, newStore)
+		batch, restamps := make([]apikey.Use, 1000), make([]apikey.Restamp, 1000)
+		serial(b, func(ctx context.Context, n int) error {
+			for i := range batch {
+				at := n*len(batch) + i
+				was, digest := benchRecord(at%benchKeys).Digest, benchRecord(at%benchKeys).Digest
+				was.Version, digest.Version = uint32(at/benchKeys), uint32(at/benchKeys)+1
+				restamps[i] = apikey.Restamp{Was: was, Digest: digest}
+				batch[i] = apikey.Use{ID: benchRecord(at % benchKeys).Key.ID, Restamp: &restamps[i]}
+			}
+			return s.Touch(ctx, batch)
+		})
+		// What is stored must be what the last of them brought.
+		if rec, err := s.ByID(b.Context(), benchRecord(0).Key.ID); err != nil || rec.Key.Version < 2 {
+			b.Fatalf("after restamps: version %d, %v", rec.Key.Version, err)
+		}
+	})
+}
+
+// ten returns an error unless a page is of ten.
+func ten[T any](page []T, err error) error {
+	if err == nil && len(page) != 10 {
+		err = fmt.Errorf("a page of %d, want 10", len(page))
+	}
+	return err
+}
+
+// creation makes the n-th key as a service does for an owner with a plan: under
+// a cap, with a label and an event.
+func creation(n int) apikey.Change {
+	rec := benchRecord(n)
+	rec.Epoch = 0
+	return apikey.Change{
+		Insert: []apikey.Record{rec},
+		Cap:    &apikey.Cap{Owner: rec.Key.Owner, Most: 10, States: []apikey.State{apikey.StateActive, apikey.StateDisabled}, LiveAt: begin},
+		Events: []apikey.Event{benchEvent(rec.Key.Owner, n)},
+	}
+}
+
+// rotation is the n-th of a store that is filled: key after key, and then their
+// heirs.
+func rotation(n int) apikey.Change {
+	old, heir := next(benchRecord(n)), benchRecord(n+benchKeys)
+	first := benchRecord(n % benchKeys)
+	heir.Key.Owner, heir.Label = first.Key.Owner, first.Label
+	old.Key.Owner, old.Label = first.Key.Owner, ""
+	old.Key.Successor, heir.Key.Predecessor = heir.Key.ID, old.Key.ID
+	return apikey.Change{
+		Update: []apikey.Record{old}, Insert: []apikey.Record{heir},
+		Events: []apikey.Event{benchEvent(old.Key.Owner, n)}, Notices: []apikey.Notice{{Handle: old.Handle}},
+	}
 }
 
 // template has every field set; benchmarks give it other names.
-var template = record(0)
+var template = func() apikey.Record {
+	rec := record(0)
+	rec.Key.Successor, rec.Imported, rec.Digest.Version = "", apikey.Imported{}, 0
+	return rec
+}()
 
 // benchRecord is the n-th record with one of ten keys to an owner, made fast
 // so that the store is measured and not this.
@@ -99,7 +192,35 @@ func benchRecord(n int) apikey.Record {
 	rec.Key.Owner = padded("acct_", n/10, 8)
 	rec.Label = padded("label ", n, 8)
 	rec.Key.CreatedAt = begin.Add(time.Duration(n) * time.Second)
+	rec.Key.ExpiresAt = begin.Add(time.Duration(n+1) * time.Hour)
+	rec.Label = padded("label ", n, 8)
 	return rec
+}
+
+// eventOwners is the number of owners in a store of events; each has a hundred.
+const eventOwners = 100
+
+var eventTemplate = event("", 0)
+
+func benchEvent(owner string, n int) apikey.Event {
+	e := eventTemplate
+	e.Owner, e.At, e.Key = owner, begin.Add(time.Duration(n)*time.Second), padded("key_", n, 20)
+	return e
+}
+
+func eventful(b *testing.B, newStore func(b *testing.B) apikey.Store) apikey.Store {
+	b.Helper()
+	s := newStore(b)
+	for n := range 100 {
+		var c apikey.Change
+		for i := range eventOwners {
+			c.Events = append(c.Events, benchEvent(benchRecord(i*10).Key.Owner, n*eventOwners+i))
+		}
+		if err := s.Apply(b.Context(), c); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s
 }
 
 // padded returns prefix and n in width digits.
