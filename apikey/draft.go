@@ -15,6 +15,7 @@ type draft struct {
 	now    time.Time
 	kind   EventKind // of the one event that tells of it; "" for one for each field
 	note   string
+	first  []Event // that come before those of the change
 	policy *Policy // where it was asked
 	cap    *Cap
 }
@@ -49,7 +50,7 @@ func (s *Service) change(ctx context.Context, op, id string, tries int, alter fu
 			d.Key.Version++
 			err = s.apply(ctx, Change{
 				Update: []Record{d.Record}, Cap: d.cap, Notices: d.notices(),
-				Events: keyEvents(ctx, d.kind, d.note, &d.was.Key, &d.Key, d.now),
+				Events: append(d.first, keyEvents(ctx, d.kind, d.note, &d.was.Key, &d.Key, d.now)...),
 			})
 		}
 		if err == nil {
