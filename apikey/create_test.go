@@ -125,6 +125,33 @@ func TestConcurrentReplaysMakeOneKey(t *testing.T) {
 	}
 }
 
+// The same request, made elsewhere at the same instant, may be refused for its ID,
+// its name or the limit: a store answers any of those that hold.
+func TestAReplayThatRacesTheFirst(t *testing.T) {
+	for _, answer := range []error{apikey.ErrExists, apikey.ErrNameTaken, apikey.ErrKeyLimit} {
+		store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+		s, other := newService(t, store, nil, nil), newService(t, store.MemoryStore, nil, nil)
+		spec := apikey.Spec{Owner: "a", Name: "CI", RequestID: "r"}
+		var first apikey.Issued
+		store.before = func(verb string) error {
+			if verb == "Apply" {
+				first = must(other.Create(t.Context(), spec))(t)
+				return answer
+			}
+			return nil
+		}
+		second, err := s.Create(t.Context(), spec)
+		if err != nil || !second.Replayed || second.Key.ID != first.Key.ID || !second.Secret.IsZero() {
+			t.Errorf("after %v: %+v, %v; want a replay", answer, second, err)
+		}
+		spec.Name = "another intent"
+		store.before = func(string) error { return nil }
+		if _, err := s.Create(t.Context(), spec); !errors.Is(err, apikey.ErrIntent) {
+			t.Errorf("after %v: %v, want ErrIntent", answer, err)
+		}
+	}
+}
+
 // The answer of the store was lost: what it did is found by asking again.
 func TestACreateWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 	store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}

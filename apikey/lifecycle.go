@@ -120,10 +120,9 @@ func (s *Service) RevokeSelf(ctx context.Context, token, reason string) (Key, er
 // ID, and what was noted on the key, stay for ledgers and logs. Deleting it again
 // changes nothing.
 //
-// There is no way back, and the holder is no more told than of a key that never
-// was: [Service.Revoke] is kinder. A host that asks its user to confirm does so
-// before the call, and may give Changes.Version to an Update of the name, say, to
-// see that what was confirmed is what is there.
+// There is no way back, and the holder is told no more than of a key that never
+// was: [Service.Revoke] is kinder. To ask a person for confirmation is the host's,
+// before the call.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	const op = "apikey.Delete"
 	_, err := s.change(ctx, op, id, insistence, func(d *draft) (bool, error) {
