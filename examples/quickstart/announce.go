@@ -21,6 +21,12 @@ func announce(w io.Writer, c config, a *app) error {
 	if c.db != "" {
 		kept = "in " + c.db + ": keys and credits survive a restart; earlier keys still work"
 	}
+	switch {
+	case c.postgres != "" && c.db != "":
+		kept = "keys on PostgreSQL, for all who share it; credits in " + c.db
+	case c.postgres != "":
+		kept = "keys on PostgreSQL, for all who share it; credits in memory (-db FILE keeps them)"
+	}
 	hooks := "off (-webhook URL posts each finished image, signed)"
 	if c.webhook != "" {
 		hooks = c.webhook + ", verify with " + a.secret.Reveal()

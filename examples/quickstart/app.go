@@ -14,7 +14,6 @@ import (
 	"github.com/keytoll/keytoll/middleware"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
-	"github.com/keytoll/keytoll/stores/sqlitestore"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -39,7 +38,7 @@ const (
 type app struct {
 	log      *slog.Logger
 	now      func() time.Time
-	db       *sqlitestore.DB // nil: everything is in memory
+	shelf    shelf // where keys and credits are kept
 	keys     *apikey.Service
 	ledger   *credits.Ledger
 	gate     *middleware.Gate
@@ -65,25 +64,21 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.addr); err != nil {
 		return a, fmt.Errorf("%w; -addr HOST:PORT listens elsewhere, port 0 on a free one", err)
 	}
-	var records apikey.Store = apikey.NewMemoryStore()
-	var accounts credits.Store = credits.NewMemoryStore(nil)
-	if c.db != "" {
-		if a.db, err = sqlitestore.Open(c.db, nil); err != nil {
-			return a, err
-		}
-		if err = a.db.Migrate(ctx); err != nil {
-			return a, err
-		}
-		records, accounts = a.db.Keys(), a.db.Credits()
+	if a.shelf, err = openShelf(ctx, c); err != nil {
+		return a, err
 	}
 	format, err := apikey.NewFormat("kt", &apikey.FormatOptions{Environments: []string{environment, "test"}})
 	if err != nil {
 		return a, err
 	}
-	if a.keys, err = apikey.NewService(records, format, &apikey.Options{Now: now, FlushEvery: 10 * time.Second}); err != nil {
+	a.keys, err = apikey.NewService(a.shelf.keys, format, &apikey.Options{
+		Now: now, FlushEvery: 10 * time.Second, Cache: a.shelf.cache,
+		Failed: func(err error) { log.Warn("keys", "err", err) },
+	})
+	if err != nil {
 		return a, err
 	}
-	if a.ledger, err = credits.NewLedger(accounts, nil); err != nil {
+	if a.ledger, err = credits.NewLedger(a.shelf.credits, nil); err != nil {
 		return a, err
 	}
 	windows, err := ratelimit.NewMemoryStore(nil)
@@ -163,7 +158,7 @@ func (a *app) serve(ctx context.Context) error {
 }
 
 // close ends what open began: webhooks that wait are sent, uses of keys are
-// written, the file is released.
+// written, the stores are released.
 func (a *app) close(ctx context.Context) error {
 	var errs []error
 	note := func(what string, err error) {
@@ -186,8 +181,6 @@ func (a *app) close(ctx context.Context) error {
 	if a.keys != nil {
 		note("keys", a.keys.Close(ctx))
 	}
-	if a.db != nil {
-		note("database", a.db.Close(ctx))
-	}
+	note("stores", a.shelf.close(ctx))
 	return errors.Join(errs...)
 }

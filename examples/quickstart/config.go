@@ -7,29 +7,31 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 )
 
 // config is what the command line says.
 type config struct {
-	addr    string // host:port to listen on
-	db      string // path of the SQLite file; "" is memory
-	webhook string // where finished images are posted; "" is nowhere
-	json    bool   // one JSON line instead of the banner
+	addr     string // host:port to listen on
+	db       string // path of the SQLite file; "" is memory
+	postgres string // URL of the PostgreSQL server that keeps the keys; "" is none
+	redis    string // URL of the Redis server that carries what changes; "" is none
+	webhook  string // where finished images are posted; "" is nowhere
+	json     bool   // one JSON line instead of the banner
 }
 
 // parseFlags reads args. Everything that is wrong is written to stderr at
 // once, followed by the usage; flag.ErrHelp says that the usage was asked for.
 func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var c config
-	var postgres, redis string
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one")
 	flags.StringVar(&c.db, "db", "", "keep keys, credits and the ledger in this SQLite `FILE`")
 	flags.StringVar(&c.webhook, "webhook", "", "post each finished image to this `URL`, signed")
 	flags.BoolVar(&c.json, "json", false, "print one JSON line when ready, instead of the banner")
-	flags.StringVar(&postgres, "postgres", "", "keys and credits on PostgreSQL at this `URL` (not built in yet)")
-	flags.StringVar(&redis, "redis", "", "limits on Redis at this `URL` (not built in yet)")
+	flags.StringVar(&c.postgres, "postgres", "", "keep keys on PostgreSQL at this `URL`, shared by all who do")
+	flags.StringVar(&c.redis, "redis", "", "tell others who share the keys what changes, through Redis at this `URL`")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}
@@ -41,16 +43,19 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		fault("-addr %q is not HOST:PORT; 127.0.0.1:8080 would be", c.addr)
 	}
-	if c.webhook != "" {
-		if u, err := url.Parse(c.webhook); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			fault("-webhook is not a URL; http://127.0.0.1:9000/hook would be")
+	for _, f := range []struct {
+		name, is, example string
+		schemes           []string
+	}{
+		{"webhook", c.webhook, "http://127.0.0.1:9000/hook", []string{"http", "https"}},
+		{"postgres", c.postgres, "postgres://keytoll:secret@127.0.0.1:5432/keytoll", []string{"postgres", "postgresql"}},
+		{"redis", c.redis, "redis://127.0.0.1:6379/0", []string{"redis", "rediss", "unix"}},
+	} {
+		// The URL itself may hold a password, and is not repeated.
+		u, err := url.Parse(f.is)
+		if f.is != "" && (err != nil || !slices.Contains(f.schemes, u.Scheme) || u.Host+u.Path == "" || f.name == "webhook" && u.Host == "") {
+			fault("-%s is not a URL of its kind; %s would be", f.name, f.example)
 		}
-	}
-	if postgres != "" {
-		fault("-postgres is not built in yet; use -db FILE for one machine")
-	}
-	if redis != "" {
-		fault("-redis is not built in yet; limits are kept in memory")
 	}
 	if err := errors.Join(faults...); err != nil {
 		fmt.Fprintln(stderr, err)

@@ -9,8 +9,14 @@
 //	-db FILE          keep keys, credits and the ledger in this SQLite file; without it all is in memory
 //	-webhook URL      post each finished image there, signed with Standard Webhooks headers
 //	-json             print one JSON line when ready, instead of the banner
-//	-postgres URL     keys and credits for a fleet; not built in yet
-//	-redis URL        limits for a fleet; not built in yet
+//	-postgres URL     keep keys on PostgreSQL, for several instances that share them
+//	-redis URL        carry what changes about shared keys through Redis
+//
+// Instances that share keys keep what they looked up, and hear of changes from
+// PostgreSQL, or through Redis if that is given: a key revoked through one is
+// refused by the others at once, and in no case later than 2 seconds, also when
+// they can no longer hear of it. Limits are each instance's own, and credits
+// are, unless the instances share a machine and -db FILE.
 //
 // SIGINT and SIGTERM stop it: requests in flight are finished and settled,
 // webhooks that wait are delivered (those that their receiver has not taken 8

@@ -41,7 +41,7 @@ func (a *app) mount() (http.Handler, error) {
 			Name: "key.read", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits,
 		}, a.showKey},
 		{"POST /v1/key/rotate", middleware.Operation{
-			Name: "key.rotate", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits,
+			Name: "key.rotate", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits, FreshKey: true,
 		}, a.rotateKey},
 		{"DELETE /v1/key", middleware.Operation{
 			Name: "key.revoke", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits,

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/stores/redisstore"
+	"github.com/keytoll/keytoll/stores/sqlitestore"
+)
+
+// bound is the longest that a key which one instance revoked still works in
+// another that can no longer hear of it.
+const bound = 2 * time.Second
+
+// A shelf is where the service keeps what must outlive a request: in memory, in
+// a file, on servers.
+type shelf struct {
+	keys    apikey.Store
+	credits credits.Store
+	cache   *apikey.CacheOptions // nil: nobody tells what others change, so each look-up asks the store
+	open    []opened             // in the order of opening
+}
+
+// An opened thing is to be closed.
+type opened struct {
+	name  string
+	close func(context.Context) error
+}
+
+// openShelf opens the stores that c names. After an error what is open already
+// is in the shelf all the same, to be closed.
+func openShelf(ctx context.Context, c config) (s shelf, err error) {
+	s = shelf{keys: apikey.NewMemoryStore(), credits: credits.NewMemoryStore(nil)}
+	if c.db != "" {
+		db, err := sqlitestore.Open(c.db, nil)
+		if err != nil {
+			return s, err
+		}
+		s.open = append(s.open, opened{"database file", db.Close})
+		if err := db.Migrate(ctx); err != nil {
+			return s, err
+		}
+		s.keys, s.credits = db.Keys(), db.Credits()
+	}
+	if c.postgres != "" {
+		db, err := pgstore.Open(c.postgres, nil)
+		if err != nil {
+			return s, err
+		}
+		s.open = append(s.open, opened{"PostgreSQL", db.Close})
+		if err := db.Migrate(ctx); err != nil {
+			return s, err
+		}
+		s.keys = db.Keys()
+		// What PostgreSQL does not tell of has not changed, so that keys are read anew
+		// every few minutes only.
+		s.cache = &apikey.CacheOptions{Bound: bound, MaxAge: 5 * time.Minute, Feed: db.Feed()}
+	}
+	if c.redis != "" {
+		options, err := redis.ParseURL(c.redis)
+		if err != nil {
+			return s, errors.New("-redis cannot be read; redis://127.0.0.1:6379/0 would be right")
+		}
+		client := redis.NewClient(options)
+		s.open = append(s.open, opened{"Redis", func(context.Context) error { return client.Close() }})
+		if err := client.Ping(ctx).Err(); err != nil {
+			return s, fmt.Errorf("Redis does not answer: %w", err)
+		}
+		feed, err := redisstore.NewFeed(client, nil)
+		if err != nil {
+			return s, err
+		}
+		s.cache = &apikey.CacheOptions{Bound: bound, Feed: feed}
+	}
+	return s, nil
+}
+
+// close closes the last first.
+func (s *shelf) close(ctx context.Context) error {
+	var errs []error
+	for i := len(s.open) - 1; i >= 0; i-- {
+		if err := s.open[i].close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.open[i].name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
