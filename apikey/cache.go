@@ -3,6 +3,7 @@ package apikey
 import (
 	"cmp"
 	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +27,8 @@ type CacheOptions struct {
 	// about 1 KB, more with much metadata. When it is reached, a key that was not
 	// used lately makes room.
 	MaxKeys int
-	// NegativeTTL is how long it is kept that no key has a handle, of the 4096
-	// handles asked for last, about 200 bytes each, which take no room from keys.
+	// NegativeTTL is how long it is kept that no key has a handle, of the 1024
+	// handles asked for last, about 1 KB each, which take no room from keys.
 	// It is at most Bound, which it is when zero: then a known handle with a wrong
 	// secret and an unknown one are refused at the same price, time and again. A
 	// key that is made here, or announced, works at once nonetheless. When
@@ -42,7 +43,7 @@ type CacheOptions struct {
 
 const (
 	defaultKeys  = 1 << 16
-	mostMisses   = 1 << 12
+	mostMisses   = 1 << 10
 	mostShards   = 1 << 6
 	ownerStripes = 1 << 10
 )
@@ -79,15 +80,37 @@ const (
 )
 
 // A cacheEntry is what was found under a handle. Only hot and noted ever change.
+// Among a million each other place in memory is one to wait for, so there is one
+// for all that a look-up reads, and what it reads first stands first.
 type cacheEntry struct {
-	handle string
-	found  found
-	began  time.Time      // a moment before the read
-	seq    uint64         // that of the cache at began
-	owner  *atomic.Uint64 // the seq at which the owner was forgotten last
-	kind   kind
-	hot    atomic.Bool  // a key was proven since the clock's hand came by
-	noted  atomic.Int64 // the last use noted, in microseconds since 1970, or never
+	size  uint8 // of the handle
+	kind  kind
+	hot   atomic.Bool    // a key was proven since the clock's hand came by
+	short [32]byte       // the handle, when it fits
+	seq   uint64         // that of the cache at began
+	owner *atomic.Uint64 // the seq at which the owner was forgotten last
+	began time.Time      // a moment before the read
+	found found          // of rec and rec.Owner
+	noted atomic.Int64   // the last use noted, in microseconds since 1970, or never
+	hash  uint64
+	long  string // the handle, when it is not short
+	rec   Record
+}
+
+// name gives e its handle.
+func (e *cacheEntry) name(hash uint64, handle string) {
+	e.hash, e.size = hash, uint8(len(handle))
+	if copy(e.short[:], handle) < len(handle) {
+		e.long = strings.Clone(handle) // it may share memory with a secret
+	}
+}
+
+// is reports whether handle is that of e.
+func (e *cacheEntry) is(handle string) bool {
+	if len(handle) > len(e.short) {
+		return e.long == handle
+	}
+	return len(handle) == int(e.size) && string(e.short[:e.size]) == handle
 }
 
 // newCache returns nil for nil options.

@@ -3,7 +3,6 @@ package apikey
 import (
 	"context"
 	"hash/maphash"
-	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -51,7 +50,7 @@ func (s *Service) load(ctx context.Context, handle string) (found, time.Time, er
 			f = &flight{began: now, seq: c.seq.Load()}
 			shard.flights[handle] = f
 			shard.mu.Unlock()
-			return s.lead(ctx, shard, handle, f)
+			return s.lead(ctx, shard, hash, handle, f)
 		}
 		if f.done == nil {
 			f.done = make(chan struct{})
@@ -75,15 +74,17 @@ func (s *Service) load(ctx context.Context, handle string) (found, time.Time, er
 
 // ask reads a record for one caller, and keeps nothing.
 func (s *Service) ask(ctx context.Context, handle string) (found, time.Time, error) {
-	f, err := s.fetch(ctx, handle)
+	f, err := s.fetch(ctx, handle, nil)
 	return f, s.now(), err
 }
 
 // lead makes a flight.
-func (s *Service) lead(ctx context.Context, shard *cacheShard, handle string, f *flight) (found, time.Time, error) {
+func (s *Service) lead(ctx context.Context, shard *cacheShard, hash uint64, handle string, f *flight) (found, time.Time, error) {
 	var now time.Time
-	defer func() { s.cache.land(shard, handle, f, now) }() // also when the store panics
-	answer, err := s.fetch(ctx, handle)
+	e := new(cacheEntry)
+	e.name(hash, handle)
+	defer func() { s.cache.land(shard, handle, f, e, now) }() // also when the store panics
+	answer, err := s.fetch(ctx, handle, &e.rec)
 	now = s.now()
 	if f.found, f.err = answer, err; err == nil || ctx.Err() == nil {
 		f.landing = settled
@@ -92,7 +93,7 @@ func (s *Service) lead(ctx context.Context, shard *cacheShard, handle string, f 
 }
 
 // land ends a flight, keeps what it brought, and tells those who wait.
-func (c *cache) land(shard *cacheShard, handle string, f *flight, now time.Time) {
+func (c *cache) land(shard *cacheShard, handle string, f *flight, e *cacheEntry, now time.Time) {
 	shard.mu.Lock()
 	defer func() {
 		shard.mu.Unlock()
@@ -106,27 +107,26 @@ func (c *cache) land(shard *cacheShard, handle string, f *flight, now time.Time)
 	if f.landing != settled || f.err != nil {
 		return
 	}
-	e := c.entry(handle, f)
+	c.fill(e, f)
 	if f.fenced || !c.current(e.seq, e.owner) {
 		f.landing = stale
 	} else if c.holds(e, now) && c.live(now) {
-		shard.keep(c, e, now)
+		shard.keep(c, handle, e, now)
 	}
 }
 
-// entry returns what is to be kept of a flight.
-func (c *cache) entry(handle string, f *flight) *cacheEntry {
-	rec := f.found.rec
-	e := &cacheEntry{handle: rec.Handle, found: f.found, began: f.began, seq: f.seq, owner: c.owner(rec.Key.Owner)}
-	if !f.found.known || rec.Key.State == StateDeleted {
+// fill makes e what a flight brought.
+func (c *cache) fill(e *cacheEntry, f *flight) {
+	if f.found.rec != &e.rec { // the store's, or the decoy
+		e.rec, e.rec.Owner = *f.found.rec, *f.found.owner
+	}
+	if !f.found.known || f.found.state == StateDeleted {
 		e.kind = kindMiss
 	}
-	if e.handle != handle { // it may share memory with a secret
-		e.handle = strings.Clone(handle)
-	}
+	e.found = f.found
+	e.found.rec, e.found.owner, e.found.entry = &e.rec, &e.rec.Owner, e
+	e.began, e.seq, e.owner = f.began, f.seq, c.owner(e.rec.Key.Owner)
 	e.noted.Store(never)
-	e.found.entry = e
-	return e
 }
 
 // compare forgets what is kept under a handle if it is not what was just read.

@@ -1,7 +1,6 @@
 package apikey
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +39,7 @@ func (s *cacheShard) find(hash uint64, handle string) *cacheEntry {
 	for i := hash; ; i++ {
 		slot := &slots[i&mask]
 		e := slot.entry.Load()
-		if e == nil || slot.hash.Load() == hash && e.handle == handle {
+		if e == nil || slot.hash.Load() == hash && e.is(handle) {
 			return e
 		}
 	}
@@ -52,7 +51,7 @@ func (s *cacheShard) forget(c *cache, hash uint64, handle string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.find(hash, handle); e != nil {
-		s.drop(c, hash, e)
+		s.drop(c, e)
 	}
 	if f := s.flights[handle]; f != nil {
 		f.fenced = true
@@ -61,10 +60,9 @@ func (s *cacheShard) forget(c *cache, hash uint64, handle string) {
 }
 
 // keep puts e in the place of what is kept under its handle. It requires mu.
-func (s *cacheShard) keep(c *cache, e *cacheEntry, now time.Time) {
-	hash := maphash.String(c.seed, e.handle)
-	if old := s.find(hash, e.handle); old != nil {
-		s.drop(c, hash, old)
+func (s *cacheShard) keep(c *cache, handle string, e *cacheEntry, now time.Time) {
+	if old := s.find(e.hash, handle); old != nil {
+		s.drop(c, old)
 	}
 	if e.kind == kindMiss {
 		s.keepMiss(c, e)
@@ -80,7 +78,7 @@ func (s *cacheShard) keep(c *cache, e *cacheEntry, now time.Time) {
 	if s.kept++; s.kept*4 > len(slots)*3 {
 		slots = s.grow(slots)
 	}
-	place(slots, hash, e)
+	place(slots, e)
 }
 
 // keepMiss makes room for a miss, in the place of the oldest.
@@ -89,33 +87,33 @@ func (s *cacheShard) keepMiss(c *cache, e *cacheEntry) {
 		s.misses = append(s.misses, e)
 		return
 	}
-	old := s.misses[s.oldest]
-	if hash := maphash.String(c.seed, old.handle); s.find(hash, old.handle) == old {
-		s.drop(c, hash, old)
-	}
+	s.drop(c, s.misses[s.oldest])
 	s.misses[s.oldest] = e
 	s.oldest = (s.oldest + 1) % len(s.misses)
 }
 
 // place puts e where a probe finds it.
-func place(slots []cacheSlot, hash uint64, e *cacheEntry) {
+func place(slots []cacheSlot, e *cacheEntry) {
 	mask := uint64(len(slots) - 1)
-	for i := hash; ; i++ {
+	for i := e.hash; ; i++ {
 		if slot := &slots[i&mask]; slot.entry.Load() == nil {
-			slot.hash.Store(hash)
+			slot.hash.Store(e.hash)
 			slot.entry.Store(e)
 			return
 		}
 	}
 }
 
-// drop takes e away, which is kept.
-func (s *cacheShard) drop(c *cache, hash uint64, e *cacheEntry) {
+// drop takes e away, unless it is gone.
+func (s *cacheShard) drop(c *cache, e *cacheEntry) {
 	slots := *s.slots.Load()
 	mask := uint64(len(slots) - 1)
-	for i := hash; ; i++ {
-		if slots[i&mask].entry.Load() == e {
+	for i := e.hash; ; i++ {
+		switch slots[i&mask].entry.Load() {
+		case e:
 			s.empty(c, slots, i&mask)
+			return
+		case nil:
 			return
 		}
 	}
@@ -130,13 +128,13 @@ func (s *cacheShard) empty(c *cache, slots []cacheSlot, hole uint64) {
 	s.kept--
 	mask := uint64(len(slots) - 1)
 	for i := (hole + 1) & mask; ; i = (i + 1) & mask {
-		e, hash := slots[i].entry.Load(), slots[i].hash.Load()
+		e := slots[i].entry.Load()
 		if e == nil {
 			slots[hole].entry.Store(nil)
 			return
 		}
-		if (i-hash)&mask >= (i-hole)&mask { // its probe begins at the hole or before
-			slots[hole].hash.Store(hash)
+		if (i-e.hash)&mask >= (i-hole)&mask { // its probe begins at the hole or before
+			slots[hole].hash.Store(e.hash)
 			slots[hole].entry.Store(e)
 			hole = i
 		}
@@ -168,7 +166,7 @@ func (s *cacheShard) grow(slots []cacheSlot) []cacheSlot {
 	larger := make([]cacheSlot, 2*len(slots))
 	for i := range slots {
 		if e := slots[i].entry.Load(); e != nil {
-			place(larger, slots[i].hash.Load(), e)
+			place(larger, e)
 		}
 	}
 	s.slots.Store(&larger)

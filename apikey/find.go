@@ -11,20 +11,18 @@ import (
 // A found is what a look-up by handle came to. What it points to is shared, and
 // nobody changes it: Verify copies a key once, when it is accepted.
 type found struct {
-	known bool // there is such a record; else rec is a decoy
-	rec   *Record
-	owner *Owner      // what was decided about rec's owner
-	used  int64       // Key.LastUsedAt in microseconds since 1970, or never
-	entry *cacheEntry // of the cache, where it was found there
+	known     bool  // there is such a record; else rec is a decoy
+	suspended bool  // the owner is
+	state     State // the effective one
+	rec       *Record
+	owner     *Owner      // what was decided about rec's owner
+	used      int64       // Key.LastUsedAt in microseconds since 1970, or never
+	entry     *cacheEntry // of the cache, where it was found there
 }
 
-// in returns rec as it was found in a store.
-func in(rec *Record) found {
-	f := found{known: true, rec: rec, owner: &rec.Owner, used: never}
-	if at := rec.Key.LastUsedAt; !at.IsZero() {
-		f.used = at.UnixMicro()
-	}
-	return f
+// sight returns what is found with these; used is in microseconds, or never.
+func sight(rec *Record, owner *Owner, used int64) found {
+	return found{known: true, suspended: owner.Suspended, state: effective(rec, owner), rec: rec, owner: owner, used: used}
 }
 
 // find looks a handle up, in the cache if there is one and o allows it, and
@@ -46,30 +44,37 @@ func (s *Service) find(ctx context.Context, handle string, o *VerifyOptions) (fo
 		return found{}, now, err
 	}
 	if e := s.cache.look(handle, now); e != nil {
-		return e.found, now, nil
+		f := e.found
+		f.rec, f.owner = &e.rec, &e.rec.Owner // as they are; so nobody waits to learn where
+		return f, now, nil
 	}
 	return s.load(ctx, handle)
 }
 
-// fetch looks a handle up in the store.
-func (s *Service) fetch(ctx context.Context, handle string) (found, error) {
+// fetch looks a handle up in the store. Unless room is nil, it may be filled with
+// what is found.
+func (s *Service) fetch(ctx context.Context, handle string, room *Record) (found, error) {
 	if s.memory != nil {
 		return s.memory.look(ctx, handle, s.decoy)
 	}
 	rec, err := s.store.ByHandle(ctx, handle)
 	switch {
 	case err == nil:
-		return in(&rec), nil
-	case errors.Is(err, ErrNotFound):
-		return s.absent(), nil
+		if room == nil {
+			room = new(Record)
+		}
+		*room = rec
+		used := int64(never)
+		if at := rec.Key.LastUsedAt; !at.IsZero() {
+			used = at.UnixMicro()
+		}
+		return sight(room, &room.Owner, used), nil
+	case errors.Is(err, ErrNotFound): // a decoy, so that what follows is the same work
+		f := sight(s.decoy.rec.Load(), s.decoy.owner.state.Load(), never)
+		f.known = false
+		return f, nil
 	}
 	return found{}, err
-}
-
-// absent is what is found where there is no record: a decoy, so that what
-// follows is the same work.
-func (s *Service) absent() found {
-	return found{rec: s.decoy.rec.Load(), owner: s.decoy.owner.state.Load(), used: never}
 }
 
 // newDecoy returns a place with a record that nothing proves, shaped like one of
@@ -85,14 +90,6 @@ func newDecoy(f *Format, ring *keyring) *node {
 	return n
 }
 
-// state returns the effective state of the key.
-func (f *found) state() State {
-	if f.rec.Epoch < f.owner.Epoch && f.rec.Key.State != StateDeleted {
-		return StateRevoked
-	}
-	return f.rec.Key.State
-}
-
 // lastUsed returns Key.LastUsedAt.
 func (f *found) lastUsed() time.Time {
 	if f.used == never {
@@ -104,10 +101,10 @@ func (f *found) lastUsed() time.Time {
 // show fills k with the key, what was decided about its owner included.
 func (f *found) show(k *Key) {
 	*k = f.rec.Key
-	if state := f.state(); state != k.State {
-		k.State, k.RevokedReason = state, f.owner.RevokedReason
+	if f.state != k.State {
+		k.State, k.RevokedReason = f.state, f.owner.RevokedReason
 	}
-	k.Suspended, k.LastUsedAt = f.owner.Suspended, f.lastUsed()
+	k.Suspended, k.LastUsedAt = f.suspended, f.lastUsed()
 }
 
 // note remembers that the key, found so, was proven at now. A key in the cache

@@ -155,7 +155,7 @@ func (m *MemoryStore) glimpse(handle string, decoy *node) found {
 			return found{}
 		}
 	}
-	f := found{rec: n.rec.Load(), owner: n.owner.state.Load(), used: n.used.Load()}
+	f := sight(n.rec.Load(), n.owner.state.Load(), n.used.Load())
 	f.known = f.rec.Handle == handle // else it is the decoy, or changed since it was found
 	return f
 }

@@ -68,13 +68,13 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 	if err != nil {
 		return Key{}, s.fault(ctx, "apikey.Verify", err)
 	}
+	f.show(&key) // now: what is far in memory comes while the proof is made
 	if err := s.proven(ctx, token, &claim, f.rec, f.known, now); err != nil {
 		return Key{}, s.refuse(err, f.rec)
 	}
 	if err := f.admitted(&claim, o, now); err != nil {
 		return Key{}, s.refuse(err, f.rec)
 	}
-	f.show(&key)
 	if err := s.cut(ctx, &key); err != nil {
 		return Key{}, err
 	}
@@ -145,7 +145,7 @@ func (s *Service) proven(ctx context.Context, token string, c *claim, rec *Recor
 // admitted returns nil if the proven key may be used now and here.
 func (f *found) admitted(c *claim, o *VerifyOptions, now time.Time) error {
 	k := &f.rec.Key
-	if f.state() != StateActive || f.owner.Suspended || k.expired(now) {
+	if f.state != StateActive || f.suspended || k.expired(now) {
 		return f.refusal(now)
 	}
 	if c.legacy == nil && k.Environment != c.environment || o != nil && o.Environment != "" && o.Environment != k.Environment {
