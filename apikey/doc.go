@@ -78,6 +78,17 @@
 // proves nothing; it refuses typing errors and garbage before the store is
 // asked.
 //
+// What must be read again, the secrets that are bound to keys ([Spec.Secrets]), is
+// sealed under the host's [SealingKey], each for its own record: moved to another,
+// or changed, it does not open. Who has both the database and the sealing key has
+// the secrets; who has one of them has nothing.
+//
+// # Watching
+//
+// Refusals of Verify are counted ([FailureOptions]), and a [Detector], if there is
+// one, is told from where keys are used. Both work off the path of requests, in
+// memory of a fixed bound; [Service.Flush] writes what is worth an [Event].
+//
 // # What it does not do
 //
 // It does not read HTTP requests, find the client's address behind proxies, or

@@ -58,6 +58,9 @@ func checkImport(faults *errors.Faults, row *ImportRow, spec *Spec, created, now
 		faults.Add("expiry %s is not after CreatedAt, %s; give a later time, or the zero time for never", stamp(end), stamp(created))
 		spec.ExpiresAt = time.Time{}
 	}
+	if len(spec.Secrets) > 0 {
+		faults.Add("secrets are asked for, which no import makes; leave them out, and give them to the key with AddSecret")
+	}
 	switch row.State {
 	case StateUnknown, StateActive, StateDisabled:
 		if row.RevokedReason != "" {

@@ -503,3 +503,19 @@ func TestRepeatedRequestShowsNoSecrets(t *testing.T) {
 		t.Errorf("the same request with other secrets: %v, want ErrIntent", err)
 	}
 }
+
+// What is asked for and not done is refused, not forgotten.
+func TestImportMakesNoSecrets(t *testing.T) {
+	v := newVault(t)
+	r := apikey.ImportRow{Spec: apikey.Spec{Owner: "acct_1", Secrets: []string{"webhook"}}, Text: create(t, newVault(t).Service, apikey.Spec{}).Secret}
+	results := must(v.Import(t.Context(), []apikey.ImportRow{r}))(t)
+	if results[0].Outcome != apikey.ImportRefused || errors.CodeOf(results[0].Err) != errors.Invalid || !strings.Contains(results[0].Err.Error(), "AddSecret") {
+		t.Errorf("%+v, want a refusal that names AddSecret", results[0])
+	}
+	r.Spec.Secrets = nil
+	results = must(v.Import(t.Context(), []apikey.ImportRow{r}))(t)
+	added := must(v.AddSecret(t.Context(), results[0].Key.ID, "webhook"))(t)
+	if got := v.texts(t, results[0].Key.ID, "webhook"); !slices.Equal(got, []string{added.Secret.Reveal()}) {
+		t.Error("an imported key does not open the secret that it was given")
+	}
+}
