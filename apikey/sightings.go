@@ -27,7 +27,7 @@ type sightings struct {
 
 type sightingShard struct {
 	mu   sync.Mutex
-	seen map[pair]tally
+	seen map[pair]*tally
 	keys map[string]int // the number of addresses of a key in seen
 	_    [40]byte       // keeps neighbours off one cache line
 }
@@ -53,7 +53,7 @@ func newSightings(faults *errors.Faults, o *Options) *sightings {
 	}
 	s := &sightings{detector: o.Detector, most: int64(cmp.Or(o.MaxSightings, 1<<16))}
 	for i := range s.shards {
-		s.shards[i].seen, s.shards[i].keys = make(map[pair]tally), make(map[string]int)
+		s.shards[i].seen, s.shards[i].keys = make(map[pair]*tally), make(map[string]int)
 	}
 	return s
 }
@@ -77,10 +77,9 @@ func (s *sightings) note(k *Key, ip netip.Addr, at int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := pair{k.ID, ip}
-	if t, known := h.seen[p]; known {
+	if t := h.seen[p]; t != nil {
 		t.count++
 		t.first, t.last = min(t.first, at), max(t.last, at)
-		h.seen[p] = t
 		return
 	}
 	if h.keys[k.ID] == sightingsPerKey {
@@ -90,7 +89,7 @@ func (s *sightings) note(k *Key, ip netip.Addr, at int64) {
 		s.noted.Add(-1)
 		return
 	}
-	h.seen[p] = tally{owner: k.Owner, count: 1, first: at, last: at}
+	h.seen[p] = &tally{owner: k.Owner, count: 1, first: at, last: at}
 	h.keys[k.ID]++
 }
 
@@ -128,7 +127,6 @@ func (s *sightings) forget(told []Sighting) {
 		t := h.seen[p]
 		if t.count -= told[i].Count; t.count > 0 {
 			t.first = told[i].Last.UnixMicro()
-			h.seen[p] = t
 		} else {
 			delete(h.seen, p)
 			s.noted.Add(-1)
