@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/apikey/apikeytest"
@@ -19,4 +20,9 @@ func TestFeedKeepsTheContract(t *testing.T) {
 		t.Cleanup(func() { other.Close(t.Context()) })
 		return one.Feed(), other.Feed()
 	})
+}
+
+// listener returns a listener on the real clock.
+func listener(heard func(apikey.Notice), alive func()) apikey.Listener {
+	return apikey.Listener{Now: time.Now, Heard: heard, Alive: func(time.Time) { alive() }}
 }

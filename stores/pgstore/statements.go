@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -18,7 +19,6 @@ const (
 	applyArguments  = 56
 	touchArguments  = 8
 	eventColumns    = `owner, seq, at, kind, key, actor, actor_ip, changes, note, count, sum`
-	effectiveState  = `CASE WHEN k.state <> 'deleted' AND k.epoch < o.epoch THEN 'revoked' ELSE k.state END`
 	recordsTemplate = `SELECT k, o FROM keytoll.keys k JOIN keytoll.owners o ON o.id = k.owner WHERE `
 )
 
@@ -78,7 +78,7 @@ func (f *filter) where(condition string, args ...any) {
 // and its arguments.
 func (s *statements) list(q *apikey.Query) (string, []any) {
 	var f filter
-	f.where(effectiveState+` = ANY ($%d)`, stateNames(q.States))
+	f.states(q.States)
 	if q.Owner != "" {
 		f.where(`k.owner = $%d`, q.Owner)
 	}
@@ -110,6 +110,22 @@ func (s *statements) list(q *apikey.Query) (string, []any) {
 	}
 	f.args = append(f.args, q.Limit)
 	return fmt.Sprintf("%s%s ORDER BY %s LIMIT $%d", s.records, strings.Join(f.conditions, " AND "), order, len(f.args)), f.args
+}
+
+// states selects by effective state, in words that the planner can estimate.
+func (f *filter) states(states []apikey.State) {
+	has := func(s apikey.State) bool { return slices.Contains(states, s) }
+	living := has(apikey.StateActive) && has(apikey.StateDisabled) && has(apikey.StateRevoked)
+	switch {
+	case living && has(apikey.StateDeleted):
+		f.where(`true`)
+	case living:
+		f.where(`k.state <> 'deleted'`)
+	case has(apikey.StateRevoked):
+		f.where(`(k.state = ANY ($%d) OR k.state <> 'deleted' AND k.epoch < o.epoch)`, stateNames(states))
+	default:
+		f.where(`k.state = ANY ($%d) AND (k.epoch >= o.epoch OR k.state = 'deleted')`, stateNames(states))
+	}
 }
 
 // follow leaves out what does not come after a position. One that lies between
