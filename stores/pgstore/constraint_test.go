@@ -79,7 +79,7 @@ func TestWhatCannotBeReadIsCorrupt(t *testing.T) {
 		if err := db.Keys().Apply(t.Context(), apikey.Change{Insert: []apikey.Record{rec}}); err != nil {
 			t.Fatal(err)
 		}
-		exec(t, d.pool, pgstore.InSchema(db, fmt.Sprintf(`UPDATE keytoll.keys SET %s = '%s'`, column, value)))
+		run(t, d.pool, pgstore.InSchema(db, fmt.Sprintf(`UPDATE keytoll.keys SET %s = '%s'`, column, value)))
 		got, err := db.Keys().ByID(t.Context(), rec.Key.ID)
 		if kerrors.CodeOf(err) != kerrors.Corrupt || got.Handle != "" {
 			t.Errorf("%s %q: %+v, %v; want Corrupt and no record", column, value, got, err)
@@ -150,7 +150,7 @@ func TestListingsUseAnIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, d.pool, pgstore.InSchema(db, "VACUUM ANALYZE keytoll.events"))
+	run(t, d.pool, pgstore.InSchema(db, "VACUUM ANALYZE keytoll.events"))
 	after := apikey.Cursor{At: begin.Add(time.Hour), ID: "key_1"}
 	states := []apikey.State{apikey.StateActive, apikey.StateDisabled, apikey.StateRevoked}
 	for name, q := range map[string]apikey.Query{

@@ -262,6 +262,9 @@ type line struct {
 	url  string
 	cut  atomic.Bool // nothing goes either way, and nobody is told
 	deaf atomic.Bool // the next answer is lost, and the line with it
+
+	asking atomic.Bool  // the last to speak was the client
+	turns  atomic.Int64 // how often it was its turn
 }
 
 func newLine(t *testing.T, server string) *line {
@@ -312,6 +315,9 @@ func (l *line) carry(to, from net.Conn, answers bool) {
 		if answers && l.deaf.Load() {
 			to.Close()
 			return
+		}
+		if n > 0 && !l.asking.Swap(!answers) && !answers {
+			l.turns.Add(1)
 		}
 		if n > 0 && !l.cut.Load() {
 			if _, err := to.Write(buffer[:n]); err != nil {

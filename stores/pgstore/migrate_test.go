@@ -80,7 +80,7 @@ func objects(t *testing.T, pool *pgxpool.Pool, db *pgstore.DB) string {
 
 func TestMigrateFillsAnEmptySchemaThatSomebodyMade(t *testing.T) {
 	d := newDatabase(t)
-	exec(t, d.pool, "CREATE SCHEMA made")
+	run(t, d.pool, "CREATE SCHEMA made")
 	if err := d.raw(t, "made").Migrate(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -104,7 +104,7 @@ func TestSchemasAreApart(t *testing.T) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	d := newDatabase(t)
 	db := d.open(t)
-	exec(t, d.pool, pgstore.InSchema(db, "UPDATE keytoll.schema_version SET version = 1000"))
+	run(t, d.pool, pgstore.InSchema(db, "UPDATE keytoll.schema_version SET version = 1000"))
 	db = d.raw(t, db.Schema())
 	if err := db.Migrate(t.Context()); !errors.Is(err, pgstore.ErrNewerSchema) {
 		t.Errorf("Migrate: %v, want ErrNewerSchema", err)
@@ -116,7 +116,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 func TestForeignSchemaIsRefused(t *testing.T) {
 	d := newDatabase(t)
-	exec(t, d.pool, "CREATE TABLE orders (id int)")
+	run(t, d.pool, "CREATE TABLE orders (id int)")
 	if err := d.raw(t, "public").Migrate(t.Context()); !errors.Is(err, pgstore.ErrForeign) {
 		t.Errorf("Migrate: %v, want ErrForeign", err)
 	}
@@ -124,7 +124,7 @@ func TestForeignSchemaIsRefused(t *testing.T) {
 
 func TestDatabaseOfAnotherEncodingIsRefused(t *testing.T) {
 	d := newDatabase(t)
-	exec(t, d.pool, "CREATE DATABASE keytoll_latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+	run(t, d.pool, "CREATE DATABASE keytoll_latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
 	t.Cleanup(func() {
 		_, err := d.pool.Exec(context.WithoutCancel(t.Context()), "DROP DATABASE keytoll_latin1 WITH (FORCE)")
 		if err != nil {
@@ -155,7 +155,7 @@ func TestTablesThatAreGoneSayToMigrate(t *testing.T) {
 	if _, err := db.Keys().Owner(t.Context(), "o"); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, d.pool, `DROP SCHEMA "`+db.Schema()+`" CASCADE`)
+	run(t, d.pool, `DROP SCHEMA "`+db.Schema()+`" CASCADE`)
 	for range 2 {
 		if _, err := db.Keys().Owner(t.Context(), "o"); !errors.Is(err, pgstore.ErrNotMigrated) {
 			t.Errorf("read: %v, want ErrNotMigrated", err)
@@ -224,7 +224,7 @@ func TestCloseEndsEverythingOnce(t *testing.T) {
 	}
 }
 
-func exec(t testing.TB, pool *pgxpool.Pool, statement string, args ...any) {
+func run(t testing.TB, pool *pgxpool.Pool, statement string, args ...any) {
 	t.Helper()
 	if _, err := pool.Exec(t.Context(), statement, args...); err != nil {
 		t.Fatal(err)

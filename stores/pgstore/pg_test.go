@@ -3,7 +3,6 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,8 +14,6 @@ import (
 	"github.com/keytoll/keytoll/stores/pgstore"
 	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // A database of which each store takes a schema of its own, which is much
 // faster to make.
