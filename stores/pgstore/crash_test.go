@@ -240,7 +240,7 @@ func TestACallerWhoGivesUpIsToldSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
 	if _, err := tx.Exec(t.Context(), pgstore.InSchema(db, "SELECT FROM keytoll.keys FOR UPDATE")); err != nil {
 		t.Fatal(err)
 	}

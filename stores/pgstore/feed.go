@@ -44,7 +44,8 @@ func (k keys) Listen(ctx context.Context, l apikey.Listener) error {
 	}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(k.db.closed, cancel)()
+	stop := context.AfterFunc(k.db.closed, cancel)
+	defer stop()
 	err := k.db.listenOn(inner, l)
 	switch {
 	case ctx.Err() != nil:

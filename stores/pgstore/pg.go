@@ -68,7 +68,7 @@ func Open(url string, o *Options) (*DB, error) {
 	if err != nil {
 		return nil, &errors.Error{
 			Code: errors.Invalid, Op: op, Err: err, // which leaves passwords out
-			Msg: "the URL of the database cannot be read; give one such as postgres://user:password@host:5432/database",
+			Msg: "the URL of the database cannot be read; give one such as postgres://user@host:5432/database",
 		}
 	}
 	config.ConnConfig.BuildContextWatcherHandler = patient

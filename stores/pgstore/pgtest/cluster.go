@@ -196,7 +196,7 @@ func (c *cluster) remove() error { return errors.Join(c.stop(), os.RemoveAll(c.d
 func children(pid int) []int {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	var all []int
-	for _, field := range strings.Fields(string(text)) {
+	for field := range strings.FieldsSeq(string(text)) {
 		if child, err := strconv.Atoi(field); err == nil {
 			all = append(all, child)
 		}
