@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/errors"
@@ -107,6 +108,36 @@ func FuzzCursor(f *testing.F) {
 		var c apikey.Cursor
 		if err := c.UnmarshalText([]byte(text)); err == nil && c.String() != text {
 			t.Fatalf("%q reads as %+v, which is written %q", text, c, c.String())
+		}
+	})
+}
+
+func FuzzEventCursor(f *testing.F) {
+	for _, c := range []apikey.EventCursor{{}, {At: time.UnixMicro(1).UTC(), Owner: "acct 1", Seq: 7}, {Seq: -1}} {
+		f.Add(c.String())
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var c, back apikey.EventCursor
+		if c.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := back.UnmarshalText([]byte(c.String())); err != nil || back != c || c.String() != text {
+			t.Fatalf("%q reads as %+v, which reads as %+v, %v", text, c, back, err)
+		}
+	})
+}
+
+func FuzzCheckpoint(f *testing.F) {
+	for _, c := range []apikey.Checkpoint{{}, {Owner: "acct 1", Seq: 7, Sum: [32]byte{1}}} {
+		f.Add(c.String())
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var c, back apikey.Checkpoint
+		if c.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := back.UnmarshalText([]byte(c.String())); err != nil || back != c || c.String() != text {
+			t.Fatalf("%q reads as %+v, which reads as %+v, %v", text, c, back, err)
 		}
 	})
 }
