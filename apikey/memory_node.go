@@ -76,13 +76,13 @@ func newestFirst(q *Query, nodes []*node) []Record {
 		})
 		nodes = nodes[:end]
 	}
-	var page []Record
+	var page []*node
 	for i := len(nodes) - 1; i >= 0 && len(page) < q.Limit; i-- {
 		if nodes[i].selectedBy(q) {
-			page = append(page, nodes[i].record())
+			page = append(page, nodes[i])
 		}
 	}
-	return page
+	return records(page)
 }
 
 // soonestFirst returns what q selects of nodes, sorted by expiry. It looks at all of
@@ -96,9 +96,14 @@ func soonestFirst(q *Query, nodes []*node) []Record {
 		}
 	}
 	slices.SortFunc(matching, func(a, b *node) int { return q.Order.compare(place(a), place(b)) })
-	page := make([]Record, min(q.Limit, len(matching)))
-	for i := range page {
-		page[i] = matching[i].record()
+	return records(matching[:min(q.Limit, len(matching))])
+}
+
+// records returns what nodes hold now.
+func records(nodes []*node) []Record {
+	list := make([]Record, len(nodes))
+	for i, n := range nodes {
+		list[i] = n.record()
 	}
-	return page
+	return list
 }

@@ -125,25 +125,22 @@ var capChecks = []check{
 		)
 	}},
 	{"the keys of other owners do not count", func(ctx context.Context, s apikey.Store) error {
+		var recs []apikey.Record
 		for i, text := range odd {
 			rec := bare(i)
 			rec.Key.Owner = "t" + text
-			if err := insert(ctx, s, rec); err != nil {
-				return err
-			}
+			recs = append(recs, rec)
 		}
-		for i, text := range odd {
-			c := apikey.Cap{Owner: "t" + text, States: allStates}
-			if err := counted(ctx, s, c, 1); err != nil {
+		if err := insert(ctx, s, recs...); err != nil {
+			return err
+		}
+		for _, text := range odd {
+			if err := counted(ctx, s, apikey.Cap{Owner: "t" + text, States: allStates}, 1); err != nil {
 				return fmt.Errorf("owner %q: %w", "t"+text, err)
 			}
-			elsewhere := bare(100 + i) // one that the cap does not concern
-			c.Most = 1
-			if err := apply(ctx, s, apikey.Change{Insert: []apikey.Record{elsewhere}, Cap: &c}); err != nil {
-				return err
-			}
 		}
-		return counted(ctx, s, apikey.Cap{Owner: "o", States: allStates}, len(odd))
+		elsewhere := apikey.Change{Insert: []apikey.Record{bare(100)}, Cap: &apikey.Cap{Owner: "t", Most: 1, States: allStates}}
+		return errors.Join(apply(ctx, s, elsewhere), counted(ctx, s, apikey.Cap{Owner: "o", States: allStates}, 1))
 	}},
 	{"of concurrent inserts as many succeed as a cap has room for", func(ctx context.Context, s apikey.Store) error {
 		if err := raceFor(5, apikey.ErrKeyLimit, func(n int) error { return s.Apply(ctx, capped(5, bare(n))) }); err != nil {

@@ -139,12 +139,14 @@ func eventModel(ctx context.Context, s apikey.Store) error {
 	for n := range 80 {
 		e := event(oneOf(r, owners), n)
 		e.At, e.Key, e.Kind = begin.Add(time.Duration(r.IntN(6))*time.Second), oneOf(r, keys), oneOf(r, kinds)
-		if err := apply(ctx, s, events(e)); err != nil {
-			return err
-		}
 		next[e.Owner]++
 		e.Seq = next[e.Owner]
 		stored = append(stored, e)
+	}
+	for batch := range slices.Chunk(stored, 10) {
+		if err := apply(ctx, s, events(batch...)); err != nil {
+			return err
+		}
 	}
 	for step := range 80 {
 		q := apikey.EventQuery{Owner: oneOf(r, owners), AnyOwner: r.IntN(2) == 0, OldestFirst: r.IntN(2) == 0, Limit: oneOf(r, []int{1, 7, 100})}

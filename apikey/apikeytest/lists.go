@@ -81,6 +81,7 @@ var listChecks = []check{
 		return errors.Join(listed(ctx, s, q, 4, 1), listed(ctx, s, everything(10), 4, 3, 2, 1))
 	}},
 	{"the conditions of a query hold together", func(ctx context.Context, s apikey.Store) error {
+		var recs []apikey.Record
 		for n := range 32 {
 			rec := record(n)
 			rec.Key.Owner, rec.Key.Environment, rec.Key.State, rec.Key.ExpiresAt = "a", "live", apikey.StateActive, time.Time{}
@@ -96,9 +97,10 @@ var listChecks = []check{
 			if n&8 != 0 {
 				rec.Key.ExpiresAt = begin
 			}
-			if err := insert(ctx, s, rec); err != nil {
-				return err
-			}
+			recs = append(recs, rec)
+		}
+		if err := insert(ctx, s, recs...); err != nil {
+			return err
 		}
 		q := apikey.Query{Owner: "a", Environment: "test", States: []apikey.State{apikey.StateDisabled}, LiveAt: begin, Limit: 3}
 		all := listed(ctx, s, q, 22, 6)
@@ -168,12 +170,14 @@ func lists(ctx context.Context, s apikey.Store, q apikey.Query, recs ...apikey.R
 // oddFilter gives each odd text to one record and asks for it alone.
 func oddFilter(ctx context.Context, s apikey.Store, set func(*apikey.Key, *apikey.Query, string)) error {
 	var ignored apikey.Query
+	var recs []apikey.Record
 	for i, text := range odd {
 		rec := record(i)
 		set(&rec.Key, &ignored, "t"+text)
-		if err := insert(ctx, s, rec); err != nil {
-			return err
-		}
+		recs = append(recs, rec)
+	}
+	if err := insert(ctx, s, recs...); err != nil {
+		return err
 	}
 	for i, text := range odd {
 		q := everything(100)
@@ -205,13 +209,14 @@ func others(ctx context.Context, s apikey.Store) func(page int) error {
 // after each page.
 func paged(ctx context.Context, s apikey.Store, order apikey.Order, between func(page int) error) error {
 	var want []string
+	var recs []apikey.Record
 	for n := range 30 {
 		rec := record(n)
 		rec.Key.CreatedAt, rec.Key.ExpiresAt = record(n/3).Key.CreatedAt, record(n/3).Key.ExpiresAt
-		if err := insert(ctx, s, rec); err != nil {
-			return err
-		}
-		want = append(want, rec.Key.ID)
+		recs, want = append(recs, rec), append(want, rec.Key.ID)
+	}
+	if err := insert(ctx, s, recs...); err != nil {
+		return err
 	}
 	if order == apikey.NewestFirst {
 		slices.Reverse(want)

@@ -228,7 +228,7 @@ func oneMoment(ctx context.Context, s apikey.Store) error {
 	}
 	id, handle := rec.Key.ID, rec.Handle
 	return meanwhile(func() error {
-		for n := range int64(100) {
+		for n := range int64(50) {
 			rec = next(rec)
 			o := owner(rec.Key.Owner, n+1)
 			if err := apply(ctx, s, apikey.Change{Owner: &o, Update: []apikey.Record{rec}}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,7 @@ var recordChecks = []check{
 		return errors.Join(holds(ctx, s, rec), update(ctx, s, next(given)), holds(ctx, s, next(rec)))
 	}},
 	{"text comes back byte by byte", func(ctx context.Context, s apikey.Store) error {
+		var recs []apikey.Record
 		for i, text := range odd {
 			rec := bare(i)
 			k := &rec.Key
@@ -115,11 +117,16 @@ var recordChecks = []check{
 			if k.Settings, err = apikey.NewSettings(map[string]int64{"k" + text: -1}); err != nil {
 				return err
 			}
-			if err := errors.Join(insert(ctx, s, rec), holds(ctx, s, rec)); err != nil {
-				return err
-			}
+			recs = append(recs, rec)
 		}
-		return nil
+		if err := insert(ctx, s, recs...); err != nil {
+			return err
+		}
+		var faults []error
+		for _, rec := range recs {
+			faults = append(faults, holds(ctx, s, rec))
+		}
+		return errors.Join(faults...)
 	}},
 	{"handles and IDs are compared byte by byte", func(ctx context.Context, s apikey.Store) error {
 		var recs []apikey.Record
@@ -201,11 +208,14 @@ var insertChecks = []check{
 		if err := want("Apply", s.Apply(ctx, apikey.Change{Insert: recs, Update: after}), nil); err != nil {
 			return err
 		}
-		var faults []error
-		for _, rec := range append(after, recs...) {
-			faults = append(faults, holds(ctx, s, rec))
+		for _, rec := range []apikey.Record{after[0], after[499], recs[0], recs[499]} {
+			if err := holds(ctx, s, rec); err != nil {
+				return err
+			}
 		}
-		return errors.Join(faults...)
+		after = append(after, recs...)
+		slices.Reverse(after)
+		return lists(ctx, s, everything(1000), after...)
 	}},
 	{"a change that brings nothing succeeds", func(ctx context.Context, s apikey.Store) error {
 		return want("Apply", s.Apply(ctx, apikey.Change{}), nil)

@@ -182,7 +182,7 @@ func restampsAndUpdates(ctx context.Context, s apikey.Store) error {
 	if err := insert(ctx, s, digested(1)); err != nil {
 		return err
 	}
-	const last = 30
+	const last = 15
 	var stamping error
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -82,7 +82,7 @@ var touchChecks = []check{
 		if err := insert(ctx, s, rec); err != nil {
 			return err
 		}
-		const n = 50
+		const n = 25
 		var touched error
 		var wg sync.WaitGroup
 		wg.Go(func() {

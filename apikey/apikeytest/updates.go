@@ -127,7 +127,7 @@ var updateChecks = []check{
 		if err := insert(ctx, s, record(1)); err != nil {
 			return err
 		}
-		for round := range 5 {
+		for round := range 3 {
 			stored, err := s.ByID(ctx, record(1).Key.ID)
 			if err != nil {
 				return err
@@ -154,7 +154,7 @@ func noPartSeen(ctx context.Context, s apikey.Store) error {
 		return err
 	}
 	return meanwhile(func() error {
-		for range 200 {
+		for range 80 {
 			one, two = next(one), next(two)
 			if err := update(ctx, s, two, one); err != nil {
 				return err
