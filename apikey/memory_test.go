@@ -1,7 +1,12 @@
 package apikey_test
 
 import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/apikey/apikeytest"
@@ -13,4 +18,51 @@ func TestMemoryStore(t *testing.T) {
 
 func BenchmarkMemoryStore(b *testing.B) {
 	apikeytest.Bench(b, func(*testing.B) apikey.Store { return apikey.NewMemoryStore() })
+}
+
+// A look-up costs nothing to collect, found or not.
+func TestMemoryStoreFindsWithoutAllocating(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	rec := apikey.Record{Handle: "handle", Key: apikey.Key{ID: "key_1", Owner: "acct_1", State: apikey.StateActive, Version: 1}}
+	if err := store.Apply(t.Context(), apikey.Change{Insert: []apikey.Record{rec}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, handle := range []string{"handle", "another"} {
+		if n := testing.AllocsPerRun(100, func() { _, _ = store.ByHandle(t.Context(), handle) }); n != 0 && !raceEnabled {
+			t.Errorf("ByHandle(%q) allocates %v times", handle, n)
+		}
+	}
+}
+
+// Events may come in any order of instants: a little late, or years.
+func TestMemoryStoreListsEventsInOrder(t *testing.T) {
+	const seed = 13
+	r := rand.New(rand.NewPCG(seed, seed))
+	store := apikey.NewMemoryStore()
+	begin := newClock().at
+	oldest := func(a, b apikey.Event) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Seq, b.Seq))
+	}
+	var want, batch []apikey.Event
+	seq := map[string]int64{}
+	for n := range 12_000 {
+		late := []int{1, 3, 100, 9000, 1 << 20}[n/2400] // in seconds: ever worse
+		e := apikey.Event{Owner: fmt.Sprint(r.IntN(3)), At: begin.Add(time.Duration(n-r.IntN(late)) * time.Second), Kind: apikey.EventCreated}
+		batch = append(batch, e)
+		seq[e.Owner]++
+		e.Seq = seq[e.Owner]
+		want = append(want, e)
+		if len(batch) < 600 {
+			continue
+		}
+		if err := store.Apply(t.Context(), apikey.Change{Events: batch}); err != nil {
+			t.Fatal(err)
+		}
+		batch = batch[:0]
+		slices.SortFunc(want, oldest)
+		list := must(store.Events(t.Context(), apikey.EventQuery{AnyOwner: true, OldestFirst: true, Limit: len(want)}))(t)
+		if !slices.EqualFunc(list, want, func(a, b apikey.Event) bool { return oldest(a, b) == 0 }) {
+			t.Fatalf("seed %d: the listing of %d events, %d long, is not oldest first", seed, n+1, len(list))
+		}
+	}
 }
