@@ -315,6 +315,40 @@ func TestDeleteWipesTheImport(t *testing.T) {
 	if _, err := s.Verify(t.Context(), sys.text, nil); !errors.Is(err, apikey.ErrUnprovable) {
 		t.Errorf("Verify = %v", err)
 	}
+	// Not even if the store brings it back.
+	rec := must(store.ByID(t.Context(), key.ID))(t)
+	rec.Imported = apikey.Imported{Scheme: sys.legacy.Name, Encoded: sys.encode(t, sys.text)}
+	rec.Key.Version++
+	if err := store.Apply(t.Context(), apikey.Change{Update: []apikey.Record{rec}}); err != nil {
+		t.Fatal(err)
+	}
+	for what, token := range map[string]string{"right": sys.text, "wrong": sys.text[:35] + "d"} {
+		if _, err := s.Verify(t.Context(), token, nil); !errors.Is(err, apikey.ErrUnknown) {
+			t.Errorf("a tombstone with a digest, %s text: %v", what, err)
+		}
+	}
+}
+
+// What is not of the shape is refused without asking the store, as it is for the
+// format.
+func TestShapesRefuseWithoutALookUp(t *testing.T) {
+	store := &scripted{apikey.NewMemoryStore(), func(verb string) error {
+		if verb == "ByHandle" {
+			t.Error("asked the store")
+		}
+		return nil
+	}}
+	odd := apikey.Legacy{Name: "odd", Shape: apikey.Shape{MinLength: 20}, Matches: func(text string) bool { return text[0] != 'n' }}
+	s := newService(t, store, nil, &apikey.Options{Legacy: []apikey.Legacy{hexed(), odd}})
+	right, _ := old(1)
+	for _, text := range []string{
+		"", "old_", "new_" + right[4:], "OLD_" + right[4:], " " + right[1:], right[:35], right + "0", right[:35] + "g", right[:35] + "A", right[:35] + "\x00",
+		"not a key of twenty!", "none_of_twenty_bytes", strings.Repeat(right, 1000),
+	} {
+		if _, err := s.Verify(t.Context(), text, nil); !errors.Is(err, apikey.ErrMalformed) {
+			t.Errorf("%.40q: %v, want ErrMalformed", text, err)
+		}
+	}
 }
 
 func TestNewServiceReportsEveryFaultOfLegacy(t *testing.T) {

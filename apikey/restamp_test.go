@@ -409,6 +409,52 @@ func TestOnlyTheFirstUseOfAnImportIsSlow(t *testing.T) {
 	}
 }
 
+// What was noted for a digest proves nothing once the store holds another.
+func TestARenewalIsOfOneDigest(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	s := newService(t, store, nil, &apikey.Options{Legacy: []apikey.Legacy{faked(&fakeScheme{})}})
+	first, second := fakeText(1), fakeText(1)[:31]+"2"
+	key := importRows(t, s, fakeRow(first))[0].Key
+	must(s.Verify(t.Context(), first, nil))(t)
+	rec := must(store.ByID(t.Context(), key.ID))(t)
+	rec.Imported.Encoded = "hash of " + second
+	rec.Key.Version++
+	if err := store.Apply(t.Context(), apikey.Change{Update: []apikey.Record{rec}}); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]error{first: apikey.ErrUnknown, second: nil} {
+		if _, err := s.Verify(t.Context(), text, nil); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", text, err, want)
+		}
+	}
+	flush(t, s)
+	for text, want := range map[string]error{first: apikey.ErrUnknown, second: nil} {
+		if _, err := s.Verify(t.Context(), text, nil); !errors.Is(err, want) {
+			t.Errorf("flushed, %s: %v, want %v", text, err, want)
+		}
+	}
+}
+
+// Another process moved the key to a pepper in between: it still gets to the
+// current one with one write.
+func TestARenewalFollowsTheRecord(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	with := func(peppers ...apikey.Pepper) *apikey.Service {
+		return newService(t, store, nil, &apikey.Options{Peppers: peppers})
+	}
+	issued := create(t, with(), apikey.Spec{})
+	other, s := with(pepperOf(1)), with(pepperOf(2), pepperOf(1))
+	for _, s := range []*apikey.Service{s, other} {
+		must(s.Verify(t.Context(), issued.Secret.Reveal(), nil))(t)
+	}
+	flush(t, other)
+	must(s.Verify(t.Context(), issued.Secret.Reveal(), nil))(t)
+	flush(t, s)
+	if got := version(t, store, issued.Key.ID); got != 2 {
+		t.Errorf("pepper %d, want 2", got)
+	}
+}
+
 // Identify proves an import, and makes nothing of it.
 func TestIdentifyRenewsNothing(t *testing.T) {
 	scheme := &fakeScheme{}

@@ -163,6 +163,25 @@ func TestARushOnOneImportIsProvenOnce(t *testing.T) {
 	})
 }
 
+// A key whose first use is over waits for nobody, written or not.
+func TestUsedImportsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, s := held4(t, 1, 1, 3)
+		used := verify(t.Context(), s, fakeText(0))
+		h.let <- struct{}{}
+		if err := <-used; err != nil {
+			t.Fatal(err)
+		}
+		busy, waits := verify(t.Context(), s, fakeText(1)), verify(t.Context(), s, fakeText(2))
+		if _, err := s.Verify(t.Context(), fakeText(0), nil); err != nil {
+			t.Errorf("a used key: %v", err)
+		}
+		close(h.let)
+		<-busy
+		<-waits
+	})
+}
+
 // Who gives up waiting leaves at once, and takes nobody's place along.
 func TestWaitingForASlowProofHonoursTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
