@@ -26,6 +26,9 @@
 // ledgers. Limits and credits are counted under Key.Meter, which rotation
 // keeps.
 //
+// Keys that another system made, or this one in a former format, are brought in
+// by [Service.Import] and go on working: see [Legacy] and package legacy.
+//
 // # Errors
 //
 // [Service.Verify] answers a key that it refuses with an error, never with a

@@ -111,7 +111,7 @@ func (s *Service) importText(faults *errors.Faults, text string, spec *Spec, rec
 		rec.Key.Start, rec.Key.Last4 = c.legacy.Shape.Prefix, strings.Clone(text[len(text)-4:])
 		return
 	}
-	rec.Key.Start, rec.Key.Last4 = s.format.display(text)
+	rec.Key.Start, rec.Key.Last4 = c.format.display(text)
 	switch spec.Environment {
 	case c.environment:
 	case "":

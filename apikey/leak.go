@@ -188,7 +188,7 @@ func (d *draft) leaked(op string, decision LeakDecision) (bool, error) {
 
 // censor returns link without the keys in it, token's own among them.
 func (s *Service) censor(link, token string) string {
-	keys, err := regexp.Compile(s.format.Regexp())
+	keys, err := regexp.Compile(s.regexps())
 	if err != nil {
 		return redacted
 	}

@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -15,6 +16,10 @@ type Options struct {
 	// are proven by plain SHA-256; keys made so keep working when a pepper is
 	// adopted, and keys made under a pepper that is left out here stop.
 	Peppers []Pepper
+	// Former are formats in which keys of this store were made before: they go on
+	// working. A text is read as one of the service's own format first. There are
+	// at most 16.
+	Former []*Format
 	// Legacy are ways in which other systems made keys: keys of theirs can be
 	// imported, and then work here. There are at most 16.
 	Legacy []Legacy
@@ -78,15 +83,17 @@ type Service struct {
 	store  Store
 	format *Format
 	ring   *keyring
-	legacy []*reader
-	slow   *gate
-	sealer *sealer
-	now    func() time.Time
-	rand   io.Reader
-	uses   *uses
-	decoy  *node        // stands for a record that is not there
-	memory *MemoryStore // the store, if it is one
-	cache  *cache       // nil without one
+	// formats begin with the present one, and the former ones follow.
+	formats []*Format
+	legacy  []*reader
+	slow    *gate
+	sealer  *sealer
+	now     func() time.Time
+	rand    io.Reader
+	uses    *uses
+	decoy   *node        // stands for a record that is not there
+	memory  *MemoryStore // the store, if it is one
+	cache   *cache       // nil without one
 
 	failures  *failures     // nil where they are not counted
 	sightings *sightings    // nil without a detector
@@ -115,6 +122,15 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 	}
 	s.memory, _ = store.(*MemoryStore)
 	s.ring = newKeyring(&faults, o.Peppers)
+	s.formats = append([]*Format{format}, o.Former...)
+	for i, f := range o.Former {
+		if f == nil || f.tail() == 0 {
+			faults.Add("former[%d] is empty; give a format made by NewFormat", i)
+		}
+	}
+	if len(o.Former) > maxLegacies {
+		faults.Add("there are %d former formats; give %d or less, since each may cost a look-up", len(o.Former), maxLegacies)
+	}
 	s.legacy = newReaders(&faults, o.Legacy)
 	s.slow = newGate(&faults, o)
 	s.sealer = newSealer(&faults, o.SealingKeys)
@@ -150,6 +166,15 @@ func NewService(store Store, format *Format, o *Options) (*Service, error) {
 
 // Format returns the format of the service's keys.
 func (s *Service) Format() *Format { return s.format }
+
+// regexps returns a regular expression for the keys of all formats.
+func (s *Service) regexps() string {
+	all := make([]string, len(s.formats))
+	for i, f := range s.formats {
+		all[i] = f.Regexp()
+	}
+	return strings.Join(all, "|")
+}
 
 // clock returns the present instant as it is stored.
 func (s *Service) clock() time.Time { return s.now().UTC().Truncate(time.Microsecond) }

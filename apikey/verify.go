@@ -87,26 +87,30 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 // A claim is what can be read in a presented text without proving it.
 type claim struct {
 	handle      string
-	environment string  // of a key of the format; others bear none
-	legacy      *reader // nil for a key of the format
-	next        int     // the first of Service.legacy that was not tried
+	environment string  // of a key of a format; others bear none
+	format      *Format // or
+	legacy      *reader
+	next        int // of the formats, and then of the legacy readers: the first not tried
 }
 
 // read reads a presented text; false for one that is no key.
-func (s *Service) read(token string) (claim, bool) {
-	parts, err := s.format.Parse(token)
-	if err != nil {
-		var c claim
-		return c, len(s.legacy) > 0 && s.reread(token, &c)
-	}
-	return claim{handle: s.handle(token, parts), environment: parts.Environment}, true
+func (s *Service) read(token string) (c claim, ok bool) {
+	ok = s.reread(token, &c)
+	return c, ok
 }
 
 // reread makes c the next reading of a text whose handle nobody has, if there is
 // another.
 func (s *Service) reread(token string, c *claim) bool {
-	for ; c.next < len(s.legacy); c.next++ {
-		r := s.legacy[c.next]
+	for ; c.next < len(s.formats); c.next++ {
+		f := s.formats[c.next]
+		if parts, err := f.Parse(token); err == nil {
+			*c = claim{handle: s.handle(token, parts), environment: parts.Environment, format: f, next: c.next + 1}
+			return true
+		}
+	}
+	for ; c.next < len(s.formats)+len(s.legacy); c.next++ {
+		r := s.legacy[c.next-len(s.formats)]
 		if !r.matches(token) {
 			continue
 		}
