@@ -9,10 +9,10 @@ import (
 // redacted is what stands for a secret wherever one is printed.
 const redacted = "[redacted]"
 
-// A Secret is the full text of a key, which exists only in the answer to
-// [Service.Create] and [Service.Rotate]. It redacts itself in fmt with every
-// verb, JSON, text and slog, also inside other structs; reading it is an
-// explicit [Secret.Reveal].
+// A Secret is the full text of a key, which exists only in the answer to what
+// made it, such as [Service.Create] and [Service.Rotate], or the text of a
+// [BoundSecret]. It redacts itself in fmt with every verb, JSON, text and slog,
+// also inside other structs; reading it is an explicit [Secret.Reveal].
 //
 // A Secret cannot be compared with == and is safe for concurrent use. The zero
 // value holds "".
@@ -27,7 +27,7 @@ func NewSecret(text string) Secret { return newSecret(text) }
 
 func newSecret(text string) Secret { return Secret{reveal: func() string { return text }} }
 
-// Reveal returns the full text of the key, to be shown to its owner once.
+// Reveal returns the text, to be shown to its owner once.
 func (s Secret) Reveal() string {
 	if s.reveal == nil {
 		return ""
