@@ -109,6 +109,12 @@ func ListQuery(q *apikey.Query) string {
 	return text
 }
 
+// ListStart is the position that a listing searches from.
+func ListStart(q *apikey.Query) (at int64, id string) {
+	_, args := listQuery(q)
+	return args[0].(int64), args[1].(string)
+}
+
 // EventsQuery is the statement of a listing of events.
 func EventsQuery(q *apikey.EventQuery) string {
 	text, _ := eventQuery(q)

@@ -1,6 +1,7 @@
 package sqlitestore_test
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -59,5 +60,31 @@ func TestKeysAreFoundByTheirIndex(t *testing.T) {
 	if err != nil || !slices.Contains(plan, "SEARCH keys USING COVERING INDEX keys_that_count (owner=? AND state=? AND epoch>?)") ||
 		!slices.Contains(plan, "SEARCH keys USING COVERING INDEX keys_that_count (owner=? AND state=? AND epoch<?)") {
 		t.Errorf("a cap counts by %q, %v", plan, err)
+	}
+}
+
+// A filter alone would give the same page, after reading every key that expired
+// long ago, or was made since.
+func TestAPageBeginsWhereTheFirstKeyMayStand(t *testing.T) {
+	at := func(micros int64) time.Time { return time.UnixMicro(micros) }
+	for name, c := range map[string]struct {
+		query apikey.Query
+		at    int64
+		id    string
+	}{
+		"live, soonest first":           {apikey.Query{Order: apikey.SoonestFirst, LiveAt: at(7)}, 8, ""},
+		"live, a page on":               {apikey.Query{Order: apikey.SoonestFirst, LiveAt: at(7), After: apikey.Cursor{At: at(9), ID: "k"}}, 9, "k"},
+		"live, a page before":           {apikey.Query{Order: apikey.SoonestFirst, LiveAt: at(7), After: apikey.Cursor{At: at(5), ID: "k"}}, 8, ""},
+		"live, newest first":            {apikey.Query{LiveAt: at(7)}, math.MaxInt64, ""},
+		"unused, newest first":          {apikey.Query{UnusedSince: at(7)}, 7, ""},
+		"unused, a page on":             {apikey.Query{UnusedSince: at(7), After: apikey.Cursor{At: at(5), ID: "k"}}, 5, "k"},
+		"unused, a page before":         {apikey.Query{UnusedSince: at(7), After: apikey.Cursor{At: at(7), ID: "k"}}, 7, ""},
+		"unused, soonest first":         {apikey.Query{Order: apikey.SoonestFirst, UnusedSince: at(7)}, math.MinInt64, ""},
+		"unused between microseconds":   {apikey.Query{UnusedSince: at(7).Add(1)}, 8, ""},
+		"everything that is, and so on": {apikey.Query{After: apikey.Cursor{At: at(5), ID: "k"}}, 5, "k"},
+	} {
+		if at, id := sqlitestore.ListStart(&c.query); at != c.at || id != c.id {
+			t.Errorf("%s begins at %d, %q; want %d, %q", name, at, id, c.at, c.id)
+		}
 	}
 }
