@@ -192,7 +192,8 @@ func (c *Cap) Counts(rec *Record) bool { return c.counts(rec, &rec.Owner) }
 // counts is Counts under what is decided about the owner.
 func (c *Cap) counts(rec *Record, o *Owner) bool {
 	q := Query{Owner: c.Owner, States: c.States, LiveAt: c.LiveAt, Unreplaced: true}
-	return q.selects(&rec.Key, effective(rec, o), time.Time{})
+	// To a Query an empty owner is every owner; to a Cap it is the one without a name.
+	return rec.Key.Owner == c.Owner && q.selects(&rec.Key, effective(rec, o), time.Time{})
 }
 
 // A Use says that a key was proven at an instant.
