@@ -93,7 +93,7 @@ func (s *Service) grant(ctx context.Context, op string, rec Record, names []stri
 			return Issued{}, err
 		}
 		err = s.apply(ctx, Change{
-			Insert: []Record{d.Record}, Cap: d.cap, Notices: d.notices(),
+			Insert: []Record{d.Record}, Cap: d.cap,
 			Events: keyEvents(ctx, d.kind, d.note, new(Key), &d.Key, d.now),
 		})
 		switch {

@@ -20,14 +20,6 @@ type draft struct {
 	cap    *Cap
 }
 
-// notices tell caches of the key under the handles it had and has.
-func (d *draft) notices() []Notice {
-	if d.was.Handle == "" || d.was.Handle == d.Handle {
-		return []Notice{{Handle: d.Handle}}
-	}
-	return []Notice{{Handle: d.was.Handle}, {Handle: d.Handle}}
-}
-
 // change reads a key, lets alter draft what becomes of it, and makes that come
 // true, with its events, if alter says so; all anew, up to so many tries, when
 // somebody else was faster: alter judges the key as it is each time. Tombstones
@@ -49,7 +41,8 @@ func (s *Service) change(ctx context.Context, op, id string, tries int, alter fu
 		if write {
 			d.Key.Version++
 			err = s.apply(ctx, Change{
-				Update: []Record{d.Record}, Cap: d.cap, Notices: d.notices(),
+				Update: []Record{d.Record}, Cap: d.cap,
+				Notices: []Notice{{Handle: d.was.Handle}}, // apply adds the one it has now
 				Events: append(d.first, keyEvents(ctx, d.kind, d.note, &d.was.Key, &d.Key, d.now)...),
 			})
 		}

@@ -75,7 +75,7 @@ func (s *Service) decide(ctx context.Context, op, id, reason string, tries int, 
 		event := newEvent(ctx, kind, id, "", is.ChangedAt)
 		event.Note = reason
 		event.Changes, _ = differences(ownerFields[:], &was, &is)
-		err = s.apply(ctx, Change{Owner: &is, Events: []Event{event}, Notices: []Notice{{Owner: id}}})
+		err = s.apply(ctx, Change{Owner: &is, Events: []Event{event}})
 		if err == nil {
 			return is, nil
 		}

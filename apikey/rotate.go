@@ -82,8 +82,7 @@ func (s *Service) succession(ctx context.Context, op string, old Record, now tim
 	events := keyEvents(ctx, EventRotated, "", &old.Key, &past.Key, now)
 	return Change{
 		Update: []Record{past}, Insert: []Record{heir},
-		Events:  append(events, keyEvents(ctx, EventCreated, "", new(Key), &heir.Key, now)...),
-		Notices: []Notice{{Handle: past.Handle}, {Handle: heir.Handle}},
+		Events: append(events, keyEvents(ctx, EventCreated, "", new(Key), &heir.Key, now)...),
 	}, Issued{Key: heir.Key, Secret: secret, Secrets: secrets}, nil
 }
 
