@@ -12,7 +12,7 @@
 //	keys, err := apikey.NewService(db.Keys(), format, nil)
 //
 // [New] takes a pool that the program has already. Tables and functions live in
-// a schema of their own and are described in the sql folder of this package;
+// a schema of their own, [Options.Schema], and are described in the sql folder;
 // other programs may read them. PostgreSQL 13 and later will do; the database
 // must keep UTF-8.
 //
@@ -39,6 +39,32 @@
 // are taken in one order: calls do not deadlock. Every isolation level that a
 // database may have by default is right; what the server undoes because of
 // others, at the levels above read committed, is tried again.
+//
+// # The feed
+//
+// [DB.Feed] tells caches in other processes what to forget, over LISTEN and
+// NOTIFY:
+//
+//	keys, err := apikey.NewService(db.Keys(), format, &apikey.Options{
+//		Cache: &apikey.CacheOptions{Bound: 10 * time.Second, Feed: db.Feed()},
+//	})
+//
+// Notices are sent by the transaction of the change itself, so none is lost
+// between the two. A listener sends itself heartbeats through the same queue,
+// [Options.Heartbeat]: hearing one proves that it heard everything committed
+// before. They write nothing to the disk that anybody waits for. When one does
+// not come back in time, the server gone or the line dead, Listen ends, and
+// caches trust nothing until it hears again.
+//
+// Each Listen has a connection of its own, outside the pool. A proxy that hands
+// each transaction to another server, such as PgBouncer in transaction mode,
+// cannot pass LISTEN on: the feed then stays silent, which is safe and slow. Name
+// the server itself in [Options.Listen]. The pool may go through such a proxy if
+// it keeps no prepared statements: default_query_exec_mode=exec in its URL.
+//
+// PostgreSQL lets transactions with notices commit one at a time in all of a
+// server. That bounds changes of keys, not look-ups. A replica that is read from
+// lags: add its lag to the bound of a cache.
 //
 // # Errors
 //

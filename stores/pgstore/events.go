@@ -18,15 +18,15 @@ func (k keys) Events(ctx context.Context, q apikey.EventQuery) ([]apikey.Event, 
 	}
 	query, args := k.db.sql.eventPage(&q)
 	var list []apikey.Event
-	err := k.db.read(ctx, k.db.planned, query, func(columns [][]byte) error {
+	n, err := k.db.read(ctx, k.db.planned, query, func(row int, columns [][]byte) error {
 		e, err := event(columns)
-		list = append(list, e)
+		list = append(list[:row], e)
 		return err
 	}, args...)
 	if err != nil {
 		return nil, err
 	}
-	return list, nil
+	return list[:n], nil
 }
 
 // event returns the event in columns, which are eventColumns.

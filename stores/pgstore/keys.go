@@ -35,16 +35,14 @@ func (k keys) one(ctx context.Context, query, name string) (rec apikey.Record, e
 	if !storable(name) {
 		return rec, apikey.ErrNotFound // and none need be asked
 	}
-	found := false
-	err = k.db.read(ctx, k.db.mode, query, func(columns [][]byte) (err error) {
-		found = true
+	n, err := k.db.read(ctx, k.db.mode, query, func(_ int, columns [][]byte) (err error) {
 		rec, err = record(columns)
 		return err
 	}, name)
 	switch {
 	case err != nil:
 		return apikey.Record{}, err
-	case !found:
+	case n == 0:
 		return apikey.Record{}, apikey.ErrNotFound
 	}
 	return rec, nil
@@ -60,27 +58,27 @@ func (k keys) List(ctx context.Context, q apikey.Query) ([]apikey.Record, error)
 	}
 	query, args := k.db.sql.list(&q)
 	var list []apikey.Record
-	err := k.db.read(ctx, k.db.planned, query, func(columns [][]byte) error {
+	n, err := k.db.read(ctx, k.db.planned, query, func(row int, columns [][]byte) error {
 		rec, err := record(columns)
-		list = append(list, rec)
+		list = append(list[:row], rec)
 		return err
 	}, args...)
 	if err != nil {
 		return nil, err
 	}
-	return list, nil
+	return list[:n], nil
 }
 
 // Owner implements [apikey.Store].
 func (k keys) Owner(ctx context.Context, id string) (apikey.Owner, error) {
-	o := apikey.Owner{ID: id, Epoch: 1}
 	if err := ctx.Err(); err != nil {
 		return apikey.Owner{}, err
 	}
 	if !storable(id) {
-		return o, nil
+		return apikey.Owner{ID: id, Epoch: 1}, nil
 	}
-	err := k.db.read(ctx, k.db.mode, k.db.sql.owner, func(columns [][]byte) error {
+	var o apikey.Owner
+	n, err := k.db.read(ctx, k.db.mode, k.db.sql.owner, func(_ int, columns [][]byte) error {
 		var c [ownerColumns][]byte
 		if err := split(columns[0], c[:]); err != nil {
 			return err
@@ -89,8 +87,11 @@ func (k keys) Owner(ctx context.Context, id string) (apikey.Owner, error) {
 		decided(&o, id, &c)
 		return nil
 	}, id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return apikey.Owner{}, err
+	case n == 0:
+		return apikey.Owner{ID: id, Epoch: 1}, nil
 	}
 	return o, nil
 }
@@ -98,14 +99,14 @@ func (k keys) Owner(ctx context.Context, id string) (apikey.Owner, error) {
 // Census implements [apikey.Store].
 func (k keys) Census(ctx context.Context) ([]apikey.Count, error) {
 	var counts []apikey.Count
-	err := k.db.read(ctx, k.db.planned, k.db.sql.census, func(c [][]byte) error {
-		counts = append(counts, apikey.Count{Version: uint32(number(c[0])), Scheme: string(c[1]), Keys: number(c[2])})
+	n, err := k.db.read(ctx, k.db.planned, k.db.sql.census, func(row int, c [][]byte) error {
+		counts = append(counts[:row], apikey.Count{Version: uint32(number(c[0])), Scheme: string(c[1]), Keys: number(c[2])})
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return counts, nil
+	return counts[:n], nil
 }
 
 // Touch implements [apikey.Store], in one round trip and one transaction.

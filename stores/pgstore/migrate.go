@@ -158,9 +158,11 @@ func (db *DB) lookAtSchema(ctx context.Context) error {
 		return err
 	}
 	var at int
-	err = db.pool.QueryRow(ctx, db.sql.version, db.mode).Scan(&at)
-	if err != nil && broken(err) && ctx.Err() == nil {
-		err = db.pool.QueryRow(ctx, db.sql.version, db.mode).Scan(&at) // what idled in the pool may have died there
+	for range 3 {
+		err = db.pool.QueryRow(ctx, db.sql.version, db.mode).Scan(&at)
+		if err == nil || errors.Is(err, pgx.ErrNoRows) || ctx.Err() != nil || !undone(err) && !unsent(err) && !broken(err) {
+			break
+		}
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "42P01" || e.Code == "3F000") {
 		return ErrNotMigrated

@@ -218,49 +218,42 @@ func (db *DB) write(ctx context.Context, statement string, args ...any) error {
 	}
 }
 
-// read runs a query and gives each row to scan, as values in binary form that
-// are only good until it returns. A failure of scan is returned as it is.
-func (db *DB) read(ctx context.Context, mode pgx.QueryExecMode, query string, scan func(columns [][]byte) error, args ...any) error {
+// read runs a query, gives each row to scan with its number from 0, and returns
+// how many there were. Columns are in binary form and only good until scan
+// returns. A query that is tried again begins again with row 0. A failure of
+// scan is returned as it is.
+func (db *DB) read(ctx context.Context, mode pgx.QueryExecMode, query string, scan func(row int, columns [][]byte) error, args ...any) (int, error) {
 	if err := db.ensureReady(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	args = append([]any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...)
 	for try := 1; ; try++ {
-		begun, err := db.rows(ctx, query, scan, args)
-		if err == nil || begun {
-			return err
+		n, err := db.rows(ctx, query, scan, args)
+		if err == nil {
+			return n, nil
 		}
-		if undone(err) && try < attempts || try < 3 && (unsent(err) || broken(err)) {
+		if errors.CodeOf(err) == errors.Unknown && (undone(err) && try < attempts || (unsent(err) || broken(err)) && try < 3) {
 			continue
 		}
-		return db.fault(ctx, err)
+		return 0, db.fault(ctx, err)
 	}
 }
 
-// rows reports whether a row was given to scan: then the query cannot be tried
-// again.
-func (db *DB) rows(ctx context.Context, query string, scan func([][]byte) error, args []any) (begun bool, err error) {
+func (db *DB) rows(ctx context.Context, query string, scan func(int, [][]byte) error, args []any) (n int, err error) {
 	rows, err := db.pool.Query(ctx, query, args...)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		begun = true
+	for ; rows.Next(); n++ {
 		if rows.FieldDescriptions()[0].Format != pgx.BinaryFormatCode {
-			return true, errNotBinary
+			return 0, errNotBinary
 		}
-		if err := scan(rows.RawValues()); err != nil {
-			return true, err
+		if err := scan(n, rows.RawValues()); err != nil {
+			return 0, err
 		}
 	}
-	if err := rows.Err(); err != nil {
-		if begun {
-			err = db.fault(ctx, err)
-		}
-		return begun, err
-	}
-	return begun, nil
+	return n, rows.Err()
 }
 
 var errNotBinary error = &errors.Error{Code: errors.Unavailable, Msg: "the database gives its answers in a form that was not asked for"}

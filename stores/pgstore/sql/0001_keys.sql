@@ -127,7 +127,7 @@ CREATE FUNCTION keytoll.apply(
 	event_ips text[], event_changes text[], event_notes text[], event_counts bigint[], event_bodies bytea[],
 
 	channel text, notices text[]
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
 	r     record;
@@ -256,7 +256,7 @@ CREATE FUNCTION keytoll.touch(
 	ids text[], ats timestamptz[],
 	was_versions bigint[], was_digests bytea[], was_schemes text[], was_encodeds text[], -- null without a restamp
 	digest_versions bigint[], digests bytea[]
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
 	r record;
