@@ -48,8 +48,8 @@ var causes = [...]struct {
 	name string
 }{
 	{errMalformed, "malformed"},
-	{errNoHandle, "unknown"},
-	causeWrong: {errWrongSecret, "wrong secret"},
+	causeUnknown: {errNoHandle, "unknown"},
+	causeWrong:   {errWrongSecret, "wrong secret"},
 	{errDeleted, "deleted"},
 	{errPepperGone, "without pepper"},
 	{errBadImport, "unreadable"},
@@ -63,9 +63,10 @@ var causes = [...]struct {
 }
 
 const (
-	causeWrong  = 2
-	failureSets = 64
-	failureWays = 8 // keys in a set
+	causeUnknown = 1
+	causeWrong   = 2
+	failureSets  = 64
+	failureWays  = 8 // keys in a set
 )
 
 // failures counts refusals. Its size is fixed, a refusal allocates nothing, and
@@ -77,6 +78,10 @@ type failures struct {
 	seed     maphash.Seed
 	rest     [len(causes)]paddedCount
 	sets     [failureSets]failureSet
+
+	// For the time they take: what is counted in sets, and the decoy.
+	attributed paddedCount
+	strangers  failureSet
 
 	// For tell alone, which is never called twice at once.
 	since time.Time // the beginning of the interval
@@ -138,19 +143,35 @@ func (s *Service) refuse(err error, rec *Record) error {
 }
 
 func (f *failures) note(err error, rec *Record) {
+	known, unknown := err == errWrongSecret, err == errNoHandle //nolint:errorlint // these values themselves
+	if known || unknown {
+		f.guess(known, &rec.Key)
+		return
+	}
 	for i := range causes {
 		if causes[i].err == err { //nolint:errorlint // these values themselves
-			if i != causeWrong || !f.attribute(&rec.Key) {
-				f.rest[i].Add(1)
-			}
+			f.rest[i].Add(1)
 			return
 		}
 	}
 }
 
-// attribute counts a wrong secret for k, unless it has no place.
-func (f *failures) attribute(k *Key) bool {
-	set := &f.sets[maphash.String(f.seed, k.ID)%failureSets]
+// guess counts a wrong secret for k, or with the rest where k has no place; or an
+// unknown handle, with like work for a decoy, so that time does not tell them
+// apart.
+func (f *failures) guess(known bool, k *Key) {
+	set, count := &f.sets[maphash.String(f.seed, k.ID)%failureSets], &f.rest[causeWrong]
+	if !known {
+		set, count = &f.strangers, &f.rest[causeUnknown]
+	}
+	if f.attribute(set, k) && known {
+		count = &f.attributed
+	}
+	count.Add(1)
+}
+
+// attribute counts a wrong secret for k in its set, unless it has no place.
+func (f *failures) attribute(set *failureSet, k *Key) bool {
 	if !set.mu.TryLock() {
 		return false
 	}

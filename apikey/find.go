@@ -84,7 +84,7 @@ func newDecoy(f *Format, ring *keyring) *node {
 	n.used.Store(never)
 	n.owner.state.Store(&Owner{Epoch: 1})
 	n.rec.Store(&Record{
-		Key: Key{State: StateActive}, Handle: strings.Repeat("-", max(f.id, 1)),
+		Key: Key{ID: "key_" + strings.Repeat("-", 20), State: StateActive}, Handle: strings.Repeat("-", max(f.id, 1)),
 		Digest: Digest{Version: ring.current}, Epoch: 1,
 	})
 	return n

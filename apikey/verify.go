@@ -125,11 +125,11 @@ func (s *Service) reread(token string, c *claim) bool {
 // proven returns nil if token is the text of rec, doing the same work for a
 // record that was not found.
 func (s *Service) proven(ctx context.Context, token string, c *claim, rec *Record, found bool, now time.Time) error {
-	if found && rec.Imported.Scheme != "" && rec.Key.State != StateDeleted {
+	if rec.Imported.Scheme != "" && found && rec.Key.State != StateDeleted {
 		return s.provenImport(ctx, token, c, rec, now)
 	}
 	digest := &rec.Digest
-	if !found || rec.Key.State == StateDeleted {
+	if rec.Key.State == StateDeleted {
 		digest = &s.decoy.rec.Load().Digest
 	}
 	proven, pepperGone := s.ring.prove(token, digest, now)
