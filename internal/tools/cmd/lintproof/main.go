@@ -170,7 +170,7 @@ var packages = []string{
 	"errors", "scopes",
 	"apikey", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest",
 	"credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-	"middleware", "middleware/clientip", "internal/part", "newcomer",
+	"middleware", "middleware/clientip", "middleware/secretscan", "internal/part", "newcomer",
 }
 
 // drivers and a test framework, by folder: modules of the same paths, with

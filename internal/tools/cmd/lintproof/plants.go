@@ -20,14 +20,15 @@ var arrows = map[string][]string{
 	"credits/creditstest":     {"errors", "credits", "internal/part"},
 	"webhook":                 {"errors", "internal/part"},
 	"webhook/webhooktest":     {"errors", "webhook", "internal/part"},
-	"middleware":              {"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware/clientip", "internal/part"},
+	"middleware":              {"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/secretscan", "internal/part"},
 	"middleware/clientip":     {"errors", "internal/part"},
+	"middleware/secretscan":   {"errors", "scopes", "apikey", "internal/part"},
 	"internal/part":           {"errors"},
 	"stores/sqlitestore":      {"errors", "scopes", "apikey", "ratelimit", "credits", "webhook"},
 	"stores/pgstore":          {"errors", "scopes", "apikey", "ratelimit", "credits", "webhook"},
 	"stores/redisstore":       {"errors", "scopes", "apikey", "ratelimit", "credits", "webhook"},
 	"examples/program": {
-		"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip",
+		"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "newcomer",
 	},
 	"internal/tools": {},
@@ -90,7 +91,7 @@ func plants() []plant {
 		imports("webhook", "net/http", true, "x"),
 		imports("middleware", "net/http", true, "x"),
 		imports("errors", "testing", true, "x_test"))
-	for _, dir := range []string{"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "stores/sqlitestore"} {
+	for _, dir := range []string{"errors", "scopes", "apikey", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan", "stores/sqlitestore"} {
 		for i, s := range statements {
 			all = append(all, statement(dir, fmt.Sprintf("statement%d.go", i), s.imports, s.code, s.linter, s.says))
 		}
