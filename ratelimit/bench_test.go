@@ -115,3 +115,27 @@ func BenchmarkTakeAll(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRefund takes from and refunds to 1 and 10^4 keys in random order.
+func BenchmarkRefund(b *testing.B) {
+	for _, keys := range []int{1, 1e4} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			l := benchLimiter(b, benchLimits(b, 1))
+			names := make([]string, keys)
+			for i := range names {
+				names[i] = fmt.Sprintf("key_%016x", i)
+			}
+			b.ReportAllocs()
+			ctx, r := b.Context(), rand.New(rand.NewPCG(1, 2))
+			for b.Loop() {
+				res, err := l.Take(ctx, names[r.IntN(keys)], 1)
+				if err == nil {
+					err = l.Refund(ctx, res.Reservation)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -61,8 +61,9 @@
 // A refusal is a [Result], never an error. An error means that nothing was
 // decided, and nothing taken as far as is known: code Invalid for an argument
 // that can never be right, [ErrFull] (code Unavailable) when a store has no
-// room to track another subject, the context's error, or the store's. Whether
-// to let the request pass then is the caller's choice; the zero Result refuses.
+// room to track another subject or to remember another refund, the context's
+// error, or the store's. Whether to let the request pass then is the caller's
+// choice; the zero Result refuses.
 //
 // # Concurrency
 //

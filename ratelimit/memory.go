@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"encoding/binary"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -15,9 +14,12 @@ import (
 type MemoryOptions struct {
 	// MaxBytes bounds the memory of all tracked state; the default is 64 MiB,
 	// which tracks about a million subjects under one limit each. When no more
-	// fits and nothing has expired, decisions about subjects that are not
-	// tracked yet fail with ErrFull, while tracked ones go on: forgetting a
-	// subject early would hand it a fresh quota.
+	// fits and a short sweep finds nothing that has expired, decisions about
+	// subjects that are not tracked yet fail with ErrFull, while tracked ones go
+	// on: forgetting a subject early would hand it a fresh quota. Refunds are
+	// remembered in the same memory, at best 192 in the room of one subject, but
+	// never in its last eighth: there they fail with ErrFull, change nothing and
+	// may be tried again.
 	MaxBytes int64
 	// Now tells the time. The default reads the clock once, at construction,
 	// and then counts monotonic time, so that setting the machine's clock
@@ -143,18 +145,23 @@ func (m *MemoryStore) run(req *Request, places []place) error {
 		places = append(places, place{sh: &m.shards[index], index: index, w0: k0, w1: k1 ^ op.Rule.tag})
 		single = single && places[0].index == index
 	}
-	if single {
+	origin := places[0].index
+	if req.Mode == ModeRefund { // remembered where the take began
+		origin, _ = m.origin(req.ID)
+	}
+	if single && places[0].index == origin {
 		mu := &places[0].sh.mu
 		mu.Lock()
 		defer mu.Unlock()
 		return m.carryOut(req, places)
 	}
-	var order [fewOps]int
-	held := m.lock(places, order[:0])
+	var order [fewOps + 1]int
+	held := m.lock(places, append(order[:0], origin))
 	defer m.unlock(held)
 	return m.carryOut(req, places)
 }
 
+// lock locks the shards in held and those of places, each once.
 func (m *MemoryStore) lock(places []place, held []int) []int {
 	for i := range places {
 		held = append(held, places[i].index)
@@ -173,7 +180,8 @@ func (m *MemoryStore) unlock(held []int) {
 	}
 }
 
-// carryOut requires that all shards of places are locked.
+// carryOut requires that all shards of places are locked, and for a refund that
+// of the id's origin.
 func (m *MemoryStore) carryOut(req *Request, places []place) error {
 	now := m.micros()
 	req.Now = now
@@ -312,34 +320,17 @@ func (m *MemoryStore) reserve(req *Request, places []place, now int64) bool {
 	return ok
 }
 
-// id returns a fresh id of the shard, which must be locked. Its first half is a
-// bijection of shard and sequence, spread out so that it serves as a hash.
-func (m *MemoryStore) id(sh *shard, index int) (id ID) {
-	sh.seq++
-	x := sh.seq*shardCount + uint64(index)
-	binary.LittleEndian.PutUint64(id[:8], x*0x9e3779b97f4a7c15^m.nonce[0])
-	binary.LittleEndian.PutUint64(id[8:], m.nonce[1])
-	return id
-}
-
 func (m *MemoryStore) refund(req *Request, places []place, now int64) error {
 	until := int64(0)
 	for i := range req.Ops {
 		until = max(until, req.Ops[i].Until)
 	}
-	if now >= until { // time has given everything back
+	if max(now, 0) >= until { // time has given everything back, or stands before 1970
 		return nil
 	}
-	// The id is remembered as a slot of its own, beside the first subject.
-	w0, w1 := binary.LittleEndian.Uint64(req.ID[:8]), binary.LittleEndian.Uint64(req.ID[8:])
-	tab := &places[0].sh.tab
-	if tab.find(w0, w1) >= 0 {
-		return nil
+	if first, err := m.remember(req.ID, until, now); !first {
+		return err
 	}
-	if !tab.reserve(1, m.slots, now) {
-		return ErrFull
-	}
-	tab.add(slot{w0, w1, Cell{Expires: until}})
 	for i := range places {
 		op, p := &req.Ops[i], &places[i]
 		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot < 0 {

@@ -152,6 +152,81 @@ func TestExpiredAndNewStateInOneDecision(t *testing.T) {
 	}
 }
 
+// bounded returns a limiter on a store with that many slots in each shard. The
+// states of one key lie in one shard, so limits of new names are new subjects
+// that compete for the same room.
+func bounded(t *testing.T, slots int64) (*world, ratelimit.Store) {
+	t.Helper()
+	w := &world{t: t, now: time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)}
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: 256 * 48 * slots, Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Limiter, err = ratelimit.NewLimiter(store, ratelimit.Limits{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return w, store
+}
+
+// spend takes 4 of the 10 that key has under a limit of that name and period.
+func (w *world) spend(key, name string, period time.Duration) ratelimit.Reservation {
+	w.t.Helper()
+	r, err := w.TakeAll(w.t.Context(), ten(w.t, key, name, period))
+	if err != nil || !r.Allowed {
+		w.t.Fatalf("%s of %s: allowed %v, error %v", name, key, r.Allowed, err)
+	}
+	return r.Reservation
+}
+
+// free fails the test unless n of the 10 are free.
+func (w *world) free(key, name string, period time.Duration, n int64) {
+	w.t.Helper()
+	if r, err := w.PeekAll(w.t.Context(), ten(w.t, key, name, period)); err != nil || r.Remaining != n {
+		w.t.Fatalf("%s of %s: %d remain, want %d (error %v)", name, key, r.Remaining, n, err)
+	}
+}
+
+// refunds fails the test unless the refund of r ends with the error want.
+func (w *world) refunds(r ratelimit.Reservation, want error) {
+	w.t.Helper()
+	if err := w.Refund(w.t.Context(), r); !errors.Is(err, want) {
+		w.t.Fatalf("the refund ends with %v, want %v", err, want)
+	}
+}
+
+func ten(t *testing.T, key, name string, period time.Duration) ratelimit.Charge {
+	t.Helper()
+	return ratelimit.Charge{Key: key, Cost: 4, Limits: set(t, ratelimit.Limit{Name: name, Algorithm: ratelimit.FixedWindow, Count: 10, Period: period})}
+}
+
+// Each refund took the room of a subject until the window had passed, so that
+// one caller whose takes were refunded had everybody else refused.
+func TestRefundsLeaveRoomForSubjects(t *testing.T) {
+	t.Parallel()
+	const (
+		used     = 54                 // of 64 slots; an eighth is 7
+		refunded = (used-7-1)*192 - 1 // beside the caller's own state; the first of all bits belongs to no decision
+	)
+	w, _ := bounded(t, 64)
+	n := 0
+	for ; n < 2*refunded; n++ {
+		if err := w.Refund(t.Context(), w.spend("k", "refunded", time.Hour)); errors.Is(err, ratelimit.ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != refunded {
+		t.Errorf("%d refunds found room, want %d", n, refunded)
+	}
+	for i := range 7 {
+		w.spend("k", fmt.Sprint("new", i), time.Hour)
+	}
+	if r, err := w.TakeAll(t.Context(), ten(t, "k", "more", time.Hour)); !errors.Is(err, ratelimit.ErrFull) || r.Allowed {
+		t.Errorf("more subjects than there is room for: allowed %v, error %v", r.Allowed, err)
+	}
+}
+
 func TestDecisionsDoNotAllocate(t *testing.T) {
 	l := benchLimiter(t, benchLimits(t, 3))
 	one := benchLimiter(t, benchLimits(t, 1))

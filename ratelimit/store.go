@@ -78,6 +78,6 @@ type Op struct {
 // An ID names one decision that spent something. The zero ID names none.
 type ID [16]byte
 
-// ErrFull is returned when a store has no room to track another subject. The
-// subjects it tracks are still decided.
+// ErrFull is returned when a store has no room to track another subject, or to
+// remember another refund. The subjects it tracks are still decided.
 var ErrFull error = &errors.Error{Code: errors.Unavailable, Msg: "no room to track another rate-limited subject; try again later"}
