@@ -43,7 +43,7 @@ func (s *Service) change(ctx context.Context, op, id string, tries int, alter fu
 			err = s.apply(ctx, Change{
 				Update: []Record{d.Record}, Cap: d.cap,
 				Notices: []Notice{{Handle: d.was.Handle}}, // apply adds the one it has now
-				Events: append(d.first, keyEvents(ctx, d.kind, d.note, &d.was.Key, &d.Key, d.now)...),
+				Events:  append(d.first, keyEvents(ctx, d.kind, d.note, &d.was.Key, &d.Key, d.now)...),
 			})
 		}
 		if err == nil {

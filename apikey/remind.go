@@ -39,6 +39,9 @@ const day = 24 * time.Hour
 // deleted, or of an owner who is suspended; a key that works again is spoken of
 // then. Nor of one that was rotated: its successor has the same end.
 //
+// A call reads every key that is within a threshold, a thousand at a time, also those
+// spoken of before: once an hour or a day is often enough.
+//
 // After a crash between a call and what the host does with the answer, the events
 // are in [Service.Events]. The events returned with an error were written.
 func (s *Service) Remind(ctx context.Context, o *RemindOptions) ([]Event, error) {
