@@ -2,9 +2,13 @@ package apikey_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,4 +69,39 @@ func TestMemoryStoreListsEventsInOrder(t *testing.T) {
 			t.Fatalf("seed %d: the listing of %d events, %d long, is not oldest first", seed, n+1, len(list))
 		}
 	}
+}
+
+// A look-up that a change overtakes between the record and its owner is made
+// again. The suite asks as much; here there are more threads than processors,
+// so that some are stopped in between.
+func TestMemoryStoreLooksUpAsOfOneMoment(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	store := apikey.NewMemoryStore()
+	rec := apikey.Record{Handle: "handle", Key: apikey.Key{ID: "key_1", Owner: "acct_1", State: apikey.StateActive, Version: 1}}
+	if err := store.Apply(t.Context(), apikey.Change{Insert: []apikey.Record{rec}}); err != nil {
+		t.Fatal(err)
+	}
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for !over.Load() {
+				got, err := store.ByHandle(context.Background(), "handle")
+				if err != nil || got.Owner.Version != got.Key.Version-1 {
+					t.Errorf("the record is of version %d, its owner of %d, error %v", got.Key.Version, got.Owner.Version, err)
+					return
+				}
+			}
+		})
+	}
+	for n := range int64(6_000) {
+		rec.Key.Version++
+		o := apikey.Owner{ID: "acct_1", Epoch: 1, Version: n + 1}
+		if err := store.Apply(t.Context(), apikey.Change{Owner: &o, Update: []apikey.Record{rec}}); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	over.Store(true)
+	wg.Wait()
 }

@@ -208,6 +208,17 @@ func recordFaults() []fault {
 				return nil
 			},
 		}},
+		{"keeps 200 characters of a name", caught("the largest record that the service gives"), broken{
+			record: func(rec *apikey.Record) { rec.Key.Name = rec.Key.Name[:min(len(rec.Key.Name), 200)] },
+		}},
+		{"cannot send notices", caught("a change that brings notices alone"), broken{
+			apply: func(m *apikey.MemoryStore, ctx context.Context, c apikey.Change) error {
+				if len(c.Notices) > 0 {
+					return errors.New("no feed")
+				}
+				return m.Apply(ctx, c)
+			},
+		}},
 		{"has nothing to do for nothing", caught("a change that brings nothing succeeds"), broken{
 			apply: func(m *apikey.MemoryStore, ctx context.Context, c apikey.Change) error {
 				if len(c.Insert)+len(c.Update)+len(c.Events) == 0 && c.Owner == nil {

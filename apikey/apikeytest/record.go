@@ -1,11 +1,15 @@
 package apikeytest
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -68,6 +72,36 @@ func as(state apikey.State, rec apikey.Record) apikey.Record {
 		rec.Digest, rec.Imported = apikey.Digest{}, apikey.Imported{}
 	}
 	return rec
+}
+
+// largest returns a record in which everything is as long as it may be, in
+// characters of more than one byte where it may have them.
+func largest() (apikey.Record, error) {
+	rec := record(1)
+	long := func(bytes int) string { return strings.Repeat("\u20ac", bytes/3) + strings.Repeat("x", bytes%3) }
+	k := &rec.Key
+	k.Owner, k.Name, k.RevokedReason = long(apikey.MaxOwner), long(apikey.MaxName), long(apikey.MaxReason)
+	rec.Handle, rec.Label = long(apikey.MaxTokenLength), k.Name
+	rec.Imported.Encoded, rec.Sealed = long(1024), bytes.Repeat([]byte{0, 255}, 8<<10)
+	metadata, settings := map[string]string{}, map[string]int64{}
+	for n := range apikey.MaxEntries {
+		name := long(apikey.MaxEntryName)[3:] + fmt.Sprintf("%03d", n)
+		metadata[name], settings[name] = long(apikey.MaxMetadataValue), math.MinInt64
+	}
+	var list []string
+	var networks []netip.Prefix
+	for n := range scopes.MaxScopes {
+		list = append(list, fmt.Sprintf("%s:%03d", strings.Repeat("s", scopes.MaxBytes-4), n))
+	}
+	for n := range apikey.MaxNetworks {
+		networks = append(networks, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, byte(n)}), 128))
+	}
+	var errs [4]error
+	k.Scopes, errs[0] = scopes.Of(list...)
+	k.Metadata, errs[1] = apikey.NewMetadata(metadata)
+	k.Settings, errs[2] = apikey.NewSettings(settings)
+	k.Networks, errs[3] = apikey.NewNetworks(networks...)
+	return rec, errors.Join(errs[:]...)
 }
 
 // next returns rec one version on.

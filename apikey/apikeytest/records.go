@@ -47,6 +47,20 @@ var recordChecks = []check{
 		crossed := apikey.Record{Handle: record(1).Key.ID, Key: apikey.Key{ID: record(1).Handle}}
 		return errors.Join(lacks(ctx, s, record(2)), lacks(ctx, s, empty), lacks(ctx, s, crossed))
 	}},
+	{"the largest record that the service gives comes back", func(ctx context.Context, s apikey.Store) error {
+		rec, err := largest()
+		if err != nil {
+			return err
+		}
+		second, third := rec, rec
+		second.Key.ID, second.Handle, second.Label = "key_2", rec.Handle[1:]+"2", rec.Label[1:]+"2"
+		third.Key.ID, third.Handle = "key_3", rec.Handle[1:]+"3"
+		return errors.Join(
+			insert(ctx, s, rec, second), holds(ctx, s, rec), holds(ctx, s, second),
+			refused(ctx, s, inserts(third), apikey.ErrNameTaken, rec.Key.Owner),
+			decide(ctx, s, apikey.Owner{ID: rec.Key.Owner, Epoch: 1, RevokedReason: rec.Key.RevokedReason, SuspendedReason: rec.Key.RevokedReason, Version: 1}),
+		)
+	}},
 	{"Sealed comes back byte by byte, and nil where there is none", func(ctx context.Context, s apikey.Store) error {
 		var bytes [256]byte
 		for i := range bytes {
@@ -219,6 +233,14 @@ var insertChecks = []check{
 	}},
 	{"a change that brings nothing succeeds", func(ctx context.Context, s apikey.Store) error {
 		return want("Apply", s.Apply(ctx, apikey.Change{}), nil)
+	}},
+	{"a change that brings notices alone succeeds", func(ctx context.Context, s apikey.Store) error {
+		notices := []apikey.Notice{{Handle: "handle"}, {Owner: "o"}}
+		return errors.Join(
+			insert(ctx, s, bare(1)),
+			unchanged(ctx, s, []string{"o"}, func() error { return apply(ctx, s, apikey.Change{Notices: notices}) }),
+			apply(ctx, s, apikey.Change{Update: []apikey.Record{next(bare(1))}, Notices: notices}), holds(ctx, s, next(bare(1))),
+		)
 	}},
 	{"a store keeps its own copy of what it is given", func(ctx context.Context, s apikey.Store) error {
 		given := []apikey.Record{record(1)}
