@@ -39,7 +39,9 @@ type Digest struct {
 // JSON, text and slog.
 type Pepper struct {
 	// Version names the pepper in every record made under it: 1 or more, and
-	// never used for another secret.
+	// never used for another secret. A new pepper has a higher one: keys that are
+	// used move to the current pepper from lower versions, and from those with an
+	// end, so that a fleet in the middle of a change does not move them back.
 	Version uint32
 	// Secret is 32 random bytes or more.
 	Secret []byte

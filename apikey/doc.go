@@ -26,8 +26,8 @@
 // ledgers. Limits and credits are counted under Key.Meter, which rotation
 // keeps.
 //
-// Keys that another system made, or this one in a former format, are brought in
-// by [Service.Import] and go on working: see [Legacy] and package legacy.
+// Keys that another system made are brought in by [Service.Import] and go on
+// working: see [Legacy] and package legacy. So do those of [Options.Former].
 //
 // # Errors
 //
@@ -57,6 +57,8 @@
 // never undoes another that it did not see; what switches a key off insists, so
 // that no flood of other changes keeps the key alive. There is no goroutine
 // unless [Options.FlushEvery] asks for one, which [Service.Close] ends.
+// Slow proofs of imported keys run in the goroutine of their Verify, bounded by
+// [Options.SlowProofs].
 //
 // # Time
 //
@@ -75,7 +77,13 @@
 // suffices and a flood of guesses costs little. Digests are compared in
 // constant time, and an unknown handle is hashed like a wrong secret of a key of
 // today. The time a store takes, and the hash of a key made under an older
-// pepper or none, may still tell that a handle is known, which opens nothing.
+// pepper or none, may still tell that a handle is known, which opens nothing. So
+// does, until the first use, a key imported under a slow scheme: who names its
+// handle waits for the slow proof and who names an unknown one does not, because
+// otherwise anybody could make a server do slow proofs.
+//
+// A key that is used gets a digest under the present pepper with the next flush,
+// whatever proved it: an older pepper, none, or the digest of another system.
 // The environment is part of what is proven: a test key cannot be dressed as a
 // live one. [Secret] does not let itself be printed. The checksum in a key
 // proves nothing; it refuses typing errors and garbage before the store is

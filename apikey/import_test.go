@@ -347,13 +347,13 @@ func TestImportSaysWhatIsInWhenTheStoreFails(t *testing.T) {
 		}
 		rows[1200].Encoded = "?"
 		applies := 0
-		store.apply = func(real func() error) error {
+		store.apply = func(through func() error) error {
 			if applies++; applies != 2 {
-				return real()
+				return through()
 			}
 			store.down = !tt.back
 			if tt.in {
-				if err := real(); err != nil {
+				if err := through(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -394,7 +394,7 @@ func TestImportSaysWhatIsInWhenTheStoreFails(t *testing.T) {
 // A failing store decides what becomes of Apply, and can be down for reads.
 type failing struct {
 	*apikey.MemoryStore
-	apply func(real func() error) error
+	apply func(through func() error) error
 	down  bool
 }
 

@@ -59,7 +59,8 @@ type Key struct {
 	Predecessor string `json:"predecessor,omitempty"`
 	Successor   string `json:"successor,omitempty"`
 
-	// Version counts the changes, from 1. Use does not change it.
+	// Version counts the changes, from 1. Use does not change it, but for the one
+	// after which the key is proven by another digest.
 	Version int64 `json:"version"`
 }
 

@@ -14,7 +14,9 @@ import (
 type Options struct {
 	// Peppers are the current pepper, first, and those retired. Without any, keys
 	// are proven by plain SHA-256; keys made so keep working when a pepper is
-	// adopted, and keys made under a pepper that is left out here stop.
+	// adopted, and keys made under a pepper that is left out here stop. In a fleet
+	// a new pepper is given to all processes behind the current one first, and then
+	// put before it; the old one can go when [Service.Census] counts no key under it.
 	Peppers []Pepper
 	// Former are formats in which keys of this store were made before: they go on
 	// working. A text is read as one of the service's own format first. There are
@@ -53,7 +55,8 @@ type Options struct {
 	Failed func(error)
 	// MaxPending is the greatest number of keys whose use is noted and not yet
 	// written, about 100 bytes each; 65536 when zero. When it is reached, uses of
-	// further keys go unnoted until the next write.
+	// further keys go unnoted until the next write. The same holds, with a count of
+	// their own and about 400 bytes each, for digests that are to be renewed.
 	MaxPending int
 	// Failures say when refusals of Verify are told in events; nil is the defaults.
 	Failures *FailureOptions
