@@ -134,6 +134,10 @@ func TestSwitchingOffOutlastsOtherChanges(t *testing.T) {
 		"disable": func(s *apikey.Service, id string) error { _, err := s.Disable(t.Context(), id); return err },
 		"revoke":  func(s *apikey.Service, id string) error { _, err := s.Revoke(t.Context(), id, "leaked"); return err },
 		"delete":  func(s *apikey.Service, id string) error { return s.Delete(t.Context(), id) },
+		"networks": func(s *apikey.Service, id string) error {
+			_, err := s.Update(t.Context(), id, apikey.Changes{Networks: new(networks(t, "192.0.2.0/24"))})
+			return err
+		},
 	} {
 		store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
 		s := newService(t, store, nil, nil)
@@ -150,6 +154,28 @@ func TestSwitchingOffOutlastsOtherChanges(t *testing.T) {
 		err := off(s, issued.Key.ID)
 		if _, verify := s.Verify(t.Context(), issued.Secret.Reveal(), nil); err != nil || verify == nil || renames != 500 {
 			t.Errorf("%s after %d renames: %v; then Verify = %v", name, renames, err, verify)
+		}
+	}
+}
+
+// What a store refuses by name is no failure of the store.
+func TestRefusalsOfAStoreKeepTheirNames(t *testing.T) {
+	for want, code := range map[error]errors.Code{apikey.ErrNameTaken: errors.Exists, apikey.ErrKeyLimit: errors.Exhausted} {
+		store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+		s := newService(t, store, nil, nil)
+		issued := create(t, s, apikey.Spec{})
+		store.before = func(verb string) error {
+			if verb == "Apply" {
+				return want
+			}
+			return nil
+		}
+		_, rotate := s.Rotate(t.Context(), issued.Key.ID, 0)
+		_, update := s.Update(t.Context(), issued.Key.ID, apikey.Changes{Name: new("x")})
+		for _, err := range []error{rotate, update} {
+			if !errors.Is(err, want) || errors.CodeOf(err) != code {
+				t.Errorf("%v (%v), want %v", err, errors.CodeOf(err), want)
+			}
 		}
 	}
 }

@@ -70,6 +70,22 @@ func TestOnlyTheTightestThresholdIsSpokenOf(t *testing.T) {
 	}
 }
 
+func TestAgesAreSpokenOfInTurn(t *testing.T) {
+	c := newClock()
+	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
+	create(t, s, apikey.Spec{Name: "k"})
+	o := &apikey.RemindOptions{Rotate: []time.Duration{90 * day, 30 * day, 60 * day}}
+	for _, want := range []string{"", "k rotation_due 720h", "k rotation_due 1440h", "k rotation_due 2160h", "", ""} {
+		for range 2 {
+			if got := reminders(t, s, o); got != want {
+				t.Errorf("on %v: %q, want %q", c.at, got, want)
+			}
+			want = ""
+		}
+		c.advance(30 * day)
+	}
+}
+
 func TestRemindersBeginAnewWhenTheEndMovesOrTheTextIsNew(t *testing.T) {
 	c := newClock()
 	s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Now: c.now})
