@@ -27,7 +27,8 @@ func TestMendedLineEndsListen(t *testing.T) {
 	if err := client.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
 		t.Fatal(err)
 	}
-	for n.pubsub.Ping(t.Context()) == nil { // until a write fails; the driver then mends the line
+	for err == nil { // until a write fails; the driver then mends the line
+		err = n.pubsub.Ping(t.Context())
 	}
 	if err := f.Announce(t.Context(), []apikey.Notice{{Handle: "h"}}); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ type process struct {
 
 // launch starts a server that logs to its standard output.
 func launch(binary string, args []string) (*process, error) {
-	p := &process{cmd: exec.Command(binary, args...), more: make(chan struct{})} //nolint:noctx // ended by end
+	p := &process{cmd: exec.Command(binary, args...), more: make(chan struct{})} // ended by end
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func launch(binary string, args []string) (*process, error) {
 	}
 	p.reading.Go(func() { p.read(out) })
 	if sh, err := exec.LookPath("sh"); err == nil {
-		p.guard = exec.Command(sh, "-c", "read x; kill -9 "+strconv.Itoa(p.cmd.Process.Pid)) //nolint:noctx // ended by end
+		p.guard = exec.Command(sh, "-c", "read x; kill -9 "+strconv.Itoa(p.cmd.Process.Pid)) // ended by end
 		if p.release, err = p.guard.StdinPipe(); err == nil {
 			err = p.guard.Start()
 		}
