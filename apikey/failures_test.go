@@ -104,6 +104,18 @@ func TestOtherRefusalsAreToldTogetherByCause(t *testing.T) {
 		events[0].Note != "malformed 3, unknown 2, deleted 1, disabled 4" || strings.Contains(fmt.Sprint(events), strange) {
 		t.Errorf("told %+v", events)
 	}
+	for range 100 {
+		_, _ = g.Verify(t.Context(), "garbage", nil)
+	}
+	g.flush(t)
+	if told := g.told(t); told[""] != 10 {
+		t.Errorf("told of %d within the interval", told[""])
+	}
+	g.clock.advance(time.Hour)
+	g.flush(t)
+	if told := g.told(t); told[""] != 110 {
+		t.Errorf("told of %d after it, want 110", told[""])
+	}
 }
 
 func TestAFewFailuresAreNoEvent(t *testing.T) {
@@ -185,6 +197,13 @@ func TestMostTriedKeysAreToldOf(t *testing.T) {
 	told := g.told(t)
 	if len(told) != 3 || told[keys[9].Key.ID] != 19 || told[keys[8].Key.ID] != 18 || told[keys[7].Key.ID] != 17 {
 		t.Errorf("told %v, want the last three", told)
+	}
+	late := create(t, g.Service, apikey.Spec{})
+	g.guess(t, late, 1000)
+	sum += 1000
+	g.flush(t)
+	if told := g.told(t); len(told) != 3 {
+		t.Errorf("told %v, want no more in the interval", told)
 	}
 	g.clock.advance(time.Hour)
 	g.flush(t)
