@@ -214,7 +214,7 @@ func TestALostAnswerIsNoSuccess(t *testing.T) {
 	if err := through.Keys().Apply(t.Context(), apikey.Change{Insert: []apikey.Record{keyRecord(1)}}); err != nil {
 		t.Fatal(err)
 	}
-	line.deaf.Store(true) // answers are lost, and with the next the line
+	line.deaf.Store(true) // the next answer is lost; whoever tries again is answered
 	err = through.Keys().Apply(t.Context(), apikey.Change{Insert: []apikey.Record{keyRecord(2)}})
 	wantCode(t, err, kerrors.Unavailable)
 	db, err := pgstore.Open(direct, nil)
@@ -312,7 +312,7 @@ func (l *line) carry(to, from net.Conn, answers bool) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := from.Read(buffer)
-		if answers && l.deaf.Load() {
+		if answers && l.deaf.CompareAndSwap(true, false) {
 			to.Close()
 			return
 		}

@@ -14,13 +14,22 @@ import (
 func TestFeedKeepsTheContract(t *testing.T) {
 	d := newDatabase(t)
 	apikeytest.RunFeed(t, func(t *testing.T) (a, b apikey.Feed) {
-		one := d.open(t)
-		other, err := pgstore.New(d.pool, &pgstore.Options{Schema: one.Schema()})
-		if err != nil {
-			t.Fatal(err)
+		schema := d.open(t).Schema()
+		ends := make([]*pgstore.DB, 2)
+		for i := range ends {
+			// Many heartbeats, so that notices come while one is under way.
+			db, err := pgstore.New(d.pool, &pgstore.Options{Schema: schema, Heartbeat: 10 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := db.Close(context.WithoutCancel(t.Context())); err != nil {
+					t.Error(err)
+				}
+			})
+			ends[i] = db
 		}
-		t.Cleanup(func() { other.Close(t.Context()) })
-		return one.Feed(), other.Feed()
+		return ends[0].Feed(), ends[1].Feed()
 	})
 }
 
