@@ -30,16 +30,21 @@ func (t *handleTable) init() {
 	t.slots.Store(new(make([]slot, 64)))
 }
 
-// find returns the node whose record has this handle, or nil.
-func (t *handleTable) find(handle string) *node {
+// find returns the node whose record has this handle, with that record, or nil.
+func (t *handleTable) find(handle string) (*node, *Record) {
 	slots := *t.slots.Load()
 	mask := uint64(len(slots) - 1)
 	hash := maphash.String(t.seed, handle)
 	for i := hash; ; i++ {
 		s := &slots[i&mask]
 		n := s.node.Load()
-		if n == nil || s.hash.Load() == hash && n.rec.Load().Handle == handle {
-			return n
+		if n == nil {
+			return nil, nil
+		}
+		if s.hash.Load() == hash {
+			if rec := n.rec.Load(); rec.Handle == handle {
+				return n, rec
+			}
 		}
 	}
 }

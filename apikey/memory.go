@@ -149,14 +149,17 @@ func (m *MemoryStore) look(ctx context.Context, handle string, decoy *node) (fou
 }
 
 func (m *MemoryStore) glimpse(handle string, decoy *node) found {
-	n := m.handles.find(handle)
-	if n == nil {
+	n, rec := m.handles.find(handle)
+	known := n != nil
+	if !known {
 		if n = decoy; n == nil {
 			return found{}
 		}
+		rec = n.rec.Load()
+		known = rec.Handle == handle // never: it is compared because a record would be
 	}
-	f := sight(n.rec.Load(), n.owner.state.Load(), n.used.Load())
-	f.known = f.rec.Handle == handle // else it is the decoy, or changed since it was found
+	f := sight(rec, n.owner.state.Load(), n.used.Load())
+	f.known = known
 	return f
 }
 

@@ -20,7 +20,7 @@ func (m *MemoryStore) outcome(c *Change) (*outcome, error) {
 		if old.Key.Version != rec.Key.Version-1 {
 			return nil, ErrConflict
 		}
-		if holder := m.handles.find(rec.Handle); holder != nil && holder != n {
+		if holder, _ := m.handles.find(rec.Handle); holder != nil && holder != n {
 			return nil, ErrExists
 		}
 		rec.Epoch, rec.Key.Owner, rec.Key.CreatedAt = old.Epoch, old.Key.Owner, old.Key.CreatedAt
@@ -28,7 +28,7 @@ func (m *MemoryStore) outcome(c *Change) (*outcome, error) {
 	}
 	for i := range c.Insert {
 		rec := stored(&c.Insert[i])
-		if m.byID[rec.Key.ID] != nil || m.handles.find(rec.Handle) != nil {
+		if holder, _ := m.handles.find(rec.Handle); holder != nil || m.byID[rec.Key.ID] != nil {
 			return nil, ErrExists
 		}
 		if rec.Epoch == 0 {
