@@ -56,9 +56,9 @@
 // Key.Version, tried again a few times where that makes sense, so that a change
 // never undoes another that it did not see; what switches a key off insists, so
 // that no flood of other changes keeps the key alive. There is no goroutine
-// unless [Options.FlushEvery] asks for one, which [Service.Close] ends.
-// Slow proofs of imported keys run in the goroutine of their Verify, bounded by
-// [Options.SlowProofs].
+// unless [Options.FlushEvery] or [CacheOptions.Feed] asks for one, which
+// [Service.Close] ends. Slow proofs of imported keys run in the goroutine of
+// their Verify, bounded by [Options.SlowProofs].
 //
 // # Time
 //
@@ -69,15 +69,40 @@
 // forward only, to the precision of [Options.LastUsedEvery]; [Service.Verify]
 // writes nothing.
 //
+// # Caching
+//
+// Without [Options.Cache] each Verify is one call of the store. With it, what was
+// looked up is kept, and every Verify still proves the secret and judges state,
+// expiry, environment and network anew. [CacheOptions.Bound] is a promise: no
+// Verify that begins so long or longer after a change has come true goes by what
+// was before.
+//
+// The proof. A Verify goes by a read of the store: its own, or one that began
+// before it, which is kept or still under way. One that began less than Bound
+// before it began less than Bound ago, so it found every change that was as old
+// as Bound. With MaxAge at most Bound no other counts, whatever happens to
+// notices: ages are counted from before the read, by the monotonic clock and the
+// wall, whichever says more. With a greater MaxAge an older read counts only if
+// the feed has proven within Bound that it was heard, without a gap since before
+// the read. Such a feed is lossless: the change was announced when it came true,
+// its notice has been heard if the change is as old as Bound, and a notice takes
+// away what is kept and what is being read at that moment.
+//
+// What is changed through this Service is felt by each Verify that begins after
+// the verb returned, its error included. An error of the store is never kept; while the
+// store is down, keys that are kept go on working, for MaxAge at most.
+// [VerifyOptions.Fresh] goes by a read of its own.
+//
 // # Security
 //
 // Records hold a digest of the key ([Digest]), under a [Pepper] if the host has
 // one, and never its text. Presenting what a record holds proves nothing. Keys
 // hold at least [MinEntropy] random bits, drawn without bias, so a fast hash
 // suffices and a flood of guesses costs little. Digests are compared in
-// constant time, and an unknown handle is hashed like a wrong secret of a key of
-// today. The time a store takes, and the hash of a key made under an older
-// pepper or none, may still tell that a handle is known, which opens nothing. So
+// constant time, and an unknown handle takes the work of a wrong secret for a key
+// of today, in the memory store and in the cache too. The time another store
+// takes, and the hash of a key made under an older pepper or none, may still tell
+// that a handle is known, which opens nothing. So
 // does, until the first use, a key imported under a slow scheme: who names its
 // handle waits for the slow proof and who names an unknown one does not, because
 // otherwise anybody could make a server do slow proofs.
@@ -105,6 +130,5 @@
 // It does not read HTTP requests, find the client's address behind proxies, or
 // enforce scopes and limits: package middleware composes that. [Service.Get]
 // and the verbs that take an ID do not ask who is calling; compare Key.Owner
-// before acting for a user. It does not cache: each Verify is one call of the
-// store.
+// before acting for a user.
 package apikey

@@ -54,8 +54,9 @@ func unknown(cause string) error {
 //
 // A success notes the use of the key in memory, while the LastUsedAt returned
 // is still the one stored; a refusal changes nothing. Nil options mean that
-// nothing is known of the request. With the memory store and a format with id,
-// Verify allocates nothing.
+// nothing is known of the request. With [Options.Cache] the record may be one that
+// was read up to [CacheOptions.Bound] ago. With the memory store, and for what the
+// cache keeps, Verify allocates nothing if the format has an id.
 func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (key Key, err error) {
 	claim, ok := s.read(token)
 	if !ok {
