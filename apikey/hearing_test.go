@@ -408,6 +408,7 @@ func TestTwoServicesOverOneStore(t *testing.T) {
 				synctest.Wait()
 				issued := create(t, a, apikey.Spec{Owner: "o"})
 				token, id := issued.Secret.Reveal(), issued.Key.ID
+				synctest.Wait() // both have heard of it: a notice would take away what is kept
 				for _, s := range []*apikey.Service{a, b} {
 					accepted(t, s, token)
 					if n := store.asked(func() { accepted(t, s, token) }); n != 0 {
