@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/errors"
 )
 
 // later returns the instant after at.
@@ -112,7 +113,7 @@ func listFaults() []fault {
 		}},
 		{"pages from a record alone", caught("a page follows a position", "a page SoonestFirst follows"), broken{
 			list: func(m *apikey.MemoryStore, ctx context.Context, q apikey.Query) ([]apikey.Record, error) {
-				if _, err := m.ByID(ctx, q.After.ID); !q.After.IsZero() && err != nil {
+				if _, err := m.ByID(ctx, q.After.ID); !q.After.IsZero() && errors.Is(err, apikey.ErrNotFound) {
 					return nil, nil
 				}
 				return m.List(ctx, q)

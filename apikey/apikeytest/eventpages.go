@@ -65,11 +65,11 @@ var eventQueryChecks = []check{
 		)); err != nil {
 			return err
 		}
-		any, oldest := apikey.EventQuery{AnyOwner: true, Limit: 100}, apikey.EventQuery{AnyOwner: true, OldestFirst: true, Limit: 100}
-		named := any
+		anyone, oldest := apikey.EventQuery{AnyOwner: true, Limit: 100}, apikey.EventQuery{AnyOwner: true, OldestFirst: true, Limit: 100}
+		named := anyone
 		named.Owner = "a" // means nothing beside AnyOwner
 		return errors.Join(
-			selected(ctx, s, oldest, 8, 6, 3, 2, 1, 4, 7, 5), selected(ctx, s, any, 5, 7, 4, 1, 2, 3, 6, 8), selected(ctx, s, named, 5, 7, 4, 1, 2, 3, 6, 8),
+			selected(ctx, s, oldest, 8, 6, 3, 2, 1, 4, 7, 5), selected(ctx, s, anyone, 5, 7, 4, 1, 2, 3, 6, 8), selected(ctx, s, named, 5, 7, 4, 1, 2, 3, 6, 8),
 		)
 	}},
 	{"a query selects events by owner, key and kind, byte by byte", func(ctx context.Context, s apikey.Store) error {
@@ -93,9 +93,9 @@ var eventQueryChecks = []check{
 		late := event("o", 9)
 		late.At = begin.Add(-time.Hour)
 		err := apply(ctx, s, events(event("o", 1), event("o", 2), event("p", 2), event("o", 3), late))
-		q, any := of("o"), apikey.EventQuery{AnyOwner: true, Limit: 10}
-		q.Until, any.Until = begin.Add(2*time.Microsecond), begin.Add(3*time.Microsecond)
-		return errors.Join(err, selected(ctx, s, q, 9, 1), selected(ctx, s, any, 2, 2, 1, 9))
+		q, anyone := of("o"), apikey.EventQuery{AnyOwner: true, Limit: 10}
+		q.Until, anyone.Until = begin.Add(2*time.Microsecond), begin.Add(3*time.Microsecond)
+		return errors.Join(err, selected(ctx, s, q, 9, 1), selected(ctx, s, anyone, 2, 2, 1, 9))
 	}},
 	{"a query selects the events that EventQuery.Selects says, whatever its conditions", eventModel},
 	{"pages of events bring each once, in either direction, also where instants are equal", func(ctx context.Context, s apikey.Store) error {
@@ -110,20 +110,20 @@ var eventQueryChecks = []check{
 	}},
 	{"a page of events follows a position where none is", func(ctx context.Context, s apikey.Store) error {
 		err := apply(ctx, s, events(event("b", 2), event("b", 4), event("b", 6)))
-		one, any := of("b"), apikey.EventQuery{AnyOwner: true, Limit: 10}
+		one, anyone := of("b"), apikey.EventQuery{AnyOwner: true, Limit: 10}
 		one.After = apikey.EventCursor{Seq: 3} // of one owner, Seq alone
 		up := one
 		up.OldestFirst, up.After.Seq = true, 2
 		end := one
 		end.After.Seq = 1
-		any.After = apikey.EventCursor{At: event("b", 4).At, Owner: "a", Seq: 100}
-		forward := any
+		anyone.After = apikey.EventCursor{At: event("b", 4).At, Owner: "a", Seq: 100}
+		forward := anyone
 		forward.OldestFirst = true
-		between := any
+		between := anyone
 		between.After = apikey.EventCursor{At: event("b", 5).At, Owner: "b", Seq: 1}
 		return errors.Join(err,
 			selected(ctx, s, one, 4, 2), selected(ctx, s, up, 6), selected(ctx, s, end),
-			selected(ctx, s, any, 2), selected(ctx, s, forward, 4, 6), selected(ctx, s, between, 4, 2),
+			selected(ctx, s, anyone, 2), selected(ctx, s, forward, 4, 6), selected(ctx, s, between, 4, 2),
 		)
 	}},
 }

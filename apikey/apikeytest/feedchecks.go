@@ -59,7 +59,7 @@ func proven(history []moment, sent []time.Time) error {
 		}
 		for n, at := range sent {
 			if heard, ok := place[notice(n)]; at.Before(m.alive) && (!ok || heard > i) {
-				return fmt.Errorf("Alive tells %v, while notice %d, sent before that, at %v, is not heard yet", m.alive, n, at)
+				return fmt.Errorf("the instant told by Alive is %v, while notice %d, sent before that, at %v, is not heard yet", m.alive, n, at)
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func neverBack(ctx context.Context, a, b apikey.Feed) error {
 	var last time.Time
 	for _, m := range e.history() {
 		if !m.alive.IsZero() && m.alive.Before(last) {
-			return fmt.Errorf("Alive tells %v after %v", m.alive, last)
+			return fmt.Errorf("the instant told by Alive is %v after %v", m.alive, last)
 		}
 		if !m.alive.IsZero() {
 			last = m.alive
