@@ -32,7 +32,6 @@ type member struct {
 	store *staged
 	feed  *stagedFeed
 	line  *line
-	heard int // of the notices of its line
 	queue []queued
 	gate  gate
 	hold  bool // the next look-up waits at the gate

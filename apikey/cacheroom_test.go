@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,8 +91,8 @@ func TestRoomForMaxKeys(t *testing.T) {
 			}
 			accepted(t, s, tokens...)
 			kept := int64(3*most) - store.asked(func() {
-				for i := len(tokens) - 1; i >= 0; i-- { // the latest first: what is asked for now evicts
-					accepted(t, s, tokens[i])
+				for _, token := range slices.Backward(tokens) { // the latest first: what is asked for now evicts
+					accepted(t, s, token)
 				}
 			})
 			if kept > int64(most) || kept < int64(most)/4 {

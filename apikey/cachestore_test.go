@@ -18,7 +18,7 @@ type staged struct {
 	calls  atomic.Int64
 	before func(ctx context.Context) error // ahead of a look-up; its error is the answer
 	after  func(ctx context.Context)       // when it was made, and is not yet answered
-	apply  func(make func() error) error   // in the place of Apply
+	apply  func(commit func() error) error // in the place of Apply
 }
 
 func (s *staged) ByHandle(ctx context.Context, handle string) (apikey.Record, error) {

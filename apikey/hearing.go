@@ -2,7 +2,7 @@ package apikey
 
 import (
 	"context"
-	"math/rand/v2"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,11 +42,12 @@ func (h *hearing) listen(c *cache) {
 	go func() {
 		defer close(h.done)
 		wait := soonest
-		for ctx.Err() == nil {
+		for try := 0; ctx.Err() == nil; try++ {
 			if h.session(ctx, c) {
 				wait = soonest
 			}
-			pause := time.NewTimer(wait/2 + rand.N(wait/2)) //nolint:forbidigo,gosec // owned by the service, ended by Close; not a secret
+			jitter := time.Duration(maphash.Comparable(c.seed, try) % uint64(wait/2)) // no two processes share a seed
+			pause := time.NewTimer(wait/2 + jitter)                                   //nolint:forbidigo // owned by the service, ended by Close
 			select {
 			case <-ctx.Done():
 			case <-pause.C:
