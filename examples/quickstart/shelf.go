@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -71,7 +72,7 @@ func openShelf(ctx context.Context, c config) (s shelf, err error) {
 		client := redis.NewClient(options)
 		s.open = append(s.open, opened{"Redis", func(context.Context) error { return client.Close() }})
 		if err := client.Ping(ctx).Err(); err != nil {
-			return s, fmt.Errorf("Redis does not answer: %w", err)
+			return s, fmt.Errorf("no answer from Redis: %w", err)
 		}
 		feed, err := redisstore.NewFeed(client, nil)
 		if err != nil {
@@ -85,9 +86,9 @@ func openShelf(ctx context.Context, c config) (s shelf, err error) {
 // close closes the last first.
 func (s *shelf) close(ctx context.Context) error {
 	var errs []error
-	for i := len(s.open) - 1; i >= 0; i-- {
-		if err := s.open[i].close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.open[i].name, err))
+	for _, o := range slices.Backward(s.open) {
+		if err := o.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", o.name, err))
 		}
 	}
 	return errors.Join(errs...)
