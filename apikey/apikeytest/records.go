@@ -53,8 +53,8 @@ var recordChecks = []check{
 			return err
 		}
 		second, third := rec, rec
-		second.Key.ID, second.Handle, second.Label = "key_2", rec.Handle[1:]+"2", rec.Label[1:]+"2"
-		third.Key.ID, third.Handle = "key_3", rec.Handle[1:]+"3"
+		second.Key.ID, second.Handle, second.Label = "key_2", rec.Handle[3:]+"002", rec.Label[3:]+"002" // in the place of one character
+		third.Key.ID, third.Handle = "key_3", rec.Handle[3:]+"003"
 		return errors.Join(
 			insert(ctx, s, rec, second), holds(ctx, s, rec), holds(ctx, s, second),
 			refused(ctx, s, inserts(third), apikey.ErrNameTaken, rec.Key.Owner),
