@@ -132,6 +132,35 @@ func TestPeppersConvergeWhileAFleetChangesOver(t *testing.T) {
 	}
 }
 
+// The first pepper comes to a fleet like any other: behind what is current, which
+// is none, and then before it. No process refuses what another renewed.
+func TestTheFirstPepperComesToAFleetWithoutDowntime(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	with := func(peppers ...apikey.Pepper) *apikey.Service {
+		return newService(t, store, nil, &apikey.Options{Peppers: peppers})
+	}
+	none := apikey.Pepper{}
+	before, told, adopted := with(), with(none, pepperOf(1)), with(pepperOf(1))
+	issued := create(t, before, apikey.Spec{})
+	try := func(at uint32, fleet ...*apikey.Service) {
+		t.Helper()
+		for i, s := range append(fleet, fleet...) {
+			if _, err := s.Verify(t.Context(), issued.Secret.Reveal(), nil); err != nil {
+				t.Fatalf("process %d: %v", i%len(fleet), err)
+			}
+			flush(t, s)
+		}
+		if got := version(t, store, issued.Key.ID); got != at {
+			t.Errorf("pepper %d, want %d", got, at)
+		}
+	}
+	try(0, before, told)
+	if young := create(t, told, apikey.Spec{}); version(t, store, young.Key.ID) != 0 {
+		t.Error("made under a pepper that others do not know yet")
+	}
+	try(1, adopted, told)
+}
+
 // Verify itself writes nothing, and what is up to date is not written at all.
 func TestVerifyWritesNothing(t *testing.T) {
 	var writes []string

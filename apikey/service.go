@@ -17,6 +17,7 @@ type Options struct {
 	// adopted, and keys made under a pepper that is left out here stop. In a fleet
 	// a new pepper is given to all processes behind the current one first, and then
 	// put before it; the old one can go when [Service.Census] counts no key under it.
+	// Where there is no current one yet, the zero Pepper stands for it.
 	Peppers []Pepper
 	// Former are formats in which keys of this store were made before: they go on
 	// working. A text is read as one of the service's own format first. There are
