@@ -101,7 +101,8 @@ func (c *cache) land(shard *cacheShard, handle string, f *flight, e *cacheEntry,
 			close(f.done)
 		}
 	}()
-	if shard.flights[handle] == f {
+	alone := shard.flights[handle] == f
+	if alone {
 		delete(shard.flights, handle)
 	}
 	if f.landing != settled || f.err != nil {
@@ -110,7 +111,7 @@ func (c *cache) land(shard *cacheShard, handle string, f *flight, e *cacheEntry,
 	c.fill(e, f)
 	if f.fenced || !c.current(e.seq, e.owner) {
 		f.landing = stale
-	} else if c.holds(e, now) && c.live(now) {
+	} else if alone && c.holds(e, now) && c.live(now) { // nobody fences one that another replaced
 		shard.keep(c, handle, e, now)
 	}
 }
