@@ -112,19 +112,27 @@ func (s *Service) grant(ctx context.Context, op string, rec Record, names []stri
 }
 
 // mint gives rec a new text of its environment: handle, digest, and what may be
-// shown of it.
+// shown of it. A key of a former format stays in one while the present format
+// lacks its environment.
 func (s *Service) mint(op string, rec *Record) (Secret, error) {
-	secret, err := s.format.Generate(rec.Key.Environment, s.rand)
+	format := s.format
+	for _, f := range s.formats {
+		if _, ok := f.head(rec.Key.Environment); ok {
+			format = f
+			break
+		}
+	}
+	secret, err := format.Generate(rec.Key.Environment, s.rand)
 	if err != nil {
 		return Secret{}, errors.Wrap(op, err)
 	}
 	token := secret.Reveal()
-	parts, err := s.format.Parse(token)
+	parts, err := format.Parse(token)
 	if err != nil {
 		return Secret{}, errors.Wrap(op, err)
 	}
 	rec.Handle, rec.Digest, rec.Imported = strings.Clone(s.handle(token, parts)), s.ring.digest(token), Imported{}
-	rec.Key.Start, rec.Key.Last4 = s.format.display(token)
+	rec.Key.Start, rec.Key.Last4 = format.display(token)
 	return secret, nil
 }
 

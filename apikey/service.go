@@ -20,8 +20,9 @@ type Options struct {
 	// Where there is no current one yet, the zero Pepper stands for it.
 	Peppers []Pepper
 	// Former are formats in which keys of this store were made before: they go on
-	// working. A text is read as one of the service's own format first. There are
-	// at most 16.
+	// working. A text is read as one of the service's own format first. New texts
+	// are of that too, but where it lacks the environment of the key that they are
+	// for: then of the first here that has it. There are at most 16.
 	Former []*Format
 	// Legacy are ways in which other systems made keys: keys of theirs can be
 	// imported, and then work here. There are at most 16.

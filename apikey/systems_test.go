@@ -237,6 +237,34 @@ func TestKeysOfFormerFormatsGoOnWorking(t *testing.T) {
 	}
 }
 
+// Before a format had environments, one may have stood in its prefix, so that the
+// texts read as keys of that environment now. They go on working, and can be
+// replaced, and are in no environment still.
+func TestKeysOfAFormerPrefixThatReadsAsAnEnvironment(t *testing.T) {
+	for _, o := range []apikey.FormatOptions{{}, {NoID: true}} {
+		store := apikey.NewMemoryStore()
+		former := newFormat(t, "sk_live", &o)
+		issued := create(t, newService(t, store, former, nil), apikey.Spec{})
+		s := newService(t, store, sk(t, o), &apikey.Options{Former: []*apikey.Format{former}})
+		works := func(issued apikey.Issued) {
+			t.Helper()
+			if key, err := s.Verify(t.Context(), issued.Secret.Reveal(), nil); err != nil || key.ID != issued.Key.ID {
+				t.Errorf("%s, %v", key.ID, err)
+			}
+			for _, environment := range []string{"live", "test"} {
+				_, err := s.Verify(t.Context(), issued.Secret.Reveal(), &apikey.VerifyOptions{Environment: environment})
+				if !errors.Is(err, apikey.ErrEnvironment) {
+					t.Errorf("as a key of %s: %v", environment, err)
+				}
+			}
+		}
+		works(issued)
+		works(must(s.Regenerate(t.Context(), issued.Key.ID))(t))
+		refused(t, s, apikey.ErrUnknown, issued.Secret.Reveal())
+		works(must(s.Rotate(t.Context(), issued.Key.ID, 0))(t))
+	}
+}
+
 // alphabets of all sizes that leave another rest of 256.
 var alphabets = []string{
 	"0123456789", "0123456789abcdef", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "abcdefghijklmnopqrstuvwxyz0123456789",

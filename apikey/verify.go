@@ -73,6 +73,7 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 	if err := s.proven(ctx, token, &claim, f.rec, f.known, now); err != nil {
 		return Key{}, s.refuse(err, f.rec)
 	}
+	s.place(token, &claim, f.rec)
 	if err := f.admitted(&claim, o, now); err != nil {
 		return Key{}, s.refuse(err, f.rec)
 	}
@@ -121,6 +122,21 @@ func (s *Service) reread(token string, c *claim) bool {
 		}
 	}
 	return false
+}
+
+// place makes c the reading of a proven text in the environment of its record, if
+// a later format reads it so: "sk_live" may have been all of a former prefix.
+func (s *Service) place(token string, c *claim, rec *Record) {
+	if c.legacy != nil || c.environment == rec.Key.Environment {
+		return
+	}
+	for _, f := range s.formats[c.next:] {
+		parts, err := f.Parse(token)
+		if err == nil && parts.Environment == rec.Key.Environment && s.handle(token, parts) == c.handle {
+			c.environment, c.format = parts.Environment, f
+			return
+		}
+	}
 }
 
 // proven returns nil if token is the text of rec, doing the same work for a
