@@ -36,8 +36,8 @@ type Digest struct {
 // against guesses, because it is not in the store. (With [FormatOptions.NoID] the
 // handle is a plain hash of the key, against which guesses can be tested: there
 // [MinEntropy] alone stands in the way, as it does without a pepper.) It redacts its Secret in fmt,
-// JSON, text and slog. The zero Pepper, as the current one, is none: see
-// [Options.Peppers].
+// JSON, text and slog. The zero Pepper, before the first
+// one, is none yet: see [Options.Peppers].
 type Pepper struct {
 	// Version names the pepper in every record made under it: 1 or more, and
 	// never used for another secret. A new pepper has a higher one: keys that are
@@ -91,8 +91,8 @@ func newKeyring(faults *errors.Faults, peppers []Pepper) *keyring {
 	ring := new(keyring)
 	ring.plain.New = func() any { return newScratch(sha256.New()) }
 	for i, p := range peppers {
-		if i == 0 && p.Version == 0 && len(p.Secret) == 0 && p.NotAfter.IsZero() {
-			continue // none yet
+		if i == 0 && len(peppers) > 1 && p.Version == 0 && len(p.Secret) == 0 && p.NotAfter.IsZero() {
+			continue // none yet, with the first one behind it
 		}
 		if p.Version == 0 {
 			faults.Add("peppers[%d]: version is 0, which means no pepper; give 1 or more", i)

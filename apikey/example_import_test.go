@@ -11,6 +11,7 @@ import (
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/apikey/legacy"
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -90,6 +91,59 @@ func ExampleService_Import_fromExistingTable() {
 	// apikey.Verify: the API key is disabled
 }
 
+// A table of bcrypt hashes has a column that a key is looked up by: here the part
+// before the point. The first use of each key costs one bcrypt, and none after it
+// does.
+func ExampleService_Import_bcrypt() {
+	ctx := context.Background()
+	format, err := apikey.NewFormat("acme", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	keys, err := apikey.NewService(apikey.NewMemoryStore(), format, &apikey.Options{
+		Legacy: []apikey.Legacy{{
+			Name:   "acme-2022",
+			Shape:  apikey.Shape{Prefix: "old_", MinLength: 30},
+			Handle: func(text string) string { id, _, _ := strings.Cut(strings.TrimPrefix(text, "old_"), "."); return id },
+			Scheme: legacy.Bcrypt{},
+		}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// SELECT lookup, user_id, key_bcrypt FROM api_keys
+	results, err := keys.Import(ctx, []apikey.ImportRow{{
+		Spec:   apikey.Spec{Owner: "u_1", RequestID: "api_keys/f00d"},
+		Scheme: "acme-2022", Handle: "f00d",
+		Encoded: "$2a$04$STKwp2uVHAXytq9C8/vJDut/FUn0QCVSTK6yeree.NZ4VWPWvX88q",
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(results[0].Outcome, results[0].Err)
+	for range 2 {
+		key, err := keys.Verify(ctx, "old_f00d.0123456789abcdefghijk", nil)
+		fmt.Println(key.Owner, err)
+		if err := keys.Flush(ctx); err != nil { // FlushEvery does it by itself
+			fmt.Println(err)
+		}
+		counts, err := keys.Census(ctx)
+		fmt.Printf("scheme %q: %d, %v\n", counts[0].Scheme, counts[0].Keys, err)
+	}
+	_, err = keys.Verify(ctx, "old_f00d.0123456789abcdefghijX", nil)
+	fmt.Println(errors.MessageOf(err))
+	// Output:
+	// imported <nil>
+	// u_1 <nil>
+	// scheme "": 1, <nil>
+	// u_1 <nil>
+	// scheme "": 1, <nil>
+	// the API key is not valid
+}
+
 // A pepper is adopted, and later another, without anybody's key dying: each moves
 // with its next use, and the census says when an old pepper can go.
 func ExampleService_Census_adoptingAPepper() {
@@ -138,6 +192,8 @@ func ExampleService_Census_adoptingAPepper() {
 		fmt.Println(strings.Join(all, ", "), err)
 	}
 	use(keys)
+	keys = start(apikey.Pepper{}, first) // every process of a fleet knows it before one uses it
+	use(keys, tokens...)
 	keys = start(first) // adopted
 	use(keys, tokens[:2]...)
 	keys = start(second, first) // rotated: the new one first, the old one kept
@@ -145,6 +201,7 @@ func ExampleService_Census_adoptingAPepper() {
 	keys = start(second) // nothing is left under the old one
 	use(keys, tokens...)
 	// Output:
+	// 3 under pepper 0 <nil>
 	// 3 under pepper 0 <nil>
 	// 1 under pepper 0, 2 under pepper 1 <nil>
 	// 3 under pepper 2 <nil>

@@ -3,12 +3,14 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/apikey/apikeytest"
 	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
 )
 
 func TestFeedKeepsTheContract(t *testing.T) {
@@ -88,5 +90,15 @@ func TestAKeyRevokedHereIsRefusedThere(t *testing.T) {
 		if !errors.Is(err, apikey.ErrRevoked) {
 			t.Errorf("%s: %v, want ErrRevoked", name, err)
 		}
+	}
+}
+
+func TestTheExampleOfAFleet(t *testing.T) {
+	var out strings.Builder
+	if err := fleet(t.Context(), pgtest.Database(t), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "there: acct_42\nthere: apikey.Verify: the API key has been revoked\n"; out.String() != want {
+		t.Errorf("said %q, want %q", out.String(), want)
 	}
 }
