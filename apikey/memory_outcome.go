@@ -1,5 +1,7 @@
 package apikey
 
+import "slices"
+
 // An outcome is a Change that a memory store has looked at: what will be there if
 // it comes true. The store's mu is held as long as there is one.
 type outcome struct {
@@ -28,7 +30,7 @@ func (m *MemoryStore) outcome(c *Change) (*outcome, error) {
 	}
 	for i := range c.Insert {
 		rec := stored(&c.Insert[i])
-		if holder, _ := m.handles.find(rec.Handle); holder != nil || m.byID[rec.Key.ID] != nil {
+		if holder, _ := m.handles.find(rec.Handle); holder != nil && !o.frees(holder, rec.Handle) || m.byID[rec.Key.ID] != nil {
 			return nil, ErrExists
 		}
 		if rec.Epoch == 0 {
@@ -54,6 +56,12 @@ func (m *MemoryStore) outcome(c *Change) (*outcome, error) {
 		return nil, ErrKeyLimit
 	}
 	return o, nil
+}
+
+// frees reports whether an update gives n another handle than this.
+func (o *outcome) frees(n *node, handle string) bool {
+	i := slices.Index(o.nodes, n)
+	return i >= 0 && o.recs[i].Handle != handle
 }
 
 // future returns an owner as c will leave it, events apart.

@@ -20,9 +20,9 @@ import (
 // service reports it as [errors.Unavailable].
 //
 // The service, in turn, gives every store only records it has validated, never
-// two records with one ID or one handle in one [Change], nor a handle that the
-// same Change takes from another record, and at most a thousand records, uses,
-// events or notices in one call. An Update never changes Key.Owner, Key.CreatedAt
+// two records with one ID or one handle in one [Change], nor an Update to a handle
+// that the same Change takes from another record, and at most a thousand records,
+// uses, events or notices in one call. An Update never changes Key.Owner, Key.CreatedAt
 // or Record.Epoch, an Owner's Epoch never falls, and Event.At is never zero. The
 // service may change its slices after the call, and those that a store returned,
 // but nobody ever changes the bytes of a Record.Sealed.
@@ -35,12 +35,12 @@ type Store interface {
 	// without such a record, ErrConflict when the stored Key.Version is not the
 	// new one less one, and ErrExists when it brings a handle that another record
 	// has. Of concurrent Updates of one version exactly one succeeds. An Insert
-	// whose ID or handle is taken is ErrExists; its Epoch, when 0, becomes the
-	// owner's, as this very change leaves it. Either is ErrNameTaken when its Label,
-	// unless empty, would after the change be that of another record of the same
-	// owner and the same Epoch too: an insert may take a label that an update gives
-	// up, and two updates may swap theirs. Where several of these hold, any of them
-	// is the answer.
+	// whose ID is taken is ErrExists, and so is one whose handle is, unless an Update
+	// of the same change gives it up; its Epoch, when 0, becomes the owner's, as this
+	// very change leaves it. Either is ErrNameTaken when its Label, unless empty,
+	// would after the change be that of another record of the same owner and the same
+	// Epoch too: an insert may take a label that an update gives up, and two updates
+	// may swap theirs. Where several of these hold, any of them is the answer.
 	//
 	// Change.Owner replaces what was decided about an owner; it is ErrConflict
 	// when the stored Owner.Version is not the new one less one; of concurrent ones

@@ -208,6 +208,27 @@ func recordFaults() []fault {
 				return nil
 			},
 		}},
+		{"inserts before it updates", caught("an insert may take a handle"), broken{
+			apply: func(m *apikey.MemoryStore, ctx context.Context, c apikey.Change) error {
+				for _, rec := range c.Insert {
+					if _, err := m.ByHandle(ctx, rec.Handle); err == nil {
+						return apikey.ErrExists
+					}
+				}
+				return m.Apply(ctx, c)
+			},
+		}},
+		{"takes every update to free its handle", caught("a handle that an update of the same change keeps"), broken{
+			change: func(m *apikey.MemoryStore, c *apikey.Change) {
+				for i := range c.Update {
+					for _, rec := range c.Insert {
+						if rec.Handle == c.Update[i].Handle {
+							c.Update[i].Handle = "free " + rec.Handle
+						}
+					}
+				}
+			},
+		}},
 		{"keeps 200 characters of a name", caught("the largest record that the service gives"), broken{
 			record: func(rec *apikey.Record) { rec.Key.Name = rec.Key.Name[:min(len(rec.Key.Name), 200)] },
 		}},

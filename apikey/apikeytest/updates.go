@@ -79,6 +79,26 @@ var updateChecks = []check{
 		reuse.Handle = record(1).Handle
 		return errors.Join(want("ByHandle of the old handle", err, apikey.ErrNotFound), insert(ctx, s, reuse), holds(ctx, s, reuse))
 	}},
+	{"an insert may take a handle that an update of the same change gives up", func(ctx context.Context, s apikey.Store) error {
+		after, heir := next(record(1)), record(2)
+		after.Handle, heir.Handle = "a new one", record(1).Handle
+		if err := insert(ctx, s, record(1)); err != nil {
+			return err
+		}
+		if err := want("Apply", s.Apply(ctx, apikey.Change{Update: []apikey.Record{after}, Insert: []apikey.Record{heir}}), nil); err != nil {
+			return err
+		}
+		return errors.Join(holds(ctx, s, after), holds(ctx, s, heir))
+	}},
+	{"a handle that an update of the same change keeps is taken", func(ctx context.Context, s apikey.Store) error {
+		late := record(2)
+		late.Handle = record(1).Handle
+		return errors.Join(
+			insert(ctx, s, record(1)),
+			want("Apply", s.Apply(ctx, apikey.Change{Update: []apikey.Record{next(record(1))}, Insert: []apikey.Record{late}}), apikey.ErrExists),
+			holds(ctx, s, record(1)),
+		)
+	}},
 	{"an update to a handle that another record has is ErrExists and changes nothing", func(ctx context.Context, s apikey.Store) error {
 		rec := next(record(1))
 		rec.Handle = record(2).Handle
