@@ -43,14 +43,14 @@ func (s *Service) Readiness(ctx context.Context, id string) (Readiness, error) {
 // Ends returns when the old key stops working by itself. It may have ended already.
 func (r Readiness) Ends() time.Time { return r.Key.ExpiresAt }
 
-// Noticed reports whether somebody would notice if the old key ended now: it
-// works, and was used since the rotation and within the last quiet time. A quiet
-// time of the longest pause between two uses of the key, and at least the time in
-// which uses are written, makes that sure.
+// Noticed reports whether somebody might notice if the old key ended now: it
+// works, and was used within the last quiet time, be it before the rotation, since
+// who used it so lately need not have changed over. With a quiet time of the longest
+// pause between two uses of the key, and at least the time in which uses are
+// written, false is sure.
 func (r Readiness) Noticed(quiet time.Duration) bool {
 	used := r.Key.LastUsedAt
-	return r.Key.Status(r.At) == StatusActive && !used.IsZero() &&
-		!used.Before(r.Successor.CreatedAt) && r.At.Sub(used) <= quiet
+	return r.Key.Status(r.At) == StatusActive && !used.IsZero() && r.At.Sub(used) <= quiet
 }
 
 // String says it for people.

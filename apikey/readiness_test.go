@@ -25,7 +25,7 @@ func TestReadinessOfARotation(t *testing.T) {
 		noticed bool
 		says    string
 	}{
-		{"used before the rotation alone", func() {}, false, "the old key was last used 1m0s ago; its successor was never used; the old key ends in 24h0m0s"},
+		{"used shortly before the rotation", func() {}, true, "the old key was last used 1m0s ago; its successor was never used; the old key ends in 24h0m0s"},
 		{"used since", func() { c.advance(time.Minute); use(old); c.advance(3 * time.Minute) }, true,
 			"the old key was last used 3m0s ago; its successor was never used; the old key ends in 23h56m0s"},
 		{"both used", func() { use(heir) }, true, "the old key was last used 3m0s ago; its successor was last used 0s ago; the old key ends in 23h56m0s"},
