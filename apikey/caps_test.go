@@ -289,3 +289,17 @@ func TestOneNameUnderARaceGoesToOne(t *testing.T) {
 		t.Errorf("%d succeeded and %d keys have the name, want 1", won, named)
 	}
 }
+
+// Who asks for unique names late, or imports keys, has their names count by
+// renaming the keys.
+func TestNamesFromBeforeCountOnceTheyAreGivenAnew(t *testing.T) {
+	store := apikey.NewMemoryStore()
+	old := create(t, newService(t, store, nil, nil), apikey.Spec{Owner: "acct_1", Name: "CI"})
+	s := unique(t, store, nil)
+	other := create(t, s, apikey.Spec{Owner: "acct_1", Name: "other"})
+	must(s.Update(t.Context(), old.Key.ID, apikey.Changes{Name: new("CI 2")}))(t)
+	must(s.Update(t.Context(), old.Key.ID, apikey.Changes{Name: new("CI")}))(t)
+	if _, err := s.Update(t.Context(), other.Key.ID, apikey.Changes{Name: new("CI")}); !errors.Is(err, apikey.ErrNameTaken) {
+		t.Errorf("Update = %v, want ErrNameTaken", err)
+	}
+}

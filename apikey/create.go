@@ -60,8 +60,8 @@ const (
 )
 
 // grant makes a key that did not exist, with secrets of these names, as far as the
-// owner's policy allows it: a copy of source, unless nil, or one from nothing. A key that has an ID
-// already was asked for with a request ID.
+// owner's policy allows it: a copy of source, unless nil, or one from nothing. A key
+// that has an ID already was asked for with a request ID.
 func (s *Service) grant(ctx context.Context, op string, rec Record, names []string, source *Key) (Issued, error) {
 	had := Key{}
 	if source != nil {

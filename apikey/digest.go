@@ -35,9 +35,9 @@ type Digest struct {
 // A Pepper is a secret of the host that keeps a stolen digest from being tested
 // against guesses, because it is not in the store. (With [FormatOptions.NoID] the
 // handle is a plain hash of the key, against which guesses can be tested: there
-// [MinEntropy] alone stands in the way, as it does without a pepper.) It redacts its Secret in fmt,
-// JSON, text and slog. The zero Pepper, before the first
-// one, is none yet: see [Options.Peppers].
+// [MinEntropy] alone stands in the way, as it does without a pepper.) It redacts its
+// Secret in fmt, JSON, text and slog. The zero Pepper, before the first one, is none
+// yet: see [Options.Peppers].
 type Pepper struct {
 	// Version names the pepper in every record made under it: 1 or more, and
 	// never used for another secret. A new pepper has a higher one: keys that are

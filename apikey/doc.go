@@ -46,7 +46,8 @@
 // [ErrMayNotCreate], a [LimitError], [ErrNameTaken], scopes.ErrPlan or Invalid.
 //
 // A store or a policy that cannot answer is [errors.Unavailable], never an invalid
-// key and never leave. A write that ends so, or with the end of its context, may have happened.
+// key and never leave. A write that ends so, or with the end of its context, may
+// have happened.
 //
 // # Concurrency
 //
@@ -62,12 +63,12 @@
 //
 // # Time
 //
-// The clock is [Options.Now], read once for each decision. Times in keys are UTC
-// to the microsecond. A key works at once, also where the clock is behind its
-// CreatedAt, until just before Key.ExpiresAt: at that instant it is expired, with
-// no background job. The zero ExpiresAt is never. LastUsedAt is noted in memory and written later,
-// forward only, to the precision of [Options.LastUsedEvery]; [Service.Verify]
-// writes nothing.
+// The clock is [Options.Now], read once for each decision. Times in keys are UTC to
+// the microsecond. A key works at once, also where the clock is behind its
+// CreatedAt, until just before Key.ExpiresAt: at that instant it is expired, with no
+// background job. The zero ExpiresAt is never. LastUsedAt is noted in memory and
+// written later, forward only, to the precision of [Options.LastUsedEvery];
+// [Service.Verify] writes nothing.
 //
 // # Caching
 //

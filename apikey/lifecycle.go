@@ -71,9 +71,10 @@ func (s *Service) turn(ctx context.Context, op, id string, tries int, to State, 
 }
 
 // Revoke switches a key off for good, whatever its state, and notes why: up to
-// [MaxReason] bytes of UTF-8 without control characters, or "". The key stays
-// in listings and its holder is told that it was revoked. Its name is free for
-// another, and the secrets bound to it are wiped. Revoking it again changes nothing: the first reason stays.
+// [MaxReason] bytes of UTF-8 without control characters, or "". The key stays in
+// listings and its holder is told that it was revoked. Its name is free for another,
+// and the secrets bound to it are wiped. Revoking it again changes nothing: the
+// first reason stays.
 func (s *Service) Revoke(ctx context.Context, id, reason string) (Key, error) {
 	const op = "apikey.Revoke"
 	if err := checkReason(op, reason); err != nil {
@@ -115,10 +116,10 @@ func (s *Service) RevokeSelf(ctx context.Context, token, reason string) (Key, er
 	})
 }
 
-// Delete makes a key a tombstone: its digest and the secrets bound to it are
-// wiped, its text is unknown from now on, its name is free, and listings leave it out unless they ask for it. The
-// ID, and what was noted on the key, stay for ledgers and logs. Deleting it again
-// changes nothing.
+// Delete makes a key a tombstone: its digest and the secrets bound to it are wiped,
+// its text is unknown from now on, its name is free, and listings leave it out
+// unless they ask for it. The ID, and what was noted on the key, stay for ledgers
+// and logs. Deleting it again changes nothing.
 //
 // There is no way back, and the holder is told no more than of a key that never
 // was: [Service.Revoke] is kinder. To ask a person for confirmation is the host's,

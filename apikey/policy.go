@@ -31,7 +31,8 @@ type Policy struct {
 	CountExpired bool
 	// RequireName asks for a name, and UniqueNames for one that no other key of the
 	// owner has: those that are revoked, deleted or rotated have given theirs up.
-	// Names given before UniqueNames was set are not held to it.
+	// Names given before UniqueNames was set, and those of imported keys, count from
+	// the next time that the key is renamed, away and back if need be.
 	RequireName bool
 	UniqueNames bool
 	// Scopes is the ceiling: what keys may be granted at most. "*" is everything.

@@ -8,15 +8,17 @@ import (
 )
 
 // Rotate makes a successor of a key, for its holder to change over to without
-// downtime: both work until grace is over, 0 ending the old key at once. The
-// old key ends at the earlier of its own expiry and now plus grace, and never
-// later than it would have. The successor has an ID and a text of its own, is
-// created now and not yet used, and inherits all else: the name, the state, the
-// expiry and the Meter too; secrets bound to the old key have fresh ones of the
-// same names beside them, bound to the successor. No [Policy] is asked: the owner has neither more keys
-// than before nor others. One key has one successor: of concurrent rotations one
-// succeeds. Where an error left it open whether the key was rotated, Key.Successor
-// tells, and the successor, whose text nobody saw, can be rotated in turn.
+// downtime: both work until grace is over, 0 ending the old key at once. The old key
+// ends at the earlier of its own expiry and now plus grace, and never later than it
+// would have. The successor has an ID and a text of its own, is created now and not
+// yet used, and inherits all else: the name, the state, the expiry and the Meter
+// too; secrets bound to the old key have fresh ones of the same names beside them,
+// bound to the successor. No [Policy] is asked: of the two the successor alone
+// counts, so bound a grace that users may choose, or by rotating again and again
+// they have more keys that work than the policy allows. One key has one successor:
+// of concurrent rotations one succeeds. Where an error left it open whether the key
+// was rotated, Key.Successor tells, and the successor, whose text nobody saw, can be
+// rotated in turn.
 //
 // Refused are a key that was rotated before ([ErrRotated]), revoked
 // ([ErrRevoked], code Conflict), expired ([ErrExpired], code Conflict) or

@@ -47,10 +47,11 @@ func unknown(cause string) error {
 
 // Verify proves token and returns its key. It decides in this order: shape and
 // checksum ([ErrMalformed], without asking the store), look-up and proof
-// ([ErrUnknown]), state and expiry ([ErrRevoked], [ErrExpired], [ErrDisabled]), the owner's
-// suspension ([ErrSuspended]), environment ([ErrEnvironment]) and address ([ErrNetwork]). Of the key's
-// scopes and settings it returns what the owner's [Policy] includes now. The key returned
-// with an error is empty. A store or a policy that cannot answer is [errors.Unavailable].
+// ([ErrUnknown]), state and expiry ([ErrRevoked], [ErrExpired], [ErrDisabled]), the
+// owner's suspension ([ErrSuspended]), environment ([ErrEnvironment]) and address
+// ([ErrNetwork]). Of the key's scopes and settings it returns what the owner's
+// [Policy] includes now. The key returned with an error is empty. A store or a
+// policy that cannot answer is [errors.Unavailable].
 //
 // A success notes the use of the key in memory, while the LastUsedAt returned
 // is still the one stored; a refusal changes nothing. Nil options mean that
@@ -63,7 +64,7 @@ func (s *Service) Verify(ctx context.Context, token string, o *VerifyOptions) (k
 		return Key{}, s.refuse(errMalformed, nil)
 	}
 	f, now, err := s.find(ctx, claim.handle, o)
-	for err == nil && !f.known && s.reread(token, &claim) {
+	for err == nil && s.unread(&claim) && !f.known && s.reread(token, &claim) {
 		f, now, err = s.find(ctx, claim.handle, o)
 	}
 	if err != nil {
@@ -101,6 +102,10 @@ func (s *Service) read(token string) (c claim, ok bool) {
 	return c, ok
 }
 
+// unread reports whether c may have another reading. It is asked whether or not a
+// record was found, so that a service of one format does the same for both.
+func (s *Service) unread(c *claim) bool { return c.next < len(s.formats)+len(s.legacy) }
+
 // reread makes c the next reading of a text whose handle nobody has, if there is
 // another.
 func (s *Service) reread(token string, c *claim) bool {
@@ -111,7 +116,7 @@ func (s *Service) reread(token string, c *claim) bool {
 			return true
 		}
 	}
-	for ; c.next < len(s.formats)+len(s.legacy); c.next++ {
+	for ; s.unread(c); c.next++ {
 		r := s.legacy[c.next-len(s.formats)]
 		if !r.matches(token) {
 			continue
