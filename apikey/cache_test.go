@@ -187,6 +187,51 @@ func TestChangeHereIsFeltAtOnce(t *testing.T) {
 	}
 }
 
+// Who revokes a key that somebody else has just revoked is told that it is, and
+// must not see it let in any more. So for all that may find nothing to do.
+func TestChangeThatFindsNothingToDoIsFeltAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do   func(s *apikey.Service, issued apikey.Issued) error
+		want error
+	}{
+		"Disable": {func(s *apikey.Service, i apikey.Issued) error { _, err := s.Disable(t.Context(), i.Key.ID); return err }, apikey.ErrDisabled},
+		"Revoke": {func(s *apikey.Service, i apikey.Issued) error {
+			_, err := s.Revoke(t.Context(), i.Key.ID, "")
+			return err
+		}, apikey.ErrRevoked},
+		"Delete": {func(s *apikey.Service, i apikey.Issued) error { return s.Delete(t.Context(), i.Key.ID) }, apikey.ErrUnknown},
+		"RevokeSelf": {func(s *apikey.Service, i apikey.Issued) error {
+			_, err := s.RevokeSelf(t.Context(), i.Secret.Reveal(), "")
+			return err
+		}, apikey.ErrRevoked},
+		"ReportLeak": {func(s *apikey.Service, i apikey.Issued) error {
+			_, err := s.ReportLeak(t.Context(), i.Secret.Reveal(), apikey.Leak{Source: "a"}, func(apikey.Key) apikey.LeakDecision {
+				return apikey.LeakDecision{Action: apikey.LeakDisable}
+			})
+			return err
+		}, apikey.ErrDisabled},
+		"SuspendOwner": {func(s *apikey.Service, i apikey.Issued) error {
+			_, err := s.SuspendOwner(t.Context(), i.Key.Owner, "")
+			return err
+		}, apikey.ErrSuspended},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := apikey.NewMemoryStore()
+			s, _ := cached(t, store, apikey.CacheOptions{})
+			issued := create(t, s, apikey.Spec{})
+			accepted(t, s, issued.Secret.Reveal())
+			if err := tt.do(newService(t, store, s.Format(), nil), issued); err != nil {
+				t.Fatal(err)
+			}
+			accepted(t, s, issued.Secret.Reveal()) // as kept
+			if err := tt.do(s, issued); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, s, tt.want, issued.Secret.Reveal())
+		})
+	}
+}
+
 // Talos, Kong and others differ in what a cache does when the store is down.
 // Here hits go on to the bound, and then nobody is called an impostor.
 func TestStoreDown(t *testing.T) {

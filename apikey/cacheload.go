@@ -157,6 +157,14 @@ func (s *Service) changed(ctx context.Context, c *Change, err error) {
 	}
 }
 
+// outdate forgets, here, what a verb found changed already: who asked for it and
+// is told that it is so may rely on that.
+func (s *Service) outdate(n Notice) {
+	if s.cache != nil {
+		s.cache.forget(n)
+	}
+}
+
 // refused reports whether err says that a change did not come true.
 func refused(err error) bool {
 	for _, is := range []error{ErrNotFound, ErrConflict, ErrExists, ErrNameTaken, ErrKeyLimit} {

@@ -381,3 +381,32 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A read that takes longer than the bound has another beside it. A notice must
+// fence it nonetheless: with a great MaxAge it would be kept, and come back for
+// as long as that.
+func TestNoticeFencesAReadThatAnotherReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, apikey.CacheOptions{Bound: 10 * time.Second, MaxAge: time.Hour})
+		l := <-f.feed.lines
+		l.Alive(l.Now())
+		issued := create(t, f.here, apikey.Spec{})
+		g := newGate()
+		f.store.after = g.pass
+		early := verifying(t.Context(), f.there, issued.Secret.Reveal())
+		<-g.reached
+		f.store.after = nil
+		for range 2 {
+			pass(5 * time.Second)
+			l.Alive(l.Now())
+		}
+		accepted(t, f.there, issued.Secret.Reveal()) // by a read of its own
+		must(f.here.Revoke(t.Context(), issued.Key.ID, ""))(t)
+		l.Heard(apikey.Notice{Handle: must(f.store.ByID(t.Context(), issued.Key.ID))(t).Handle})
+		close(g.open)
+		if err := <-early; err != nil {
+			t.Errorf("who came before: %v", err)
+		}
+		refused(t, f.there, apikey.ErrRevoked, issued.Secret.Reveal())
+	})
+}

@@ -89,8 +89,9 @@
 // its notice has been heard if the change is as old as Bound, and a notice takes
 // away what is kept and what is being read at that moment.
 //
-// What is changed through this Service is felt by each Verify that begins after
-// the verb returned, its error included. An error of the store is never kept; while the
+// What is changed through this Service, or was already as a verb of it would have
+// it, is felt by each Verify that begins after the verb returned, its error
+// included. An error of the store is never kept; while the
 // store is down, keys that are kept go on working, for MaxAge at most.
 // [VerifyOptions.Fresh] goes by a read of its own.
 //

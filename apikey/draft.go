@@ -27,14 +27,17 @@ type draft struct {
 func (s *Service) change(ctx context.Context, op, id string, tries int, alter func(*draft) (bool, error)) (Key, error) {
 	for try := 1; ; try++ {
 		rec, err := s.byID(ctx, id)
-		if err == nil && rec.Key.State == StateDeleted {
-			err = errTombstone
-		}
 		if err != nil {
 			return Key{}, s.fault(ctx, op, err)
 		}
 		d := draft{Record: rec, was: rec, now: s.clock()}
-		write, err := alter(&d)
+		write, err := false, errors.Wrap(op, errTombstone)
+		if rec.Key.State != StateDeleted {
+			write, err = alter(&d)
+		}
+		if !write {
+			s.outdate(Notice{Handle: rec.Handle})
+		}
 		if err != nil {
 			return Key{}, err
 		}

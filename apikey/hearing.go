@@ -120,9 +120,8 @@ func (h *hearing) tell(op string, err error) {
 	}
 }
 
-// close ends the goroutine and waits for it.
-func (h *hearing) close(ctx context.Context) error {
-	h.stop()
+// wait waits for the goroutine, which stop ends.
+func (h *hearing) wait(ctx context.Context) error {
 	select {
 	case <-h.done:
 		return nil

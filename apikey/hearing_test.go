@@ -221,35 +221,6 @@ func TestNoticeFencesAReadUnderWay(t *testing.T) {
 	}
 }
 
-// A read that takes longer than the bound has another beside it. A notice must
-// fence it nonetheless: with a great MaxAge it would be kept, and come back for
-// as long as that.
-func TestNoticeFencesAReadThatAnotherReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, apikey.CacheOptions{Bound: 10 * time.Second, MaxAge: time.Hour})
-		l := <-f.feed.lines
-		l.Alive(l.Now())
-		issued := create(t, f.here, apikey.Spec{})
-		g := newGate()
-		f.store.after = g.pass
-		early := verifying(t.Context(), f.there, issued.Secret.Reveal())
-		<-g.reached
-		f.store.after = nil
-		for range 2 {
-			pass(5 * time.Second)
-			l.Alive(l.Now())
-		}
-		accepted(t, f.there, issued.Secret.Reveal()) // by a read of its own
-		must(f.here.Revoke(t.Context(), issued.Key.ID, ""))(t)
-		l.Heard(apikey.Notice{Handle: must(f.store.ByID(t.Context(), issued.Key.ID))(t).Handle})
-		close(g.open)
-		if err := <-early; err != nil {
-			t.Errorf("who came before: %v", err)
-		}
-		refused(t, f.there, apikey.ErrRevoked, issued.Secret.Reveal())
-	})
-}
-
 // When the line breaks all is forgotten at once, the host is told, and listening
 // begins anew, sooner at first and never later than in five seconds.
 func TestBrokenLine(t *testing.T) {
@@ -313,34 +284,6 @@ func TestCloseEndsListening(t *testing.T) {
 			t.Errorf("told %v of an end that was asked for", f.told)
 		}
 	}) // fails if the goroutine were still there
-}
-
-// A feed that does not end with its context does not keep Close for ever.
-func TestCloseDoesNotWaitForeverForTheFeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		s := newService(t, apikey.NewMemoryStore(), nil, &apikey.Options{Cache: &apikey.CacheOptions{Bound: time.Second, Feed: deaf{new(apikey.MemoryFeed), release}}})
-		synctest.Wait() // it listens
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := s.Close(ctx); errors.CodeOf(err) != errors.DeadlineExceeded {
-			t.Errorf("Close = %v, want its deadline", err)
-		}
-		close(release)
-		if err := s.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-type deaf struct {
-	*apikey.MemoryFeed
-	release chan struct{}
-}
-
-func (d deaf) Listen(context.Context, apikey.Listener) error {
-	<-d.release
-	return errors.New("released")
 }
 
 // What a service changes it announces: each handle, and each owner.

@@ -68,6 +68,7 @@ func (s *Service) decide(ctx context.Context, op, id, reason string, tries int, 
 		}
 		is := was
 		if !alter(&is) {
+			s.outdate(Notice{Owner: id})
 			return is, nil
 		}
 		is.ChangedAt = s.clock()

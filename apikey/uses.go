@@ -198,10 +198,9 @@ func (s *Service) Flush(ctx context.Context) error {
 // again, also to retry after an error; all other methods keep working.
 func (s *Service) Close(ctx context.Context) error {
 	s.uses.closed.Store(true)
-	if s.cache != nil && s.cache.hearing != nil {
-		if err := s.cache.hearing.close(ctx); err != nil {
-			return errors.Wrap("apikey.Close", err)
-		}
+	listens := s.cache != nil && s.cache.hearing != nil
+	if listens {
+		s.cache.hearing.stop()
 	}
 	if s.uses.stop != nil {
 		s.uses.stop()
@@ -211,5 +210,9 @@ func (s *Service) Close(ctx context.Context) error {
 			return errors.Wrap("apikey.Close", ctx.Err())
 		}
 	}
-	return s.Flush(ctx)
+	err := s.Flush(ctx) // first: a feed that does not end must not keep it from being written
+	if listens {
+		err = errors.Join(err, errors.Wrap("apikey.Close", s.cache.hearing.wait(ctx)))
+	}
+	return err
 }
