@@ -26,8 +26,65 @@
 // ledgers. Limits and credits are counted under Key.Meter, which rotation
 // keeps.
 //
-// Keys that another system made are brought in by [Service.Import] and go on
-// working: see [Legacy] and package legacy. So do those of [Options.Former].
+// # Rotation
+//
+// [Service.Rotate] makes a successor with the same permissions, and both keys
+// work until the grace is over. [Service.Readiness] says whether the old one is still
+// used. When nobody would notice, it may end before its grace is over:
+//
+//	young, err := keys.Rotate(ctx, old.ID, 7*24*time.Hour)
+//	// ... hand young.Secret to the holder, and a few days later:
+//	r, err := keys.Readiness(ctx, old.ID)
+//	if err == nil && !r.Noticed(24*time.Hour) {
+//		_, err = keys.Revoke(ctx, old.ID, "rotated")
+//	}
+//
+// [Service.RotationDue], [Service.Expiring] and [Service.Unused] list whose turn it
+// is, and [Service.Remind] says so once. [Service.Regenerate] replaces the text of a
+// key at once, without grace. See the examples of [Service.Rotate],
+// [Service.Readiness] and [Service.Remind].
+//
+// # Existing keys
+//
+// Keys that another system made go on working: nobody needs a new one. A [Legacy]
+// says how they look and how that system hashed them (package legacy has bcrypt,
+// argon2id and SHA-256), and [Service.Import] takes rows of its table. With a
+// Spec.RequestID in each row it can be run again. What was imported by a slow
+// hash costs it once, at the first use. Keys of former formats of one's own need
+// no import: see [Options.Former]. See the examples of [Service.Import].
+//
+// # Peppers
+//
+// A [Pepper] keeps a stolen table from being tested against guesses. One is adopted,
+// and later another, step by step, each on all processes before the next, and no key
+// dies:
+//
+//	Peppers: []apikey.Pepper{{}, first}      // every process knows it, none uses it
+//	Peppers: []apikey.Pepper{first}          // keys move to it as they are used
+//	Peppers: []apikey.Pepper{first, second}  // the next one: known everywhere ...
+//	Peppers: []apikey.Pepper{second, first}  // ... before it is used
+//	Peppers: []apikey.Pepper{second}         // once Census counts no key under the first
+//
+// A program of one process may leave out the first and the third step. See the
+// example of [Service.Census].
+//
+// # Policy
+//
+// [Options.Policy] says what an owner's plan allows: how many keys, which scopes and
+// settings, for how long, whether names are unique. What is given is held to it when it
+// is given, also where two requests race for the last key; and scopes and settings
+// at each Verify, so that a downgrade is felt at once. See [Policy] and the example of
+// [Service.Create].
+//
+// # A leak
+//
+// Whoever finds a key ends it with the key alone: [Service.RevokeSelf]. Reports of
+// scanners go to [Service.ReportLeak], which notes the place and does what the host
+// decides, or to package secretscan, which takes them in over HTTP.
+// [Service.Regenerate] gives the key a new text and leaves all else as it is.
+// [Service.RevokeOwner] ends all keys of an owner, and [Service.SuspendOwner] stops
+// them until [Service.RestoreOwner]. Who did what stands in [Service.Events]. See the
+// example of [Service.RevokeOwner].
 //
 // # Errors
 //
@@ -77,6 +134,9 @@
 // expiry, environment and network anew. [CacheOptions.Bound] is a promise: no
 // Verify that begins so long or longer after a change has come true goes by what
 // was before.
+//
+// A fleet shares a store, and a feed that tells all of it what to forget: see the
+// example of [CacheOptions], and package pgstore.
 //
 // The proof. A Verify goes by a read of the store: its own, or one that began
 // before it, which is kept or still under way. One that began less than Bound
