@@ -57,6 +57,9 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 			fault("-%s is not a URL of its kind; %s would be", f.name, f.example)
 		}
 	}
+	if c.redis != "" && c.postgres == "" && c.db == "" {
+		fault("-redis tells of keys that are shared, and keys in memory are not; give -postgres too, or -db on one machine")
+	}
 	if err := errors.Join(faults...); err != nil {
 		fmt.Fprintln(stderr, err)
 		flags.Usage()

@@ -10,7 +10,7 @@
 //	-webhook URL      post each finished image there, signed with Standard Webhooks headers
 //	-json             print one JSON line when ready, instead of the banner
 //	-postgres URL     keep keys on PostgreSQL, for several instances that share them
-//	-redis URL        carry what changes about shared keys through Redis
+//	-redis URL        carry what changes about shared keys through Redis (with -postgres or -db)
 //
 // Instances that share keys keep what they looked up, and hear of changes from
 // PostgreSQL, or through Redis if that is given: a key revoked through one is

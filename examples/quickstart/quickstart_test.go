@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -241,7 +242,8 @@ func TestFlags(t *testing.T) {
 		"postgres":           {[]string{"-postgres", "mysql://x"}, 2, "-postgres is not"},
 		"redis":              {[]string{"-redis", "127.0.0.1:6379"}, 2, "-redis is not"},
 		"no postgres there":  {[]string{"-postgres", "postgres://127.0.0.1:1/x", "-addr", "127.0.0.1:0"}, 1, "cannot start"},
-		"no redis there":     {[]string{"-redis", "redis://127.0.0.1:1", "-addr", "127.0.0.1:0"}, 1, "cannot start"},
+		"no redis there":     {[]string{"-redis", "redis://127.0.0.1:1", "-db", filepath.Join(t.TempDir(), "x.db"), "-addr", "127.0.0.1:0"}, 1, "no answer from Redis"},
+		"redis alone":        {[]string{"-redis", "redis://127.0.0.1:6379"}, 2, "give -postgres too"},
 		"everything at once": {[]string{"-addr", "8080", "-webhook", "x", "-redis", "y"}, 2, "-webhook is not"},
 		"help":               {[]string{"-help"}, 0, "Usage of quickstart"},
 		"database":           {[]string{"-db", "/nonexistent/dir/x.db", "-addr", "127.0.0.1:0"}, 1, "cannot start"},
