@@ -18,8 +18,9 @@ func (s *Service) Owner(ctx context.Context, id string) (Owner, error) {
 
 // RevokeOwner revokes every key that the owner has now, in one step whatever
 // their number, and notes why, as [Service.Revoke] does; the reason of the last
-// such call is shown for all of them. Keys made later live. Each call does it
-// again. The Owner returned has Events and Head as they were before.
+// such call is shown for all of them. Keys made later live, also one whose Create
+// had begun: [Service.SuspendOwner] stops those too. Each call does it again. The
+// Owner returned has Events and Head as they were before.
 func (s *Service) RevokeOwner(ctx context.Context, id, reason string) (Owner, error) {
 	return s.decide(ctx, "apikey.RevokeOwner", id, reason, insistence, EventOwnerRevoked, func(o *Owner) bool {
 		o.Epoch++

@@ -209,3 +209,30 @@ func TestRevokeSelfWithATextReplacedMeanwhile(t *testing.T) {
 		t.Errorf("key %+v", k)
 	}
 }
+
+// A create that is overtaken makes its key after the decision: one that lives
+// after a revocation, and is stopped by a suspension.
+func TestCreateOvertakenByADecisionAboutItsOwner(t *testing.T) {
+	for name, tt := range map[string]struct {
+		decide func(s *apikey.Service) (apikey.Owner, error)
+		want   error
+	}{
+		"revoked":   {func(s *apikey.Service) (apikey.Owner, error) { return s.RevokeOwner(t.Context(), "acct_1", "") }, nil},
+		"suspended": {func(s *apikey.Service) (apikey.Owner, error) { return s.SuspendOwner(t.Context(), "acct_1", "") }, apikey.ErrSuspended},
+	} {
+		store := &scripted{apikey.NewMemoryStore(), func(string) error { return nil }}
+		s, other := newService(t, store, nil, nil), newService(t, store.MemoryStore, nil, nil)
+		raced := false
+		store.before = func(verb string) error {
+			if verb == "Apply" && !raced {
+				raced = true
+				must(tt.decide(other))(t)
+			}
+			return nil
+		}
+		issued := create(t, s, apikey.Spec{})
+		if _, err := s.Verify(t.Context(), issued.Secret.Reveal(), nil); !raced || !errors.Is(err, tt.want) {
+			t.Errorf("%s: Verify = %v, want %v", name, err, tt.want)
+		}
+	}
+}

@@ -25,7 +25,9 @@ type Policy struct {
 	// MaxKeys is how many keys may count at once; 0 is any number. A key counts when
 	// its state is one of CountStates, or active when that is empty, and it is not
 	// expired, unless CountExpired is set. One that was rotated never counts: its
-	// successor does. The bound is kept under any race.
+	// successor does, or does not while it is disabled, so whoever may disable and
+	// enable keys has some more for the grace of their rotations. The bound is kept
+	// under any race.
 	MaxKeys      int
 	CountStates  []State
 	CountExpired bool
