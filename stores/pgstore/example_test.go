@@ -1,4 +1,4 @@
-package pgstore_test
+package pgstore_test //nolint:testableexamples // it needs a server: TestTheExampleOfAFleet runs it
 
 import (
 	"context"
