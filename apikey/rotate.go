@@ -106,7 +106,10 @@ func (s *Service) Regenerate(ctx context.Context, id string) (Issued, error) {
 			return false, err
 		}
 		d.Key.SecretAt, d.Reminded.Age, d.kind = d.now, 0, EventRegenerated
-		secret, err = s.mint(op, &d.Record)
+		if secret, err = s.mint(op, &d.Record); err == nil && d.Handle == d.was.Handle {
+			// The store would take it, and the old text would go on working.
+			err = &errors.Error{Code: errors.Unavailable, Op: op, Msg: "the source of randomness repeats itself; the API key stays as it is"}
+		}
 		return true, err
 	})
 	if err != nil {

@@ -281,3 +281,28 @@ func TestRotateInsistsWhereTheOldKeyEndsAtOnce(t *testing.T) {
 		t.Errorf("Rotate after %d renames: %v", renames, err)
 	}
 }
+
+// A source that repeats itself would give a key that leaked the same text again.
+func TestRegenerateRefusesTheSameText(t *testing.T) {
+	for _, o := range []apikey.FormatOptions{{}, {NoID: true}} {
+		s := newService(t, apikey.NewMemoryStore(), newFormat(t, "gx", &o), &apikey.Options{Rand: repeating{}})
+		issued := create(t, s, apikey.Spec{})
+		again, err := s.Regenerate(t.Context(), issued.Key.ID)
+		if errors.CodeOf(err) != errors.Unavailable || again.Secret.Reveal() != "" {
+			t.Errorf("%+v: Regenerate = %+v, %v; want unavailable", o, again.Key, err)
+		}
+		if key := must(s.Get(t.Context(), issued.Key.ID))(t); !key.Equal(issued.Key) {
+			t.Errorf("the key is %+v, was %+v", key, issued.Key)
+		}
+	}
+}
+
+// A repeating source gives the same bytes each time.
+type repeating struct{}
+
+func (repeating) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i) * 7
+	}
+	return len(p), nil
+}
