@@ -2,6 +2,7 @@ package apikeytest
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -37,7 +38,8 @@ func BenchRevocation(b *testing.B, newEnd func(b *testing.B) (apikey.Store, apik
 			b.Fatal(err)
 		}
 		token := issued.Secret.Reveal()
-		for !kept(token) { // the feed is not heard yet
+		for !kept(token) {
+			runtime.Gosched() // the feed is not heard yet
 		}
 		if _, err := here.Revoke(b.Context(), issued.Key.ID, ""); err != nil {
 			b.Fatal(err)
