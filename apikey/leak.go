@@ -39,6 +39,9 @@ const (
 	// LeakNote notes the leak and leaves the key as it is.
 	LeakNote LeakAction = "note"
 	// LeakExpire lets the key end after LeakDecision.Within, or earlier if it would.
+	// The end is the key's, so what it is rotated to, or its next text, ends then too:
+	// [Service.Update] gives that the end it should have, such as the Before of this
+	// event's Changes.
 	LeakExpire LeakAction = "expire"
 	// LeakDisable switches the key off until [Service.Enable].
 	LeakDisable LeakAction = "disable"

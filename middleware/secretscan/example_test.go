@@ -40,8 +40,8 @@ func Example() {
 	}
 	source := secretscan.StaticKeys{"partner-1": &partner.PublicKey}
 
-	// A test key is noted, a live one has a day left: its owner is told, and can
-	// rotate it.
+	// A test key is noted, a live one has a day left: its owner is told, rotates it,
+	// and gives the successor another end, as the example of ReportLeak in apikey does.
 	policy := func(k apikey.Key) apikey.LeakDecision {
 		if k.Environment == "test" {
 			return apikey.LeakDecision{Action: apikey.LeakNote}
