@@ -38,7 +38,7 @@ func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
 			return found, err
 		}
 	}
-	if err := s.checkSpec(op, &spec, now); err != nil {
+	if err := s.checkSpec(op, s.format, &spec, now); err != nil {
 		return Issued{}, err
 	}
 	id := rec.Key.ID

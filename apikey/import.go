@@ -20,8 +20,8 @@ type ImportRow struct {
 	// over, but comes after CreatedAt, from which TTL counts.
 	Spec Spec
 
-	// Text is the key's own text, of the service's format or of the shape of one of
-	// [Options.Legacy]; zero where nobody kept it. The service keeps its digest only.
+	// Text is the key's own text, of the service's format, of one of
+	// [Options.Former] or of the shape of one of [Options.Legacy]; zero where nobody kept it. The service keeps its digest only.
 	Text Secret
 	// Scheme and Encoded prove the text where it is not given: the [Legacy.Name]
 	// and the digest that the old system kept, up to 1024 bytes.
@@ -33,7 +33,8 @@ type ImportRow struct {
 	// ASCII characters. Empty ones are taken from Text, or of the prefix.
 	Start, Last4 string
 
-	// CreatedAt and LastUsedAt are not after now. Zero is now, and never.
+	// CreatedAt and LastUsedAt are from the year 1 on and not after now. Zero is now,
+	// and never.
 	CreatedAt, LastUsedAt time.Time
 	// State is active (or zero), disabled or revoked. RevokedReason says why.
 	State         State

@@ -20,9 +20,9 @@ func (s *Service) draftImport(row *ImportRow, d *importDraft, now time.Time) err
 	if state == StateUnknown {
 		state = StateActive
 	}
-	s.proveImport(&faults, row, &spec, &d.Record)
+	format := s.proveImport(&faults, row, &spec, &d.Record)
 	checkImport(&faults, row, &spec, created, now)
-	faults.Join(s.checkSpec(op, &spec, created))
+	faults.Join(s.checkSpec(op, format, &spec, created))
 	if err := faults.Err(); err != nil {
 		return err
 	}
@@ -48,8 +48,12 @@ func (s *Service) draftImport(row *ImportRow, d *importDraft, now time.Time) err
 // checkImport checks what a row says beside its spec, and takes from spec an end
 // that it finds wrong itself.
 func checkImport(faults *errors.Faults, row *ImportRow, spec *Spec, created, now time.Time) {
+	used := toMicros(row.LastUsedAt)
 	if created.After(now) {
 		faults.Add("CreatedAt %s is after now, %s; give an earlier time, or the zero time for now", stamp(created), stamp(now))
+	}
+	if created.Year() < 1 || !used.IsZero() && used.Year() < 1 {
+		faults.Add("CreatedAt or LastUsedAt is before the year 1; give a later time, or the zero time")
 	}
 	if row.LastUsedAt.After(now) {
 		faults.Add("LastUsedAt %s is after now, %s; give an earlier time, or the zero time for never", stamp(row.LastUsedAt), stamp(now))
@@ -78,14 +82,16 @@ func checkImport(faults *errors.Faults, row *ImportRow, spec *Spec, created, now
 	}
 }
 
-// proveImport gives rec its handle, what proves it, and what may be shown of it.
-func (s *Service) proveImport(faults *errors.Faults, row *ImportRow, spec *Spec, rec *Record) {
+// proveImport gives rec its handle, what proves it, and what may be shown of it,
+// and returns the format among whose environments that of the key is.
+func (s *Service) proveImport(faults *errors.Faults, row *ImportRow, spec *Spec, rec *Record) *Format {
+	format := s.format
 	text, digest := row.Text.Reveal(), row.Scheme != "" || row.Encoded != "" || row.Handle != ""
 	switch {
 	case text != "" && digest:
 		faults.Add("both the text and a digest are given; give Text, or Scheme and Encoded")
 	case text != "":
-		s.importText(faults, text, spec, rec)
+		format = s.importText(faults, text, spec, rec)
 	case row.Scheme == "" || row.Encoded == "":
 		faults.Add("neither the key's text nor its digest is given; give Text, or Scheme and Encoded")
 	default:
@@ -97,19 +103,20 @@ func (s *Service) proveImport(faults *errors.Faults, row *ImportRow, spec *Spec,
 	if row.Last4 != "" {
 		rec.Key.Last4 = row.Last4
 	}
+	return format
 }
 
 // importText reads a text as Verify will.
-func (s *Service) importText(faults *errors.Faults, text string, spec *Spec, rec *Record) {
+func (s *Service) importText(faults *errors.Faults, text string, spec *Spec, rec *Record) *Format {
 	c, ok := s.read(text)
 	if !ok {
 		faults.Add("the text, of %d bytes, is neither a key of the format nor of any Legacy", len(text))
-		return
+		return s.format
 	}
 	rec.Handle, rec.Digest = strings.Clone(c.handle), s.ring.digest(text)
 	if c.legacy != nil {
 		rec.Key.Start, rec.Key.Last4 = c.legacy.Shape.Prefix, strings.Clone(text[len(text)-4:])
-		return
+		return s.format
 	}
 	rec.Key.Start, rec.Key.Last4 = c.format.display(text)
 	switch spec.Environment {
@@ -119,6 +126,7 @@ func (s *Service) importText(faults *errors.Faults, text string, spec *Spec, rec
 	default:
 		faults.Add("the text is a key of environment %s and the spec says %s; give one of them", quote(c.environment), quote(clip(spec.Environment)))
 	}
+	return c.format
 }
 
 func (s *Service) importDigest(faults *errors.Faults, row *ImportRow, rec *Record) {

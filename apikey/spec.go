@@ -68,7 +68,8 @@ type Changes struct {
 	Version int64
 }
 
-func (s *Service) checkSpec(op string, spec *Spec, now time.Time) error {
+// checkSpec checks and settles what a key of format shall be.
+func (s *Service) checkSpec(op string, format *Format, spec *Spec, now time.Time) error {
 	faults := errors.Faults{Op: op}
 	checkOwner(&faults, spec.Owner)
 	if !plain(spec.RequestID, MaxRequestID) {
@@ -76,8 +77,8 @@ func (s *Service) checkSpec(op string, spec *Spec, now time.Time) error {
 	}
 	checkName(&faults, spec.Name)
 	s.checkSecrets(&faults, spec.Secrets)
-	if _, ok := s.format.head(spec.Environment); !ok {
-		faults.Add("%s", s.format.environmentFault(clip(spec.Environment)))
+	if _, ok := format.head(spec.Environment); !ok {
+		faults.Add("%s", format.environmentFault(clip(spec.Environment)))
 	}
 	switch {
 	case spec.TTL < 0:
