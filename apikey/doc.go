@@ -81,11 +81,10 @@
 // Whoever finds a key ends it with the key alone: [Service.RevokeSelf]. Reports of
 // scanners go to [Service.ReportLeak], which notes the place and does what the host
 // decides, or to package secretscan, which takes them in over HTTP.
-// [Service.Regenerate] gives the key a new text and leaves all else as it is: an end
-// that was set because of the leak, too.
-// [Service.RevokeOwner] ends all keys of an owner, and [Service.SuspendOwner] stops
-// them until [Service.RestoreOwner]. Who did what stands in [Service.Events]. See the
-// examples of [Service.ReportLeak] and [Service.RevokeOwner].
+// [Service.Regenerate] gives the key a new text and leaves all else as it is, an end
+// that was set because of the leak too. [Service.RevokeOwner] ends all keys of an
+// owner, and [Service.SuspendOwner] stops them until [Service.RestoreOwner]. Who did
+// what stands in [Service.Events]. See the examples of [Service.ReportLeak] and [Service.RevokeOwner].
 //
 // # Errors
 //

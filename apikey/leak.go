@@ -40,8 +40,8 @@ const (
 	LeakNote LeakAction = "note"
 	// LeakExpire lets the key end after LeakDecision.Within, or earlier if it would.
 	// The end is the key's, so what it is rotated to, or its next text, ends then too:
-	// [Service.Update] gives that the end it should have, such as the Before of this
-	// event's Changes.
+	// [Service.Update] gives that the end it should have, such as the one before, which
+	// the event has ([EventExpiryChanged]).
 	LeakExpire LeakAction = "expire"
 	// LeakDisable switches the key off until [Service.Enable].
 	LeakDisable LeakAction = "disable"
