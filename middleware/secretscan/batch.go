@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -23,9 +24,22 @@ const (
 // A match is one item of a report. Members that are not named here are ignored.
 type match struct {
 	Token  *string `json:"token"`
-	Type   string  `json:"type"`
-	URL    string  `json:"url"`
-	Source string  `json:"source"`
+	Type   remark  `json:"type"`
+	URL    remark  `json:"url"`
+	Source remark  `json:"source"`
+}
+
+// A remark is a text beside a token, empty where there is something else: a key
+// that leaked is dealt with whatever is said of it.
+type remark string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *remark) UnmarshalJSON(value []byte) error {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		*r = remark(text)
+	}
+	return nil
 }
 
 // An itemAnswer is what a partner is told of one item.
@@ -104,15 +118,19 @@ func (b *batch) work(ctx context.Context) {
 
 // item deals with one match; its error says that it could not be decided.
 func (b *batch) item(ctx context.Context, m *match) error {
-	leak := apikey.Leak{Source: b.in.o.Partner + "/" + source(m.Source), URL: m.URL}
+	leak := apikey.Leak{Source: b.in.o.Partner + "/" + source(string(m.Source)), URL: string(m.URL)}
 	if len(leak.URL) > apikey.MaxLeakURL || strings.ContainsFunc(leak.URL, unicode.IsControl) {
 		leak.URL = "" // a part of it could hold a part of a key
 	}
 	var decided apikey.LeakDecision
+	var failed error
 	report, err := b.in.service.ReportLeak(ctx, *m.Token, leak, func(k apikey.Key) apikey.LeakDecision {
-		decided = b.in.policy(k)
+		decided, failed = b.in.decide(k)
 		return decided
 	})
+	if err != nil && failed != nil {
+		err = errors.Join(err, failed)
+	}
 	switch {
 	case err == nil:
 		b.report.True++
@@ -129,14 +147,25 @@ func (b *batch) item(ctx context.Context, m *match) error {
 	}
 	if report.First {
 		_, link, _ := strings.Cut(report.Place, " ")
-		b.first = append(b.first, Notice{Key: report.Key, Decision: decided, Type: kind(m.Type, *m.Token), Source: leak.Source, URL: link})
+		b.first = append(b.first, Notice{Key: report.Key, Decision: decided, Type: kind(string(m.Type), *m.Token), Source: leak.Source, URL: link})
 	}
 	return nil
 }
 
+// decide returns what the policy says, and nothing where it panicked, with what:
+// the other items' leaks must be dealt with and told of.
+func (in *Intake) decide(k apikey.Key) (d apikey.LeakDecision, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d, err = apikey.LeakDecision{}, fmt.Errorf("secretscan: the policy panicked: %v", p)
+		}
+	}()
+	return in.policy(k), nil
+}
+
 // label notes what the partner is told of a match.
 func (b *batch) label(m *match, l label) {
-	a := itemAnswer{Type: m.Type, Label: l}
+	a := itemAnswer{Type: string(m.Type), Label: l}
 	if b.in.o.RawTokens {
 		a.Raw = *m.Token
 	} else {

@@ -108,7 +108,7 @@ func (g *GitHubKeys) Key(ctx context.Context, name string) (*ecdsa.PublicKey, er
 		believed := g.keys != nil && old >= 0 && old < g.o.MaxAge
 		since := now.Sub(g.tried)
 		switch may := g.tried.IsZero() || since < 0 || since >= g.o.Every; {
-		case believed && key != nil && (old < g.o.MaxAge/2 || !may):
+		case believed && key != nil && (old < g.o.MaxAge/2 || !may || fetched):
 			g.mu.Unlock()
 			return key, nil
 		case running != nil: // of another request

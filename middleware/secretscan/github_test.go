@@ -171,6 +171,30 @@ func TestGitHubKeys(t *testing.T) {
 	}
 }
 
+// A fetch that fails more slowly than they may follow each other takes nothing
+// away from keys that are still believed.
+func TestKeysAreBelievedAfterASlowFailure(t *testing.T) {
+	g, key := newGitHub(t), newKey(t, elliptic.P256())
+	keys, err := secretscan.NewGitHubKeys(g.Client(), &secretscan.GitHubKeysOptions{URL: g.URL + "/keys", Every: time.Second, Now: g.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.says(200, document(t, map[string]string{"a": toPEM(t, &key.PublicKey)}))
+	if _, err := keys.Key(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	g.advance(13 * time.Hour)
+	g.mu.Lock()
+	g.answer = func(w http.ResponseWriter, _ *http.Request) {
+		g.advance(5 * time.Second)
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+	g.mu.Unlock()
+	if got, err := keys.Key(t.Context(), "a"); err != nil || !key.PublicKey.Equal(got) || g.asked() != 2 {
+		t.Errorf("Key = %v, %v after %d fetches; want the key, after 2", got, err, g.asked())
+	}
+}
+
 func TestGitHubAnswersThatAreNotBelieved(t *testing.T) {
 	key := newKey(t, elliptic.P256())
 	good := document(t, map[string]string{"a": toPEM(t, &key.PublicKey)})

@@ -151,7 +151,10 @@ func (in *Intake) notify(ctx context.Context, n Notice) (err error) {
 	return nil
 }
 
+// handled tells Handled. A panic there is nobody's to hear of, and must end no
+// program: the goroutine may be one that nobody else guards.
 func (in *Intake) handled(ctx context.Context, report Report) {
+	defer func() { _ = recover() }()
 	if in.o.Handled != nil {
 		in.o.Handled(ctx, report)
 	}

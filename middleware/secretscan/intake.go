@@ -11,8 +11,8 @@ import (
 
 // A Policy decides what is done with a key that leaked. It is given the key as
 // it is, may be called more than once for a leak, and must be safe for
-// concurrent use. A decision that is not one of package apikey's leaves the key
-// as it is, and has the partner send again.
+// concurrent use. A decision that is not one of package apikey's, or a panic,
+// leaves the key as it is, and has the partner send again.
 type Policy func(apikey.Key) apikey.LeakDecision
 
 // Options are the choices of [NewIntake]. The zero value, and nil, are the
@@ -40,7 +40,7 @@ type Options struct {
 	// lower-case hex, for partners that want it so.
 	RawTokens bool
 	// Handled, unless nil, is told of each request when all is done, Notify
-	// included. It is called on the request's goroutines.
+	// included. It is called on the request's goroutines; a panic of it is caught.
 	Handled func(context.Context, Report)
 }
 
@@ -63,7 +63,7 @@ type Report struct {
 	True, False, Bad, Undecided int
 	// First are the leaks that were not known before.
 	First int
-	// Err is why the answer is not 200, and what Notify panicked with.
+	// Err is why the answer is not 200, and what the policy or Notify panicked with.
 	Err error
 }
 

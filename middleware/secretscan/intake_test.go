@@ -251,7 +251,7 @@ func TestOneBadItemStopsNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := labels(t, s.send(
-		nil, 7, "text", []any{}, map[string]any{}, map[string]any{"token": 7}, map[string]any{"token": nil}, map[string]any{"token": "x", "url": 7},
+		nil, 7, "text", []any{}, map[string]any{}, map[string]any{"token": 7}, map[string]any{"token": nil}, map[string]any{"token": []any{}, "url": "u"},
 		item("sk_not_a_key", ""), item(unknown.Reveal(), "u"), item(deleted.Secret.Reveal(), "u"),
 		item(disabled.Secret.Reveal(), "u"), item(strings.Repeat("x", 100000), "u"),
 		map[string]any{"token": good.Secret.Reveal(), "type": "t\n", "url": strings.Repeat("u", 5000), "source": "Not a source", "new_member": []int{1}},
@@ -355,6 +355,61 @@ func TestPolicyThatDoesNotDecide(t *testing.T) {
 	}
 	if r := <-s.reports; errors.CodeOf(r.Err) != errors.Invalid {
 		t.Errorf("report %+v", r)
+	}
+}
+
+// A key that leaked is dealt with, whatever else the partner says of it, or in
+// another form than once.
+func TestRemarksInAnotherFormLeaveNoKeyWorking(t *testing.T) {
+	for name, value := range map[string]any{"a number": 7, "nothing": nil, "an array": []any{"u"}, "an object": map[string]any{"href": "u"}} {
+		s := newScene(t, nil, nil)
+		issued := s.create()
+		token := issued.Secret.Reveal()
+		got := labels(t, s.send(map[string]any{"token": token, "type": value, "url": value, "source": value}))
+		if got[hash(token)] != " true_positive" || s.state(issued.Key.ID) != apikey.StateRevoked {
+			t.Errorf("%s: answer %v, and the key is %v", name, got, s.state(issued.Key.ID))
+		}
+	}
+}
+
+// A panic of the policy leaves one key to the next delivery, and loses no word of
+// the others: these are told of once, and a repetition is not the first.
+func TestPolicyThatPanics(t *testing.T) {
+	var told []string
+	bad := ""
+	s := newScene(t, func(k apikey.Key) apikey.LeakDecision {
+		if k.ID == bad {
+			panic("no")
+		}
+		return apikey.LeakDecision{Action: apikey.LeakRevoke}
+	}, &secretscan.Options{Notify: func(_ context.Context, n secretscan.Notice) { told = append(told, n.URL) }})
+	one, two, three := s.create(), s.create(), s.create()
+	bad = two.Key.ID
+	w := s.send(item(one.Secret.Reveal(), "a"), item(two.Secret.Reveal(), "b"), item(three.Secret.Reveal(), "c"))
+	if r := <-s.reports; w.Code != http.StatusServiceUnavailable || r.Err == nil || !strings.Contains(r.Err.Error(), "policy panicked: no") || fmt.Sprint(told) != "[a c]" {
+		t.Errorf("answer %d, told %q, report %+v", w.Code, told, r)
+	}
+	if s.state(two.Key.ID) != apikey.StateActive || s.state(three.Key.ID) != apikey.StateRevoked {
+		t.Errorf("the keys are %v and %v", s.state(two.Key.ID), s.state(three.Key.ID))
+	}
+}
+
+// Handled may run where no server catches a panic, which would end the program.
+func TestHandledThatPanics(t *testing.T) {
+	s := newScene(t, nil, nil)
+	for _, notify := range []func(context.Context, secretscan.Notice){nil, func(context.Context, secretscan.Notice) {}} {
+		intake, err := secretscan.NewIntake(s.service, secretscan.StaticKeys{keyName: &s.key.PublicKey}, always(apikey.LeakRevoke),
+			&secretscan.Options{Notify: notify, Handled: func(context.Context, secretscan.Report) { panic("no") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.intake = intake
+		if w := s.send(item(s.create().Secret.Reveal(), "u")); w.Code != http.StatusOK {
+			t.Errorf("answer %d", w.Code)
+		}
+		if err := intake.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
