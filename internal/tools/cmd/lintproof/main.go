@@ -165,20 +165,22 @@ func build(ctx context.Context, root string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// packages of the skeleton that belong to the root module.
+// packages of the skeleton that are no modules.
 var packages = []string{
 	"errors", "scopes",
-	"apikey", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest",
+	"apikey", "apikey/apikeytest", "apikey/legacy", "ratelimit", "ratelimit/ratelimittest",
 	"credits", "credits/creditstest", "webhook", "webhook/webhooktest",
 	"middleware", "middleware/clientip", "middleware/secretscan", "internal/part", "newcomer",
+	"stores/pgstore/pgtest", "stores/redisstore/redistest",
 }
 
-// drivers and a test framework, by folder: modules of the same paths, with
+// drivers, digests and a test framework, by folder: modules of the same paths, with
 // nothing in them.
 var foreign = map[string]string{
 	"foreign/sqlite":  "modernc.org/sqlite",
 	"foreign/pgx":     "github.com/jackc/pgx/v5",
 	"foreign/redis":   "github.com/redis/go-redis/v9",
+	"foreign/crypto":  "golang.org/x/crypto",
 	"foreign/testify": "github.com/stretchr/testify",
 }
 
