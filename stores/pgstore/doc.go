@@ -38,7 +38,8 @@
 // one owner's keys stand in line and those of different owners do not. All locks
 // are taken in one order: calls do not deadlock. Every isolation level that a
 // database may have by default is right; what the server undoes because of
-// others, at the levels above read committed, is tried again.
+// others, at the levels above read committed, is tried again, after a few times
+// at that level. Processes may differ in it.
 //
 // # The feed
 //

@@ -95,7 +95,8 @@ func (db *DB) connect(ctx context.Context) (*pgx.Conn, error) {
 		}
 	}
 	config = config.Copy()
-	config.OnNotification = nil // so that WaitForNotification gets them
+	config.OnNotification = nil                      // so that WaitForNotification gets them
+	config.RuntimeParams["client_encoding"] = "UTF8" // an owner must be heard as it was told
 	// A wait that ends must leave the connection as it is.
 	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}

@@ -27,15 +27,23 @@ var (
 	ErrNewerSchema error = &errors.Error{Code: errors.Unavailable, Msg: "the database was made by a newer version of this program; update the program"}
 	// ErrForeign reports a schema that holds the tables of something else.
 	ErrForeign error = &errors.Error{Code: errors.Unavailable, Msg: "the schema belongs to another program; give one of its own"}
-	// ErrEncoding reports a database whose texts are not UTF-8.
+	// ErrEncoding reports a database whose texts are not UTF-8, or connections that
+	// are set to another client_encoding: what one process wrote, others would not
+	// find.
 	ErrEncoding error = &errors.Error{Code: errors.Invalid, Msg: "the database does not keep UTF-8; give one made with ENCODING 'UTF8'"}
+
+	errClientEncoding error = &errors.Error{Msg: "the connections to the database are not set to UTF-8; leave client_encoding at UTF8", Err: ErrEncoding}
 )
+
+// plain reports whether texts pass a connection of that client_encoding as they
+// are.
+func plain(encoding string) bool { return encoding == "UTF8" || encoding == "SQL_ASCII" }
 
 // Migrate brings the schema to the version that this package knows, making it
 // where it is missing, in one transaction, and does nothing when it is there
 // already; several processes may call it at once. It refuses a newer version
 // ([ErrNewerSchema]), a schema with somebody else's tables ([ErrForeign]) and a
-// database that does not keep UTF-8 ([ErrEncoding]). Nothing else in this
+// database or connections that do not keep UTF-8 ([ErrEncoding]). Nothing else in this
 // package makes or alters tables.
 //
 // It needs the right to create a schema in the database or, where somebody made
@@ -115,19 +123,21 @@ func script(ctx context.Context, tx pgx.Tx, text string) error {
 // schemaVersion returns the version of the tables: 0 for an empty schema, which
 // it makes where there is none.
 func (db *DB) schemaVersion(ctx context.Context, tx pgx.Tx) (int, error) {
-	var encoding string
+	var encoding, client string
 	var exists, ours bool
 	var others int
-	err := tx.QueryRow(ctx, `SELECT current_setting('server_encoding'),
+	err := tx.QueryRow(ctx, `SELECT current_setting('server_encoding'), current_setting('client_encoding'),
 		to_regnamespace($1::text) IS NOT NULL,
 		to_regclass($1::text || '.schema_version') IS NOT NULL,
 		(SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1::text))`,
-		`"`+db.schema+`"`).Scan(&encoding, &exists, &ours, &others)
+		`"`+db.schema+`"`).Scan(&encoding, &client, &exists, &ours, &others)
 	switch {
 	case err != nil:
 		return 0, err
 	case encoding != "UTF8":
 		return 0, ErrEncoding
+	case !plain(client):
+		return 0, errClientEncoding
 	case !exists:
 		return 0, script(ctx, tx, `CREATE SCHEMA "`+db.schema+`"`)
 	case !ours && others > 0:
@@ -136,11 +146,20 @@ func (db *DB) schemaVersion(ctx context.Context, tx pgx.Tx) (int, error) {
 		return 0, nil
 	}
 	var version int
-	err = tx.QueryRow(ctx, db.sql.version).Scan(&version)
-	if errors.Is(err, pgx.ErrNoRows) {
+	err = tx.QueryRow(ctx, db.sql.version).Scan(&version, &client)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
 		err = errLostVersion
+	case stranger(err):
+		err = ErrForeign
 	}
 	return version, err
+}
+
+// stranger reports whether a table of the name of ours has not its columns.
+func stranger(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "42703"
 }
 
 var errLostVersion error = &errors.Error{Code: errors.Corrupt, Msg: "the database has lost its schema version"}
@@ -158,8 +177,9 @@ func (db *DB) lookAtSchema(ctx context.Context) error {
 		return err
 	}
 	var at int
+	var client string
 	for range 3 {
-		err = db.pool.QueryRow(ctx, db.sql.version, db.mode).Scan(&at)
+		err = db.pool.QueryRow(ctx, db.sql.version, db.mode).Scan(&at, &client)
 		if err == nil || errors.Is(err, pgx.ErrNoRows) || ctx.Err() != nil || !undone(err) && !unsent(err) && !broken(err) {
 			break
 		}
@@ -170,8 +190,12 @@ func (db *DB) lookAtSchema(ctx context.Context) error {
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return errLostVersion
+	case stranger(err):
+		return ErrForeign
 	case err != nil:
 		return db.fault(ctx, err)
+	case !plain(client):
+		return errClientEncoding
 	case at > len(known):
 		return tooNew(at, len(known))
 	case at < len(known):

@@ -237,3 +237,78 @@ func wantCode(t *testing.T, err error, code kerrors.Code) {
 		t.Errorf("error is %v of code %v, want %v", err, kerrors.CodeOf(err), code)
 	}
 }
+
+// A role or a database may be set to another encoding for its clients: an owner
+// that one process revokes must be the one that another made keys for.
+func TestTextsPassWhateverTheRoleIsSetTo(t *testing.T) {
+	direct := pgtest.Database(t)
+	one, err := pgstore.Open(direct, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close(context.WithoutCancel(t.Context()))
+	if err := one.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	if _, err := pool.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET client_encoding = LATIN1', current_database()); END $$`); err != nil {
+		t.Fatal(err)
+	}
+	pool.Reset()
+	other, err := pgstore.New(pool, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.WithoutCancel(t.Context()))
+	rec := keyRecord(1)
+	rec.Key.Owner = "Jürgen €"
+	change := apikey.Change{Insert: []apikey.Record{rec}, Notices: []apikey.Notice{{Owner: rec.Key.Owner}}}
+	for name, err := range map[string]error{
+		"write": other.Keys().Apply(t.Context(), change), "touch": other.Keys().Touch(t.Context(), []apikey.Use{{ID: "key"}}), "migrate": other.Migrate(t.Context()),
+	} {
+		if !errors.Is(err, pgstore.ErrEncoding) || !strings.Contains(err.Error(), "client_encoding") {
+			t.Errorf("%s through a pool of the host's: %v, want ErrEncoding", name, err)
+		}
+	}
+	own, err := pgstore.Open(direct, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close(context.WithoutCancel(t.Context()))
+	alive, heard, ended := make(chan struct{}, 1000), make(chan apikey.Notice, 1), make(chan error, 1)
+	go func() { // other listens on a connection of its own
+		ended <- other.Feed().Listen(t.Context(), listener(func(n apikey.Notice) { heard <- n }, func() { alive <- struct{}{} }))
+	}()
+	select {
+	case <-alive:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	if err := own.Keys().Apply(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	got, err := one.Keys().ByID(t.Context(), rec.Key.ID)
+	if n := <-heard; err != nil || got.Key.Owner != rec.Key.Owner || n.Owner != rec.Key.Owner {
+		t.Errorf("the owner is %q, %v, and was heard as %q; want %q", got.Key.Owner, err, n.Owner, rec.Key.Owner)
+	}
+}
+
+func TestATableOfTheSameNameIsForeign(t *testing.T) {
+	d := newDatabase(t)
+	db := d.raw(t, "keytoll")
+	for _, statement := range []string{"CREATE SCHEMA keytoll", "CREATE TABLE keytoll.schema_version (v text)"} {
+		if _, err := d.pool.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := db.Keys().ByID(t.Context(), "key")
+	for name, err := range map[string]error{"read": err, "migrate": db.Migrate(t.Context())} {
+		if !errors.Is(err, pgstore.ErrForeign) {
+			t.Errorf("%s: %v, want ErrForeign", name, err)
+		}
+	}
+}

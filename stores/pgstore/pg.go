@@ -72,6 +72,7 @@ func Open(url string, o *Options) (*DB, error) {
 		}
 	}
 	config.ConnConfig.BuildContextWatcherHandler = patient
+	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"      // whatever the role or the database is set to
 	pool, err := pgxpool.NewWithConfig(context.Background(), config) //nolint:forbidigo // the pool outlives every call; Close ends it
 	if err != nil {
 		return nil, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the pool of connections cannot be made", Err: err}
@@ -197,8 +198,17 @@ func (db *DB) ensureReady(ctx context.Context) error {
 
 // attempts is how often a transaction is tried that the server undid because
 // of others, which is its way to keep transactions apart at the isolation levels
-// above read committed. Each time at least one of the others has come through.
-const attempts = 100
+// above read committed; after the first few it is tried at that level, where
+// others only make it wait.
+const (
+	attempts = 100
+	few      = 5
+)
+
+// committed runs f in a transaction at the level read committed.
+func (db *DB) committed(ctx context.Context, f func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, f)
+}
 
 // write runs a statement that is a transaction of its own.
 func (db *DB) write(ctx context.Context, statement string, args ...any) error {
@@ -207,7 +217,15 @@ func (db *DB) write(ctx context.Context, statement string, args ...any) error {
 	}
 	args = append([]any{db.mode}, args...)
 	for try := 1; ; try++ {
-		_, err := db.pool.Exec(ctx, statement, args...)
+		var err error
+		if try <= few {
+			_, err = db.pool.Exec(ctx, statement, args...)
+		} else {
+			err = db.committed(ctx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, statement, args...)
+				return err
+			})
+		}
 		if err == nil {
 			return nil
 		}
@@ -228,7 +246,16 @@ func (db *DB) read(ctx context.Context, mode pgx.QueryExecMode, query string, sc
 	}
 	args = append([]any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...)
 	for try := 1; ; try++ {
-		n, err := db.rows(ctx, query, scan, args)
+		var n int
+		var err error
+		if try <= few {
+			n, err = rows(ctx, db.pool, query, scan, args)
+		} else {
+			err = db.committed(ctx, func(tx pgx.Tx) (err error) {
+				n, err = rows(ctx, tx, query, scan, args)
+				return err
+			})
+		}
 		if err == nil {
 			return n, nil
 		}
@@ -239,8 +266,13 @@ func (db *DB) read(ctx context.Context, mode pgx.QueryExecMode, query string, sc
 	}
 }
 
-func (db *DB) rows(ctx context.Context, query string, scan func(int, [][]byte) error, args []any) (n int, err error) {
-	rows, err := db.pool.Query(ctx, query, args...)
+// A source is what queries are asked of: the pool, or a transaction.
+type source interface {
+	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+}
+
+func rows(ctx context.Context, from source, query string, scan func(int, [][]byte) error, args []any) (n int, err error) {
+	rows, err := from.Query(ctx, query, args...)
 	if err != nil {
 		return 0, err
 	}

@@ -35,7 +35,7 @@ func newStatements(schema string) statements {
 		events:   in(`SELECT ` + eventColumns + ` FROM keytoll.events WHERE `),
 		census: in(`SELECT digest_version, imported_scheme, count(*) FROM keytoll.keys
 			WHERE state <> 'deleted' GROUP BY digest_version, imported_scheme`),
-		version: in(`SELECT version::bigint FROM keytoll.schema_version WHERE id = 1`),
+		version: in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
 	}
 }
 

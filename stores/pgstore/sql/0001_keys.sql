@@ -239,10 +239,9 @@ BEGIN
 	IF o.id IS NOT NULL THEN
 		UPDATE keytoll.owners SET events = o.events, head = o.head WHERE id = o.id;
 	END IF;
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
-		-- Rivals that wait for the lock with an older snapshot must find the row changed.
-		UPDATE keytoll.owners SET events = events WHERE id = ANY (lock_owners) AND NOT id = ANY (event_owners);
-	END IF;
+	-- Rivals that wait for the lock with an older snapshot, at another level of
+	-- isolation than this transaction's maybe, must find the row changed.
+	UPDATE keytoll.owners SET events = events WHERE id = ANY (lock_owners) AND NOT id = ANY (event_owners);
 
 	FOREACH note IN ARRAY notices LOOP
 		PERFORM pg_notify(channel, note);
