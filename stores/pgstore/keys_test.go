@@ -31,7 +31,8 @@ func TestKeysKeepTheContractHoweverThePoolIsSet(t *testing.T) {
 		"describe":        func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe },
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDatabase(t, adjust)
+			t.Parallel()
+			d := newDatabase(t, adjust, func(c *pgxpool.Config) { c.MaxConns = 16 }) // all of them within what the server has
 			apikeytest.Run(t, func(t *testing.T) apikey.Store { return d.open(t).Keys() })
 		})
 	}

@@ -72,7 +72,7 @@ func (r *repo) steps() []step {
 			return verdict(r.command("go", "vet", "work").output(ctx))
 		}},
 		{"go test -race -shuffle=on -count=1 work", 15 * time.Minute, r.command(
-			"go", "test", "-race", "-shuffle=on", "-count=1", "-timeout=5m", "-json", "work").tests},
+			"go", "test", "-race", "-shuffle=on", "-count=1", "-timeout=10m", "-json", "work").tests},
 	}
 	for _, m := range r.modules {
 		steps = append(steps, step{"alone: " + m, 10 * time.Minute, func(ctx context.Context) tally {
