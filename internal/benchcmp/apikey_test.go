@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 )
@@ -16,7 +17,8 @@ import (
 // A proof checks the text of a key and returns the key's id, "" when it is none.
 type proof func(token string) string
 
-// provers are our service with and without a pepper, and the floor. Each build
+// provers are our service with and without a pepper, with a cache in front of its
+// store, and the floor. Each build
 // makes n keys and returns their texts, their ids and the proof.
 var provers = [...]struct {
 	name  string
@@ -25,6 +27,7 @@ var provers = [...]struct {
 	{"floor", floorProver},
 	{"keytoll", pepperedProver},
 	{"keytoll-plain", plainProver},
+	{"keytoll-cached", cachedProver},
 }
 
 func newFormat(tb testing.TB, shape *apikey.FormatOptions) *apikey.Format {
@@ -74,6 +77,21 @@ func pepperedProver(tb testing.TB, n int, shape *apikey.FormatOptions) (tokens, 
 func plainProver(tb testing.TB, n int, shape *apikey.FormatOptions) (tokens, ids []string, prove proof) {
 	tb.Helper()
 	return ourProver(tb, n, shape, nil)
+}
+
+// cachedProver has room for every key, and asks its store for each of them once.
+func cachedProver(tb testing.TB, n int, shape *apikey.FormatOptions) (tokens, ids []string, prove proof) {
+	tb.Helper()
+	tokens, ids, prove = ourProver(tb, n, shape, &apikey.Options{
+		Peppers: []apikey.Pepper{{Version: 1, Secret: secretBytes[:]}},
+		Cache:   &apikey.CacheOptions{Bound: time.Hour, MaxKeys: n},
+	})
+	for i, token := range tokens {
+		if prove(token) != ids[i] {
+			tb.Fatal("a key is not known")
+		}
+	}
+	return tokens, ids, prove
 }
 
 func ourProver(tb testing.TB, n int, shape *apikey.FormatOptions, o *apikey.Options) (tokens, ids []string, prove proof) {
