@@ -297,7 +297,7 @@ func TestReadOlderThanTheBoundIsNotJoined(t *testing.T) {
 		early := verifying(t.Context(), s, issued.Secret.Reveal())
 		<-g.reached
 		must(elsewhere.Revoke(t.Context(), issued.Key.ID, ""))(t)
-		time.Sleep(10 * time.Second) //nolint:forbidigo // in a bubble: no time passes
+		pass(10 * time.Second)
 		late := verifying(t.Context(), s, issued.Secret.Reveal())
 		<-g.reached
 		close(g.open)

@@ -283,8 +283,7 @@ func TestFlushEveryTellsTheDetectorAndWhatFails(t *testing.T) {
 		issued := create(t, s, apikey.Spec{})
 		o := &apikey.VerifyOptions{IP: netip.MustParseAddr("192.0.2.1")}
 		must(s.Verify(t.Context(), issued.Secret.Reveal(), o))(t)
-		time.Sleep(11 * time.Second) //nolint:forbidigo // in a bubble: no time passes
-		synctest.Wait()
+		pass(11 * time.Second)
 		if len(told) != 1 || !strings.Contains(told[0].Error(), "a hole") {
 			t.Errorf("told %v, want the panic", told)
 		}

@@ -209,14 +209,12 @@ func TestFlushEveryWritesInTheBackground(t *testing.T) {
 		issued := create(t, s, apikey.Spec{})
 		must(s.Verify(t.Context(), issued.Secret.Reveal(), nil))(t)
 		used := time.Now().UTC()
-		time.Sleep(11 * time.Second) //nolint:forbidigo // in a bubble: no time passes
-		synctest.Wait()
+		pass(11 * time.Second)
 		if len(told) != 1 || !errors.Is(told[0], fail) || errors.CodeOf(told[0]) != errors.Unavailable {
 			t.Errorf("told %v, want one failure, unavailable", told)
 		}
 		healthy.Store(true)
-		time.Sleep(10 * time.Second) //nolint:forbidigo // in a bubble: no time passes
-		synctest.Wait()
+		pass(10 * time.Second)
 		if rec := must(store.ByID(t.Context(), issued.Key.ID))(t); !rec.Key.LastUsedAt.Equal(used) {
 			t.Errorf("last used %v, want %v", rec.Key.LastUsedAt, used)
 		}

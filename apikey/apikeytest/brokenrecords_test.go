@@ -39,7 +39,7 @@ func recordFaults() []fault {
 					if err := m.Apply(ctx, apikey.Change{Update: c.Update[i : i+1]}); err != nil {
 						return err
 					}
-					time.Sleep(10 * time.Microsecond) //nolint:forbidigo // the fault itself: a gap for readers to fall into
+					gap()
 				}
 				return nil
 			},
