@@ -5,8 +5,8 @@ package ratelimit
 // the algorithm; a store keeps them as they are, at least until Expires.
 type Cell struct {
 	At   int64 // the latest time the cell has seen, in microseconds since the Unix epoch
-	Used int64 // units in use
-	Part int64 // token bucket: further 1/period parts of a unit; fixed window: its start; sliding window: units used in the window before
+	Used int64 // units in use; of a token bucket that a settlement overdrew the same, negated
+	Part int64 // token bucket: further 1/period parts of a unit; fixed window and calendar: its start; sliding window: units used in the window before
 
 	Expires int64 // the time from which the cell is as good as absent, in microseconds since the Unix epoch
 }
@@ -44,7 +44,7 @@ func (r *Rule) Take(c Cell, cost, now int64) (Cell, Outcome) {
 	var next Cell
 	var o Outcome
 	switch r.limit.Algorithm {
-	case FixedWindow:
+	case FixedWindow, Calendar:
 		next, o = r.takeFixed(c, cost, at)
 	case SlidingWindow:
 		next, o = r.takeSliding(c, cost, at)
@@ -75,26 +75,57 @@ func (r *Rule) Peek(c Cell, cost, now int64) Outcome {
 	return o
 }
 
-// Refund gives back what is still in use of a cost that [Rule.Take] took, and
-// returns the cell to keep. Until and rest are the time of that decision plus
-// its ResetAfter, and its Rest. A refund never frees more than the quota, nor
-// what time has given back already. The cell is zero when nothing stays in
-// use.
-func (r *Rule) Refund(c Cell, cost, until, rest, now int64) Cell {
+// Charge takes cost at the time now whether it passes or not, and returns the
+// cell to keep. What goes beyond the quota is owed: a token bucket refills it
+// first, up to what takes [MaxPeriod] to refill; a window counts it until it
+// ends.
+func (r *Rule) Charge(c Cell, cost, now int64) Cell {
+	if cost <= 0 {
+		return c
+	}
+	now = min(max(now, 0), maxNow)
+	if now >= c.Expires {
+		c = Cell{}
+	}
+	cost = min(cost, MaxCount)
+	at := max(now, c.At)
+	var reset int64
+	switch r.limit.Algorithm {
+	case FixedWindow, Calendar:
+		c, reset = r.chargeFixed(c, cost, at)
+	case SlidingWindow:
+		c, reset = r.chargeSliding(c, cost, at)
+	default:
+		c, reset = r.chargeTokens(c, cost, at)
+	}
+	c.Expires = at + reset
+	return c
+}
+
+// Settle brings a cost that [Rule.Take] took to what it actually came to, and
+// returns the cell to keep: it gives back what is still in use of the
+// difference, or charges it as [Rule.Charge] does. Until and rest are the time
+// of the take plus its ResetAfter, and its Rest. Giving back never frees more
+// than the quota, nor what time has given back already. The cell is zero when
+// nothing stays in use.
+func (r *Rule) Settle(c Cell, cost, actual, until, rest, now int64) Cell {
+	if actual > cost {
+		return r.Charge(c, actual-cost, now)
+	}
 	if now >= c.Expires {
 		return Cell{}
 	}
 	at := max(now, c.At)
-	if cost <= 0 || at >= until {
+	if cost <= actual || at >= until {
 		return c
 	}
 	switch r.limit.Algorithm {
-	case FixedWindow:
-		return r.refundFixed(c, cost, until, at)
+	case FixedWindow, Calendar:
+		return r.refundFixed(c, cost-actual, until)
 	case SlidingWindow:
-		return r.refundSliding(c, cost, until, at)
+		return r.refundSliding(c, cost-actual, until)
 	default:
-		return r.refundTokens(c, cost, until, rest, at)
+		return r.refundTokens(c, cost-actual, until, rest, at)
 	}
 }
 

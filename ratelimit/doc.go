@@ -33,6 +33,15 @@
 //   - [SlidingWindow]: up to 2*Count-1 in some trailing Period: Count at the end
 //     of one window, and what its falling weight lets through by the end of the
 //     next. Within one window it is Count; windows are aligned as fixed ones are.
+//   - [SlidingLog]: at most Count in any trailing Period, wherever it starts.
+//   - [Calendar]: at most Count in each day, week, month or year of its zone, so
+//     up to 2*Count around a window's end, as for FixedWindow. A window starts
+//     at the first instant of its first date: a day may have 23 or 25 hours, and
+//     where the clock is put back over midnight the hour that repeats belongs to
+//     the new day.
+//   - [Concurrency]: at most Count leased at any time. A lease that is neither
+//     released nor renewed ends by itself after Period, however its holder died.
+//   - [Unlimited]: everything, and it counts nothing. [DenyAll]: nothing.
 //
 // A cost of 0 always passes and spends nothing. A cost above what a limit can
 // ever have free is refused with the RetryAfter [Never]. Every other refusal
@@ -49,12 +58,26 @@
 // what is used by less than one unit. State is kept until the limit that last
 // took from it would have everything free.
 //
-// # Refunds
+// # Refunds and settlements
 //
 // [Limiter.Refund] gives back a whole decision, once, however often it is
 // asked. It gives back what is still in use: nothing of a window that has
 // passed, and of a bucket's cost only what time has not refilled. So a refund
 // never lets through more than if the cost had not been taken.
+//
+// [Limiter.Settle] brings an estimate to what the work came to, also once. What
+// exceeds the estimate is charged even where it does not pass, because the work
+// is done: a bucket then owes, and lets nothing pass until time has paid the
+// debt back to its quota; a window counts it until it ends, and weighs it with
+// at most the quota in the next; a log counts it for its Period. A settlement is
+// remembered until what it changed has come back, and for a minute at least.
+//
+// # Shadow limits
+//
+// A limit with Shadow set decides as any other and its [State] says what it
+// decided, but it denies nobody: what passes it is taken, what it would refuse
+// takes nothing from it. So it shows what it would do to real traffic before it
+// is allowed to.
 //
 // # Errors
 //

@@ -67,7 +67,7 @@ func FuzzTake(f *testing.F) {
 				t.Fatalf("%+v: %d passed within one period, at most %d may", l, taken, bound)
 			}
 			if b&128 != 0 {
-				c = rule.Refund(c, cost, now+o.ResetAfter, o.Rest, now)
+				c = rule.Settle(c, cost, 0, now+o.ResetAfter, o.Rest, now)
 				taken -= cost
 			}
 		}

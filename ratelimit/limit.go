@@ -22,19 +22,30 @@ const (
 	// SlidingWindow weighs the window before with the share of it that one
 	// Period back from now still covers.
 	SlidingWindow
+	// SlidingLog remembers each take for one Period: at most Count in any
+	// trailing Period, for quotas small enough to keep a log of.
+	SlidingLog
+	// Calendar admits Count in each day, week, month or year of a time zone.
+	Calendar
+	// Concurrency admits Count at once. What a take gets is a lease: it ends
+	// when it is released, or one Period after it was taken or last renewed.
+	Concurrency
+	// Unlimited lets every cost pass and counts nothing.
+	Unlimited
+	// DenyAll refuses every cost but 0, for ever.
+	DenyAll
+
+	algorithms
 )
 
 // String returns the algorithm's name in snake case.
 func (a Algorithm) String() string {
-	switch a {
-	case TokenBucket:
-		return "token_bucket"
-	case FixedWindow:
-		return "fixed_window"
-	case SlidingWindow:
-		return "sliding_window"
+	if a >= algorithms {
+		return "unknown"
 	}
-	return "unknown"
+	return [algorithms]string{
+		"token_bucket", "fixed_window", "sliding_window", "sliding_log", "calendar", "concurrency", "unlimited", "deny_all",
+	}[a]
 }
 
 // Bounds of a [Limit] and of a call. Within them no arithmetic of this package
@@ -44,6 +55,7 @@ const (
 	MaxPeriod = 100 * 365 * 24 * time.Hour // of Period, and of the time an empty bucket takes to fill
 	MaxName   = 64                         // bytes of a limit's name and of its unit
 	MaxOps    = 64                         // limits decided in one call, over all its charges
+	MaxLog    = 10_000                     // of the Count of a limit that keeps a log: SlidingLog and Concurrency
 )
 
 // A Limit is one rule about how much a subject may use in which time.
@@ -53,13 +65,25 @@ type Limit struct {
 	Name string
 	// Algorithm is how it counts; the zero value is [TokenBucket].
 	Algorithm Algorithm
-	// Count is how much each Period allows: 1 to [MaxCount].
+	// Count is how much each Period allows: 1 to [MaxCount], for SlidingLog and
+	// Concurrency 1 to [MaxLog]. Unlimited and DenyAll have none.
 	Count int64
-	// Period is a whole number of microseconds, from one to [MaxPeriod].
+	// Period is a whole number of microseconds, from one to [MaxPeriod]; for
+	// Concurrency it is the life of a lease that is not renewed. Calendar,
+	// Unlimited and DenyAll have none.
 	Period time.Duration
 	// Burst is how much a token bucket holds at most; 0 means Count. The other
 	// algorithms have none.
 	Burst int64
+	// Every is the window of a Calendar limit; the others have none.
+	Every Span
+	// Zone is the time zone whose days, weeks, months and years a Calendar limit
+	// follows; nil means UTC. The others have none.
+	Zone *time.Location
+	// Shadow makes the limit decide and count without ever denying: it takes
+	// what passes it, a cost it would refuse takes nothing from it, and
+	// [Result.Shadowed] tells.
+	Shadow bool
 	// Unit is what is counted, in results and headers; "" means "requests". It
 	// is made of the same characters as Name.
 	Unit string
@@ -69,12 +93,14 @@ type Limit struct {
 // made by [NewLimits], never change, and are safe for concurrent use. Only
 // stores need them.
 type Rule struct {
-	limit  Limit  // defaults filled in
-	period int64  // microseconds
-	quota  int64  // the most that can be free at once
-	fill   int64  // microseconds in which nothing used becomes everything free, rounded up
-	small  bool   // quota*period, and one count more, fit in an int64
-	tag    uint64 // of algorithm and name
+	limit    Limit     // defaults filled in
+	calendar *calendar // of a Calendar limit
+	period   int64     // microseconds; of a Calendar limit the longest its windows get
+	quota    int64     // the most that can be free at once
+	fill     int64     // microseconds in which nothing used becomes everything free, rounded up
+	most     int64     // the most units an overdrawn token bucket owes
+	small    bool      // quota*period, and one count more, fit in an int64
+	tag      uint64    // of algorithm and name
 
 	byCount, byPeriod divisor
 }
@@ -87,15 +113,31 @@ func (r *Rule) Limit() Limit { return r.limit }
 func (r *Rule) Quota() int64 { return r.quota }
 
 // Window returns the time in which a whole quota comes back, rounded up to
-// microseconds: Period, and for a token bucket Burst/Count of a Period.
+// microseconds: Period, for a token bucket Burst/Count of a Period, and for a
+// calendar the longest its windows get, to the day.
 func (r *Rule) Window() time.Duration { return micros(r.fill) }
+
+// Shadow reports whether the rule decides without denying.
+func (r *Rule) Shadow() bool { return r.limit.Shadow }
+
+// Logged reports whether the rule's state is a [Log] instead of a [Cell].
+func (r *Rule) Logged() bool {
+	return r.limit.Algorithm == SlidingLog || r.limit.Algorithm == Concurrency
+}
+
+// stateless reports whether the rule decides without any state; no store meets
+// such a rule.
+func (r *Rule) stateless() bool { return r.limit.Algorithm >= Unlimited }
 
 // Limits is a set of limits, validated and immutable; copies share it. The zero
 // value holds none, and a decision about no limit at all is refused with an
 // error.
 type Limits struct{ set *ruleSet }
 
-type ruleSet struct{ rules []Rule }
+type ruleSet struct {
+	rules     []Rule
+	stateless bool // one of them is
+}
 
 // NewLimits returns the set of the given limits, in that order. It reports
 // everything that is wrong with them in one error.
@@ -116,6 +158,7 @@ func NewLimits(limits ...Limit) (Limits, error) {
 		seen[l.Name] = true
 		if l.check(&f, i) {
 			set.rules = append(set.rules, compile(l))
+			set.stateless = set.stateless || l.Algorithm >= Unlimited
 		}
 	}
 	if err := f.Err(); err != nil {

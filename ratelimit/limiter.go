@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/keytoll/keytoll/errors"
@@ -80,24 +81,119 @@ func (l *Limiter) PeekAll(ctx context.Context, charges ...Charge) (res Result, e
 	return res, err
 }
 
+// TakeUpTo takes as much of most as passes every limit of the limiter, from 1
+// up, and says in [Result.Taken] how much that was. When not even 1 passes it
+// is refused as a Take of 1.
+func (l *Limiter) TakeUpTo(ctx context.Context, key string, most int64) (res Result, err error) {
+	c := [1]Charge{{Key: key, Cost: most}}
+	err = l.decide(ctx, "ratelimit.TakeUpTo", ModeTakeUpTo, c[:], &res)
+	return res, err
+}
+
 // Refund gives back what a decision took, as far as time has not given it back
-// already, and never above the quota. It acts once for each decision: refunding
-// a copy, or again, changes nothing. The zero Reservation refunds nothing.
+// already, and never above the quota; leases end. It acts once for each
+// decision: refunding a copy, or again, or after [Limiter.Settle], changes
+// nothing. The zero Reservation refunds nothing.
 func (l *Limiter) Refund(ctx context.Context, r Reservation) error {
+	return l.settle(ctx, "ratelimit.Refund", &r, nil)
+}
+
+// Settle brings what a decision took to what it came to: actual has one cost,
+// 0 or more, for each charge of the decision, in their order. What was taken
+// too much is given back as by [Limiter.Refund]; what was taken too little is
+// charged whether it passes or not, so a limit may be overdrawn: it then
+// refuses until the debt is back. Settle and Refund act once together for each
+// decision. The zero Reservation settles nothing.
+func (l *Limiter) Settle(ctx context.Context, r Reservation, actual ...int64) error {
+	const op = "ratelimit.Settle"
+	charges, _ := r.parts()
+	if len(actual) != len(charges) && r.id != (ID{}) {
+		return errors.Wrap(op, invalid("not one actual cost for each charge; give them in the order of the charges"))
+	}
+	for _, n := range actual {
+		if n < 0 {
+			return errors.Wrap(op, invalid("an actual cost is negative; give 0 or more"))
+		}
+	}
+	return l.settle(ctx, op, &r, actual)
+}
+
+// settle settles to actual, or to nothing when that is nil.
+func (l *Limiter) settle(ctx context.Context, op string, r *Reservation, actual []int64) error {
 	if r.id == (ID{}) {
 		return nil
 	}
-	req := l.request(ModeRefund)
+	req := l.request(ModeSettle)
 	defer l.release(req)
 	req.ID = r.id
 	charges, outs := r.parts()
+	at := 0 // of outs
 	for i := range charges {
-		req.Ops = lay(req.Ops, &charges[i], charges[i].Limits)
+		c := &charges[i]
+		for k := range c.Limits.Len() {
+			rule, o := c.Limits.Rule(k), &outs[at]
+			at++
+			if rule.stateless() || o.RetryAfter != 0 { // counts nothing, or a shadow limit that refused it
+				continue
+			}
+			last := Op{Rule: rule, Key: c.Key, Cost: c.Cost, Until: r.now + o.ResetAfter, Rest: o.Rest}
+			if actual != nil {
+				last.Actual = actual[i]
+			}
+			req.Ops = append(req.Ops, last)
+		}
 	}
-	for i := range req.Ops {
-		req.Ops[i].Until, req.Ops[i].Rest = r.now+outs[i].ResetAfter, outs[i].Rest
+	if len(req.Ops) == 0 {
+		return nil
 	}
-	return errors.Wrap("ratelimit.Refund", l.store.Apply(ctx, req))
+	return errors.Wrap(op, l.store.Apply(ctx, req))
+}
+
+// Renew lets the leases that the decision id took for key, of the limiter's
+// [Concurrency] limits, live for one Period from now. When one of them has
+// ended, nothing is renewed and the error is [ErrLapsed].
+func (l *Limiter) Renew(ctx context.Context, key string, id ID) error {
+	return l.RenewAll(ctx, id, Charge{Key: key})
+}
+
+// RenewAll is Renew for the leases of several subjects, which must be all those
+// of the decision that are to live on; costs do not matter.
+func (l *Limiter) RenewAll(ctx context.Context, id ID, charges ...Charge) error {
+	return l.lease(ctx, "ratelimit.Renew", ModeRenew, id, charges)
+}
+
+// Release ends the leases that the decision id took for key, of the limiter's
+// [Concurrency] limits. Leases that have ended already stay so, without an
+// error.
+func (l *Limiter) Release(ctx context.Context, key string, id ID) error {
+	return l.ReleaseAll(ctx, id, Charge{Key: key})
+}
+
+// ReleaseAll is Release for the leases of several subjects; costs do not
+// matter.
+func (l *Limiter) ReleaseAll(ctx context.Context, id ID, charges ...Charge) error {
+	return l.lease(ctx, "ratelimit.Release", ModeRelease, id, charges)
+}
+
+func (l *Limiter) lease(ctx context.Context, op string, mode Mode, id ID, charges []Charge) error {
+	req := l.request(mode)
+	defer l.release(req)
+	ops, err := l.lay(req.Ops, charges)
+	if err != nil {
+		return errors.Wrap(op, err)
+	}
+	req.ID = id
+	req.Ops = slices.DeleteFunc(ops, func(o Op) bool { return o.Rule.limit.Algorithm != Concurrency })
+	if len(req.Ops) == 0 {
+		return errors.Wrap(op, invalid("no limit of the charges is a Concurrency limit; only those have leases"))
+	}
+	if err := l.store.Apply(ctx, req); err != nil {
+		return errors.Wrap(op, err)
+	}
+	if mode == ModeRenew && !req.Allowed {
+		return errors.Wrap(op, ErrLapsed)
+	}
+	return nil
 }
 
 // Reset forgets what the subject key used of the limiter's limits.
@@ -114,7 +210,9 @@ func (l *Limiter) ResetAll(ctx context.Context, charges ...Charge) error {
 	if err != nil {
 		return errors.Wrap("ratelimit.Reset", err)
 	}
-	req.Ops = ops
+	if req.Ops = stateful(ops); len(req.Ops) == 0 {
+		return nil
+	}
 	return errors.Wrap("ratelimit.Reset", l.store.Apply(ctx, req))
 }
 
@@ -144,6 +242,9 @@ func (l *Limiter) decideMemory(ctx context.Context, op string, mode Mode, charge
 	if err != nil {
 		return errors.Wrap(op, err)
 	}
+	if hasStateless(ops) {
+		return l.decidePooled(ctx, op, mode, charges, res)
+	}
 	req := Request{Mode: mode, Ops: ops}
 	if err := l.memory.Apply(ctx, &req); err != nil {
 		return errors.Wrap(op, err)
@@ -160,7 +261,12 @@ func (l *Limiter) decidePooled(ctx context.Context, op string, mode Mode, charge
 		return errors.Wrap(op, err)
 	}
 	req.Ops = ops
-	if err := l.store.Apply(ctx, req); err != nil {
+	if hasStateless(ops) {
+		err = l.decideAround(ctx, req)
+	} else {
+		err = l.store.Apply(ctx, req)
+	}
+	if err != nil {
 		return errors.Wrap(op, err)
 	}
 	l.report(res, req, charges)

@@ -72,7 +72,7 @@ func TestRefundOfWhatWasNeverTaken(t *testing.T) {
 
 	limits := ten(t, "k", "h", time.Hour).Limits
 	refund := func(id ratelimit.ID, key string) {
-		req := ratelimit.Request{Mode: ratelimit.ModeRefund, ID: id, Ops: []ratelimit.Op{{
+		req := ratelimit.Request{Mode: ratelimit.ModeSettle, ID: id, Ops: []ratelimit.Op{{
 			Rule: limits.Rule(0), Key: key, Cost: 4, Until: w.now.Add(time.Hour).UnixMicro(),
 		}}}
 		if err := store.Apply(t.Context(), &req); err != nil {

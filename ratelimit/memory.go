@@ -54,6 +54,9 @@ type shard struct {
 	tab table
 	seq uint64 // of the decisions that started in this shard
 
+	logs   map[[2]uint64]Log
+	logged int // bytes of logs
+
 	_ [64]byte // keep neighbours' locks off this cache line
 }
 
@@ -105,7 +108,6 @@ type place struct {
 	index  int // of its shard
 	w0, w1 uint64
 	slot   int // -1: absent
-	next   Cell
 }
 
 // Apply implements [Store]. It locks the shards of all subjects in ascending
@@ -115,25 +117,28 @@ func (m *MemoryStore) Apply(ctx context.Context, req *Request) error {
 		return err
 	}
 	switch n := len(req.Ops); {
-	case n == 1 && req.Mode == ModeTake:
+	case n == 1 && req.Mode == ModeTake && !req.Ops[0].Rule.Logged():
 		return m.takeOne(req)
 	case n == 1:
-		var one [1]place
-		return m.run(req, one[:0])
+		var places [1]place
+		var kept [1]Kept
+		return m.run(req, places[:0], kept[:])
 	case n <= 4:
-		var few [4]place
-		return m.run(req, few[:0])
+		var places [4]place
+		var kept [4]Kept
+		return m.run(req, places[:0], kept[:n])
 	case n <= fewOps:
-		var few [fewOps]place
-		return m.run(req, few[:0])
+		var places [fewOps]place
+		var kept [fewOps]Kept
+		return m.run(req, places[:0], kept[:n])
 	default:
-		return m.run(req, make([]place, 0, n))
+		return m.run(req, make([]place, 0, n), make([]Kept, n))
 	}
 }
 
 // run locates the ops in places, which is empty and has room for them, and
 // carries them out under the locks of their shards.
-func (m *MemoryStore) run(req *Request, places []place) error {
+func (m *MemoryStore) run(req *Request, places []place, kept []Kept) error {
 	var k0, k1 uint64
 	single := true
 	for i := range req.Ops {
@@ -146,19 +151,19 @@ func (m *MemoryStore) run(req *Request, places []place) error {
 		single = single && places[0].index == index
 	}
 	origin := places[0].index
-	if req.Mode == ModeRefund { // remembered where the take began
+	if req.Mode == ModeSettle { // remembered where the take began
 		origin, _ = m.origin(req.ID)
 	}
 	if single && places[0].index == origin {
 		mu := &places[0].sh.mu
 		mu.Lock()
 		defer mu.Unlock()
-		return m.carryOut(req, places)
+		return m.carryOut(req, places, kept)
 	}
 	var order [fewOps + 1]int
 	held := m.lock(places, append(order[:0], origin))
 	defer m.unlock(held)
-	return m.carryOut(req, places)
+	return m.carryOut(req, places, kept)
 }
 
 // lock locks the shards in held and those of places, each once.
@@ -180,79 +185,116 @@ func (m *MemoryStore) unlock(held []int) {
 	}
 }
 
-// carryOut requires that all shards of places are locked, and for a refund that
-// of the id's origin.
-func (m *MemoryStore) carryOut(req *Request, places []place) error {
+// carryOut requires that all shards of places are locked, and for a settlement
+// that of the id's origin.
+func (m *MemoryStore) carryOut(req *Request, places []place, kept []Kept) error {
 	now := m.micros()
-	req.Now = now
+	if req.Mode == ModeSettle {
+		until := req.settledUntil(now)
+		if until <= max(now, 0) {
+			return nil // time has given everything back, or stands before 1970
+		}
+		if first, err := m.remember(req.ID, until, now); !first {
+			return err
+		}
+	}
 	for i := range places {
 		p := &places[i]
 		p.slot = p.sh.tab.find(p.w0, p.w1)
+		kept[i] = m.load(p, req.Ops[i].Rule)
 	}
-	switch req.Mode {
-	case ModeTake, ModePeek:
-		return m.take(req, places, now)
-	case ModeRefund:
-		return m.refund(req, places, now)
-	case ModeReset:
+	var fresh ID
+	if req.Mode == ModeTake || req.Mode == ModeTakeUpTo || req.Mode == ModeCharge {
+		fresh = m.id(places[0].sh, places[0].index)
+	}
+	changed := req.Run(kept, now, fresh)
+	if req.Mode == ModeReset || changed == 0 {
 		for i := range places {
-			p := &places[i]
-			if at := p.sh.tab.find(p.w0, p.w1); at >= 0 { // removing moves slots
-				p.sh.tab.remove(at)
-			}
-		}
-	}
-	return nil
-}
-
-// cell returns the state at p.
-func (p *place) cell() Cell {
-	if p.slot < 0 {
-		return Cell{}
-	}
-	return p.sh.tab.slots[p.slot].cell
-}
-
-func (m *MemoryStore) take(req *Request, places []place, now int64) error {
-	req.Allowed, req.ID = true, ID{}
-	spends, absent := false, 0
-	for i := range places {
-		op, p := &req.Ops[i], &places[i]
-		p.next, op.Outcome = op.Rule.Take(p.cell(), op.Cost, now)
-		req.Allowed = req.Allowed && op.Outcome.RetryAfter == 0
-		if op.Cost > 0 {
-			spends = true
-			if p.slot < 0 {
-				absent++
-			}
-		}
-	}
-	if !req.Allowed || req.Mode == ModePeek {
-		for i := range places {
-			if op := &req.Ops[i]; op.Outcome.RetryAfter == 0 && op.Cost > 0 {
-				op.Outcome = op.Rule.Peek(places[i].cell(), op.Cost, now)
+			if changed != 0 {
+				m.forget(&places[i], req.Ops[i].Rule)
 			}
 		}
 		return nil
 	}
-	if absent > 0 && !m.reserve(req, places, now) {
+	if !m.reserve(req, places, kept, changed, now) {
+		req.Allowed, req.ID = false, ID{}
 		return ErrFull
 	}
 	for i := range places {
-		op, p := &req.Ops[i], &places[i]
-		if op.Cost == 0 {
-			continue
+		if changed&(1<<i) != 0 {
+			m.save(&places[i], req.Ops[i].Rule, kept[i])
 		}
-		if p.slot >= 0 {
-			p.sh.tab.slots[p.slot].cell = p.next
-		} else {
-			p.sh.tab.add(slot{p.w0, p.w1, p.next})
-		}
-	}
-	if spends {
-		req.ID = m.id(places[0].sh, places[0].index)
 	}
 	return nil
+}
+
+// settledUntil returns the time until which the settlement can act, 0 when it
+// cannot any more.
+func (req *Request) settledUntil(now int64) int64 {
+	until := now + req.Hold()
+	for i := range req.Ops {
+		op := &req.Ops[i]
+		until = max(until, op.Until)
+		if op.Rule.Logged() { // a lease may have been renewed
+			until = max(until, now+op.Rule.fill)
+		}
+	}
+	return until
+}
+
+func (m *MemoryStore) load(p *place, r *Rule) Kept {
+	if r.Logged() {
+		l := p.sh.logs[[2]uint64{p.w0, p.w1}]
+		l.Entries = slices.Clone(l.Entries)
+		return Kept{Log: l}
+	}
+	if p.slot < 0 {
+		return Kept{}
+	}
+	return Kept{Cell: p.sh.tab.slots[p.slot].cell}
+}
+
+func (m *MemoryStore) save(p *place, r *Rule, k Kept) {
+	if r.Logged() {
+		if len(k.Log.Entries) == 0 {
+			m.forget(p, r)
+			return
+		}
+		if p.sh.logs == nil {
+			p.sh.logs = make(map[[2]uint64]Log)
+		}
+		p.sh.logged += logBytes(k.Log) - logBytes(p.sh.logs[[2]uint64{p.w0, p.w1}])
+		p.sh.logs[[2]uint64{p.w0, p.w1}] = k.Log
+		return
+	}
+	at := p.sh.tab.find(p.w0, p.w1)
+	switch {
+	case at >= 0 && k.Cell == Cell{}:
+		p.sh.tab.remove(at)
+	case at >= 0:
+		p.sh.tab.slots[at].cell = k.Cell
+	case k.Cell != Cell{}:
+		p.sh.tab.add(slot{p.w0, p.w1, k.Cell})
+	}
+}
+
+func (m *MemoryStore) forget(p *place, r *Rule) {
+	if r.Logged() {
+		p.sh.logged -= logBytes(p.sh.logs[[2]uint64{p.w0, p.w1}])
+		delete(p.sh.logs, [2]uint64{p.w0, p.w1})
+		return
+	}
+	if at := p.sh.tab.find(p.w0, p.w1); at >= 0 { // removing moves slots
+		p.sh.tab.remove(at)
+	}
+}
+
+// logBytes is what a log costs, with its place in the map.
+func logBytes(l Log) int {
+	if len(l.Entries) == 0 {
+		return 0
+	}
+	return 128 + 32*cap(l.Entries)
 }
 
 // takeOne is take for a single op, the most common request, without the detour
@@ -272,8 +314,8 @@ func (m *MemoryStore) takeOne(req *Request) error {
 		c = sh.tab.slots[at].cell
 	}
 	c, op.Outcome = op.Rule.Take(c, op.Cost, req.Now)
-	req.Allowed = op.Outcome.RetryAfter == 0
-	if !req.Allowed || op.Cost == 0 {
+	passes := op.Outcome.RetryAfter == 0
+	if req.Allowed = passes || op.Rule.limit.Shadow; !passes || op.Cost == 0 {
 		return nil
 	}
 	if at >= 0 {
@@ -288,60 +330,52 @@ func (m *MemoryStore) takeOne(req *Request) error {
 	return nil
 }
 
-// reserve makes room for the slots that a take needs, and looks all slots up
-// again, because making room moves them. What expired goes first: a sweep could
-// drop it unseen, and the take would then add more slots than were counted.
-func (m *MemoryStore) reserve(req *Request, places []place, now int64) bool {
+// reserve makes room for the slots and logs that are to be saved, and reports
+// whether there was any. What expired goes first: a sweep could drop it unseen,
+// and more slots would then be added than were counted.
+func (m *MemoryStore) reserve(req *Request, places []place, kept []Kept, changed uint64, now int64) bool {
 	for i := range places {
 		p := &places[i]
-		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot >= 0 && p.cell().Expires <= now {
+		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot >= 0 && p.sh.tab.slots[p.slot].cell.Expires <= now {
 			p.sh.tab.remove(p.slot)
 			p.slot = -1
 		}
 	}
-	missing := func(i int) bool { return places[i].slot < 0 && req.Ops[i].Cost > 0 }
-	ok := true
+	missing := func(i int) bool {
+		return changed&(1<<i) != 0 && !req.Ops[i].Rule.Logged() && places[i].slot < 0 && kept[i].Cell != Cell{}
+	}
 	for i := range places {
+		sh := places[i].sh
+		if req.Ops[i].Rule.Logged() && !m.roomForLog(sh, kept[i].Log, now) {
+			return false
+		}
 		if !missing(i) {
 			continue
 		}
 		n := 0 // in the same shard; those before i have their room
 		for j := i; j < len(places); j++ {
-			if places[j].sh == places[i].sh && missing(j) {
+			if places[j].sh == sh && missing(j) {
 				n++
 			}
 		}
-		ok = ok && places[i].sh.tab.reserve(n, m.slots, now)
+		if !sh.tab.reserve(n, m.slots, now) {
+			return false
+		}
 	}
-	for i := range places {
-		p := &places[i]
-		p.slot = p.sh.tab.find(p.w0, p.w1)
-	}
-	return ok
+	return true
 }
 
-func (m *MemoryStore) refund(req *Request, places []place, now int64) error {
-	until := int64(0)
-	for i := range req.Ops {
-		until = max(until, req.Ops[i].Until)
+// roomForLog reports whether a log fits beside the others, of which it drops
+// those that expired.
+func (m *MemoryStore) roomForLog(sh *shard, l Log, now int64) bool {
+	if sh.logged+logBytes(l) <= m.slots*slotBytes {
+		return true
 	}
-	if max(now, 0) >= until { // time has given everything back, or stands before 1970
-		return nil
-	}
-	if first, err := m.remember(req.ID, until, now); !first {
-		return err
-	}
-	for i := range places {
-		op, p := &req.Ops[i], &places[i]
-		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot < 0 {
-			continue
+	for k, other := range sh.logs {
+		if other.Expires() <= now {
+			sh.logged -= logBytes(other)
+			delete(sh.logs, k)
 		}
-		c := op.Rule.Refund(p.cell(), op.Cost, op.Until, op.Rest, now)
-		if c == (Cell{}) {
-			p.sh.tab.remove(p.slot)
-			continue
-		}
-		p.sh.tab.slots[p.slot].cell = c
 	}
-	return nil
+	return sh.logged+logBytes(l) <= m.slots*slotBytes
 }

@@ -1,6 +1,11 @@
 package ratelimit
 
-import "github.com/keytoll/keytoll/errors"
+import (
+	"context"
+	"slices"
+
+	"github.com/keytoll/keytoll/errors"
+)
 
 // lay checks the charges and appends their ops.
 func (l *Limiter) lay(ops []Op, charges []Charge) ([]Op, error) {
@@ -59,9 +64,71 @@ func distinct(ops []Op) bool {
 	return true
 }
 
+// stateful drops the ops that no store decides.
+func stateful(ops []Op) []Op {
+	return slices.DeleteFunc(ops, func(o Op) bool { return o.Rule.stateless() })
+}
+
+func hasStateless(ops []Op) bool {
+	for i := range ops {
+		if ops[i].Rule.stateless() {
+			return true
+		}
+	}
+	return false
+}
+
+// decideAround answers the ops that need no state itself and has the store
+// decide the others: of what it will refuse anyway only a peek.
+func (l *Limiter) decideAround(ctx context.Context, req *Request) error {
+	denied := false
+	for i := range req.Ops {
+		if op := &req.Ops[i]; op.Rule.stateless() {
+			op.Outcome = Outcome{Remaining: MaxCount}
+			if op.Rule.limit.Algorithm == DenyAll {
+				op.Outcome = Outcome{}
+				if op.Cost > 0 {
+					op.Outcome.RetryAfter = never
+					denied = denied || !op.Rule.limit.Shadow
+				}
+			}
+		}
+	}
+	inner := l.request(req.Mode)
+	defer l.release(inner)
+	inner.Ops = stateful(append(inner.Ops, req.Ops...))
+	switch {
+	case len(inner.Ops) == 0:
+		inner.Allowed = true
+	default:
+		if denied {
+			inner.Mode = ModePeek
+		}
+		if err := l.store.Apply(ctx, inner); err != nil {
+			return err
+		}
+	}
+	next, cost := 0, req.Ops[0].Cost
+	if len(inner.Ops) > 0 && req.Mode == ModeTakeUpTo {
+		cost = inner.Ops[0].Cost
+	}
+	for i := range req.Ops {
+		op := &req.Ops[i]
+		if !op.Rule.stateless() {
+			*op = inner.Ops[next]
+			next++
+		} else if req.Mode == ModeTakeUpTo {
+			op.Cost = cost
+		}
+	}
+	req.Allowed, req.ID = inner.Allowed && !denied, inner.ID
+	req.Now, req.Degraded = inner.Now, inner.Degraded
+	return nil
+}
+
 // report fills res from what the store answered.
 func (l *Limiter) report(res *Result, req *Request, charges []Charge) {
-	res.Allowed = req.Allowed
+	res.Allowed, res.Degraded = req.Allowed, req.Degraded
 	r := &res.Reservation
 	r.id, r.now = req.ID, req.Now
 	r.ncharge, r.nout = len(charges), len(req.Ops)
@@ -73,16 +140,35 @@ func (l *Limiter) report(res *Result, req *Request, charges []Charge) {
 		cs[i] = charges[i]
 		cs[i].Limits = l.of(&charges[i])
 	}
+	if req.Mode == ModeTakeUpTo {
+		cs[0].Cost = req.Ops[0].Cost
+		if req.Allowed {
+			res.Taken = req.Ops[0].Cost
+		}
+	}
 	speaker := 0
 	for i := range req.Ops {
 		outs[i] = req.Ops[i].Outcome
-		if i > 0 && outs[i].tighter(&outs[speaker]) {
+		if i > 0 && req.Ops[i].speaksBefore(&req.Ops[speaker]) {
 			speaker = i
 		}
 	}
-	s, o := &req.Ops[speaker], &outs[speaker]
+	s := &req.Ops[speaker]
+	o := &s.Outcome
 	res.Limit, res.Key = s.Rule.limit.Name, s.Key
 	res.Remaining, res.RetryAfter, res.ResetAfter = o.Remaining, wait(o.RetryAfter), micros(o.ResetAfter)
+	if req.Allowed {
+		res.RetryAfter = 0 // a shadow limit may have one
+	}
+}
+
+// speaksBefore reports whether a result speaks of op rather than of other: a
+// shadow limit comes last.
+func (op *Op) speaksBefore(other *Op) bool {
+	if a, b := op.Rule.limit.Shadow, other.Rule.limit.Shadow; a != b {
+		return b
+	}
+	return op.Outcome.tighter(&other.Outcome)
 }
 
 // tighter reports whether o holds the caller back more than p: a longer wait

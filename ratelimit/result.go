@@ -43,6 +43,12 @@ type Result struct {
 	// ResetAfter is the wait after which the whole quota is free, if nothing
 	// else is taken meanwhile.
 	ResetAfter time.Duration
+	// Taken is how much [Limiter.TakeUpTo] took: 1 or more when Allowed, else 0.
+	// The other verbs leave it 0.
+	Taken int64
+	// Degraded says that the store failed and a policy for that case answered
+	// instead; how much remains is then not known for certain.
+	Degraded bool
 	// Reservation takes the costs back: see [Limiter.Refund].
 	Reservation Reservation
 }
@@ -104,25 +110,38 @@ func (r *Result) Len() int {
 // States yields what each limit said, in the order of the charges and of their
 // limits. It does not allocate.
 func (r *Result) States() iter.Seq[State] {
-	return func(yield func(State) bool) { r.each(false, yield) }
+	return func(yield func(State) bool) { r.each(everyState, yield) }
 }
 
 // Refused yields the states of the limits that did not let their cost pass.
 func (r *Result) Refused() iter.Seq[State] {
-	return func(yield func(State) bool) { r.each(true, yield) }
+	return func(yield func(State) bool) { r.each(refusedStates, yield) }
 }
 
-func (r *Result) each(refused bool, yield func(State) bool) {
+// Shadowed yields the states of the shadow limits that would not have let their
+// cost pass.
+func (r *Result) Shadowed() iter.Seq[State] {
+	return func(yield func(State) bool) { r.each(shadowedStates, yield) }
+}
+
+const (
+	everyState = iota
+	refusedStates
+	shadowedStates
+)
+
+func (r *Result) each(which int, yield func(State) bool) {
 	charges, outs := r.Reservation.parts()
 	i := 0
 	for c := range charges {
 		for k := range charges[c].Limits.Len() {
 			o := &outs[i]
 			i++
-			if refused && o.RetryAfter == 0 {
+			rule := &charges[c].Limits.set.rules[k]
+			if which != everyState && (o.RetryAfter == 0 || rule.limit.Shadow != (which == shadowedStates)) {
 				continue
 			}
-			if !yield(state(&charges[c], &charges[c].Limits.set.rules[k], o)) {
+			if !yield(state(&charges[c], rule, o)) {
 				return
 			}
 		}

@@ -26,14 +26,28 @@ func (l Limit) check(f *errors.Faults, i int) bool {
 	if l.Unit != "" && !isName(l.Unit) {
 		fault("unit is %q; give none or 1 to %d letters, digits, '.', '_' or '-'", clip(l.Unit), MaxName)
 	}
-	if l.Algorithm > SlidingWindow {
-		fault("algorithm is %d; give TokenBucket, FixedWindow or SlidingWindow", l.Algorithm)
+	if l.Algorithm >= algorithms {
+		fault("algorithm is %d; give one of the constants, such as TokenBucket", l.Algorithm)
+		l.Algorithm = TokenBucket // as which the rest is checked
 	}
-	if l.Count < 1 || l.Count > MaxCount {
-		fault("count is %d; give 1 to %d", l.Count, int64(MaxCount))
+	shape := shapes[l.Algorithm]
+	switch {
+	case shape.count == 0 && l.Count != 0:
+		fault("count is %d; %v has none, leave it 0", l.Count, l.Algorithm)
+	case shape.count != 0 && (l.Count < 1 || l.Count > shape.count):
+		fault("count is %d; give 1 to %d", l.Count, shape.count)
 	}
-	if l.Period < time.Microsecond || l.Period > MaxPeriod || l.Period%time.Microsecond != 0 {
+	switch {
+	case !shape.period && l.Period != 0:
+		fault("period is %v; %v has none, leave it 0", l.Period, l.Algorithm)
+	case shape.period && (l.Period < time.Microsecond || l.Period > MaxPeriod || l.Period%time.Microsecond != 0):
 		fault("period is %v; give whole microseconds, from 1µs to %v", l.Period, MaxPeriod)
+	}
+	switch {
+	case l.Algorithm == Calendar && (l.Every < Day || l.Every > Year):
+		fault("every is %d; give Day, Week, Month or Year", l.Every)
+	case l.Algorithm != Calendar && (l.Every != 0 || l.Zone != nil):
+		fault("every and zone are for a Calendar limit; leave them unset")
 	}
 	switch {
 	case l.Burst < 0 || l.Burst > MaxCount:
@@ -44,6 +58,20 @@ func (l Limit) check(f *errors.Faults, i int) bool {
 		fault("burst %d takes longer than %v to fill at %d per %v; give a smaller burst", l.Burst, MaxPeriod, l.Count, l.Period)
 	}
 	return ok
+}
+
+// shapes says which fields an algorithm has: the most of Count, and whether
+// there is a Period.
+var shapes = [algorithms]struct {
+	count  int64
+	period bool
+}{
+	TokenBucket:   {MaxCount, true},
+	FixedWindow:   {MaxCount, true},
+	SlidingWindow: {MaxCount, true},
+	SlidingLog:    {MaxLog, true},
+	Calendar:      {MaxCount, false},
+	Concurrency:   {MaxLog, true},
 }
 
 // fills reports whether l's bucket fills within MaxPeriod.
@@ -58,19 +86,35 @@ func compile(l Limit) Rule {
 	if l.Unit == "" {
 		l.Unit = "requests"
 	}
-	r := Rule{period: l.Period.Microseconds(), quota: l.Count}
-	if l.Algorithm == TokenBucket {
+	r := Rule{quota: l.Count, tag: tag(l.Algorithm, l.Name)}
+	if l.Algorithm >= Unlimited {
+		r.limit = l
+		return r
+	}
+	r.period = l.Period.Microseconds()
+	switch l.Algorithm {
+	case TokenBucket:
 		if l.Burst == 0 {
 			l.Burst = l.Count
 		}
 		r.quota = l.Burst
+	case Calendar:
+		if l.Zone == nil {
+			l.Zone = time.UTC
+		}
+		r.calendar = &calendar{span: l.Every, zone: l.Zone}
+		r.period = l.Every.longest().Microseconds()
 	}
 	hi, lo := bits.Mul64(uint64(r.quota), uint64(r.period))
 	r.small = hi == 0 && lo < 1<<61
 	r.fill = int64(divUp(hi, lo, uint64(l.Count)))
+	hi, lo = bits.Mul64(uint64(MaxPeriod.Microseconds()), uint64(l.Count))
+	if r.most = MaxCount; hi < uint64(r.period) {
+		q, _ := bits.Div64(hi, lo, uint64(r.period))
+		r.most = int64(min(q, MaxCount))
+	}
 	r.limit = l
 	r.byCount, r.byPeriod = divisorOf(l.Count), divisorOf(r.period)
-	r.tag = tag(l.Algorithm, l.Name)
 	return r
 }
 

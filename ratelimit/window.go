@@ -7,14 +7,13 @@ import "math/bits"
 // window of now.
 
 func (r *Rule) takeFixed(c Cell, cost, at int64) (Cell, Outcome) {
-	_, into := r.byPeriod.div(at)
-	start := at - into
-	used, since := int64(0), start
-	if c.Used > 0 && c.At >= start {
+	w := r.window(at)
+	used, since := int64(0), w.start
+	if c.Used > 0 && c.At >= w.start {
 		used, since = min(c.Used, r.quota), c.Part
 	}
 	var o Outcome
-	left := start + r.period - at
+	left := w.end - at
 	switch {
 	case cost > r.quota:
 		o.RetryAfter = never
@@ -30,8 +29,33 @@ func (r *Rule) takeFixed(c Cell, cost, at int64) (Cell, Outcome) {
 	return Cell{At: at, Used: used, Part: since}, o
 }
 
-func (r *Rule) refundFixed(c Cell, cost, until, _ int64) Cell {
-	if c.Part > until-r.period { // counts from a later start: the cost is not in it
+// WindowAt returns the start and the end of the window that an instant lies in,
+// of a [FixedWindow] or a [Calendar] rule, all in microseconds since the Unix
+// epoch.
+func (r *Rule) WindowAt(at int64) (start, end int64) {
+	w := r.window(min(max(at, 0), maxNow))
+	return w.start, w.end
+}
+
+func (r *Rule) window(at int64) window {
+	if r.calendar != nil {
+		return r.calendar.at(at)
+	}
+	_, into := r.byPeriod.div(at)
+	return window{at - into, at - into + r.period}
+}
+
+func (r *Rule) chargeFixed(c Cell, cost, at int64) (Cell, int64) {
+	w := r.window(at)
+	used, since := int64(0), w.start
+	if c.Used > 0 && c.At >= w.start {
+		used, since = c.Used, c.Part
+	}
+	return Cell{At: at, Used: min(used+cost, MaxCount), Part: since}, w.end - at
+}
+
+func (r *Rule) refundFixed(c Cell, cost, until int64) Cell {
+	if c.Part > r.window(until-1).start { // counts from a later start: the cost is not in it
 		return c
 	}
 	c.Used = max(c.Used-cost, 0)
@@ -106,7 +130,16 @@ func (r *Rule) times(a, b, c int64, up bool) int64 {
 	return int64(q)
 }
 
-func (r *Rule) refundSliding(c Cell, cost, until, _ int64) Cell {
+func (r *Rule) chargeSliding(c Cell, cost, at int64) (Cell, int64) {
+	index, into := r.byPeriod.div(at)
+	used, prev := r.rolled(c, index)
+	if was, _ := r.byPeriod.div(c.At); was == index {
+		used = c.Used // more than the quota when it was charged
+	}
+	return Cell{At: at, Used: min(used+cost, MaxCount), Part: prev}, r.period - into + r.period
+}
+
+func (r *Rule) refundSliding(c Cell, cost, until int64) Cell {
 	switch until/r.period - 2 - c.At/r.period { // the window of the cost against the cell's
 	case 0:
 		c.Used = max(c.Used-cost, 0)

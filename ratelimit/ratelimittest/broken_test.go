@@ -188,7 +188,7 @@ func brokenStores() map[string]func() func(manual, context.Context, *ratelimit.R
 			var mu sync.Mutex
 			n := byte(0)
 			return func(s manual, ctx context.Context, req *ratelimit.Request) error {
-				if req.Mode == ratelimit.ModeRefund {
+				if req.Mode == ratelimit.ModeSettle {
 					mu.Lock()
 					n++
 					req.ID = ratelimit.ID{0: n, 15: 77}
@@ -198,7 +198,7 @@ func brokenStores() map[string]func() func(manual, context.Context, *ratelimit.R
 			}
 		},
 		"refunds that are lost": always(func(s manual, ctx context.Context, req *ratelimit.Request) error {
-			if req.Mode == ratelimit.ModeRefund {
+			if req.Mode == ratelimit.ModeSettle {
 				return nil
 			}
 			return s.MemoryStore.Apply(ctx, req)

@@ -46,14 +46,14 @@ func (m *model) apply(req *ratelimit.Request, now int64) {
 				op.Outcome = op.Rule.Peek(m.cells[of(op)], op.Cost, now)
 			}
 		}
-	case ratelimit.ModeRefund:
+	case ratelimit.ModeSettle:
 		if m.refunded[req.ID] {
 			return
 		}
 		m.refunded[req.ID] = true
 		for i := range req.Ops {
 			op := &req.Ops[i]
-			m.cells[of(op)] = op.Rule.Refund(m.cells[of(op)], op.Cost, op.Until, op.Rest, now)
+			m.cells[of(op)] = op.Rule.Settle(m.cells[of(op)], op.Cost, op.Actual, op.Until, op.Rest, now)
 		}
 	case ratelimit.ModeReset:
 		for i := range req.Ops {
