@@ -13,7 +13,7 @@
 // machine that does something else at the same time spoils the figures. To see
 // each column divided by the first:
 //
-//	benchstat -row .name,/keys,/size,/mode -col /peer new.txt
+//	benchstat -row .name,/keys,/limits,/size,/mode -col /peer new.txt
 //
 // # Reading it
 //
@@ -30,22 +30,30 @@
 // keys=1 is one hot key, where locks and caches are fought over; keys=1000000
 // does not fit a cache, and memory decides. mode=serial is one goroutine,
 // mode=parallel one for each core on the same tables. B/key is the heap that
-// one tracked key takes, the text of the key left out.
+// one tracked key takes, all in: the text of the key, too, where it is kept.
+// ms/GC is a full collection with nothing but that table in the heap, the least
+// of five.
+//
+// limits=3 holds each key to three limits of one kind. peer=keytoll decides them
+// in one atomic step; the others are asked in turn, one limiter for each limit,
+// which a refusal leaves half done.
 //
 // The peers do not all do the same. A token bucket, GCRA and a fixed window cost
 // differently; x/time/rate is one limiter, here put in a map in 256 shards that
-// forgets nothing; the map of throttled has no bound and one lock.
-// peer=keytoll-3 decides three limits for each key in one atomic step,
-// x-time-rate-3 in three, one after the other, which a refusal leaves half done.
-// Of stripe-go, Sign is the bare MAC, and Verify checks no future timestamp.
+// forgets nothing; the map of throttled has no bound and one lock; the token
+// buckets of mennanov/limiters are found by its registry; of tollbooth it is the
+// limiter without the middleware. httprate decides for a response only:
+// peer=httprate is that, without the headers, and peer=httprate-counter the
+// counter below it, counted up in the same way. Of stripe-go, Sign is the bare
+// MAC, and Verify checks no future timestamp.
 // peer=keytoll-headers sets all three headers of a new request, and
 // keytoll-plain keeps keys without a pepper.
 //
 // # What keeps it honest
 //
-// Each table is filled before the clock starts, each call takes another key of
-// a walk that is checked to visit them all, and each answer is looked at: a
-// limiter that refuses or a verifier that does not accept ends the run. The
-// tests prove that the same values refuse what they should, so that no figure
-// is that of an early return.
+// Each table is filled before the clock starts, each call takes a key drawn at
+// random, all with the same chance, the same ones for each peer, and each answer
+// is looked at: a limiter that refuses or a verifier that does not accept ends
+// the run, and so do keys that do not vary. The tests prove that the same values
+// refuse what they should, so that no figure is that of an early return.
 package benchcmp
