@@ -23,6 +23,8 @@
 //
 //   - Limit, LimitRefused: a map in 256 shards with one int64 for each key,
 //     counted up under the shard's lock. It has no clock: what is used up stays so.
+//   - Redis: a PING, and a script that returns 1, by each client. They have no
+//     keys, and for three limits they are asked three times.
 //   - Sign, Verify: HMAC-SHA-256 with a reused state over the same bytes.
 //   - Prove: the same over the key's text, and one look-up in a map that nobody
 //     writes.
@@ -48,6 +50,21 @@
 // MAC, and Verify checks no future timestamp.
 // peer=keytoll-headers sets all three headers of a new request, and
 // keytoll-plain keeps keys without a pepper.
+//
+// # Redis
+//
+// The server is a process of its own on this machine, without persistence, so
+// that nothing waits for a disk or a network: what is left is the work of the
+// client and the server, which share the cores. The name of a peer ends with the
+// client below it; go-redis and redigo have 64 connections, rueidis puts all
+// callers on few. callers=64 are as many goroutines, and ops/s is what all of
+// them get together. For limits=3 the peers are asked three times, which is three
+// round trips or more; peer=keytoll makes one.
+//
+// peer=window-rueidis stands for rueidislimiter, which the Go module proxy does not
+// serve: a fixed window with the same commands in its script, written for this
+// comparison. throttled gives up after ten lost races for a key, which most
+// callers of one hot key lose; it is told to go on.
 //
 // # What keeps it honest
 //
