@@ -62,7 +62,9 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	}
 	p.name(p.route.policy)
 	if d := g.hold(ctx, p, a); d != nil {
-		p.giveBack(ctx)
+		if err := p.giveBack(ctx); err != nil {
+			d.err = errors.Join(d.err, err)
+		}
 		return d
 	}
 	return nil
@@ -179,7 +181,7 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 	var room [subjects]ratelimit.Charge
 	charges := room[:0]
 	for i := range groups {
-		charges = append(charges, ratelimit.Charge{Key: p.subject(groups[i].subject), Limits: groups[i].limits, Cost: 1})
+		charges = append(charges, p.chargeOf(&groups[i]))
 	}
 	var err error
 	p.limits, err = g.limiter.TakeAll(ctx, charges...)
@@ -192,6 +194,11 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 	d := &Denial{Verdict: VerdictRateLimited}
 	d.refusedBy(&p.limits, p.route.visible)
 	return d
+}
+
+// chargeOf returns what one call costs the subject of g.
+func (p *Pass) chargeOf(g *group) ratelimit.Charge {
+	return ratelimit.Charge{Key: p.subject(g.subject), Limits: g.limits, Cost: 1}
 }
 
 // subject returns the name under which the pass is counted.
@@ -273,12 +280,25 @@ func quote(ctx context.Context, a *Attempt) (credits.Amount, *Denial) {
 	return 0, &Denial{Verdict: VerdictMisconfigured, err: err}
 }
 
-// giveBack returns what the limits took.
-func (p *Pass) giveBack(ctx context.Context) {
+// giveBack returns what the limits took. A store that is down keeps it until
+// the window passes.
+func (p *Pass) giveBack(ctx context.Context) error {
 	if len(p.route.groups) == 0 {
-		return
+		return nil
 	}
 	settling := detached{parent: ctx, timeout: p.gate.opt.SettleTimeout}
 	defer settling.stop()
-	_ = p.gate.limiter.Refund(&settling, p.limits.Reservation) // a store that is down keeps it until the window passes
+	return p.gate.limiter.Refund(&settling, p.limits.Reservation)
+}
+
+// release ends the leases of the pass.
+func (p *Pass) release(ctx context.Context) error {
+	var room [subjects]ratelimit.Charge
+	charges := room[:0]
+	for i := range p.route.groups {
+		if g := &p.route.groups[i]; g.leases() {
+			charges = append(charges, p.chargeOf(g))
+		}
+	}
+	return p.gate.limiter.ReleaseAll(ctx, p.limits.Reservation.ID(), charges...)
 }

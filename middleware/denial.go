@@ -92,11 +92,12 @@ func (d *Denial) refusedBy(result *ratelimit.Result, visible int) {
 	if result.RetryAfter > 0 {
 		d.RetryAfter = result.RetryAfter
 	}
+	index := 0
 	for s := range result.States() {
-		if len(d.states) < visible {
+		if index++; index <= visible && told(s.Limit) {
 			d.states = append(d.states, s)
 		}
-		if !s.Allowed {
+		if !s.Allowed && !s.Limit.Shadow {
 			d.Limits = append(d.Limits, s.Limit.Name)
 		}
 	}

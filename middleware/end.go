@@ -13,15 +13,16 @@ import (
 //
 // It works when ctx is cancelled already, as the context of a request is when
 // its client has left: ctx gives its values, and Options.SettleTimeout the time
-// allowed. An error means that the hold could not be settled; it stays until
-// its deadline, and the Observer is told.
+// allowed. An error means that the hold could not be settled, or the leases of
+// its limits not ended; they stay until their deadlines, and the Observer is
+// told.
 func (p *Pass) End(ctx context.Context, o Outcome) error {
 	if !p.ended.CompareAndSwap(false, true) {
 		return nil
 	}
 	s := Settled{Ending: o.Ending(), Status: o.Status}
+	p.settling.parent, p.settling.timeout = ctx, p.gate.opt.SettleTimeout
 	if p.held > 0 {
-		p.settling.parent, p.settling.timeout = ctx, p.gate.opt.SettleTimeout
 		s.Action, s.Asked = p.route.settle[s.Ending], p.held
 		if stated := p.charge.Load(); stated > 0 {
 			s.Action, s.Asked = Capture, credits.Amount(stated-1)
@@ -30,8 +31,11 @@ func (p *Pass) End(ctx context.Context, o Outcome) error {
 		if s.Action != Capture {
 			s.Asked = 0
 		}
-		p.settling.stop()
 	}
+	if p.route.leases {
+		s.Err = errors.Join(s.Err, p.release(&p.settling))
+	}
+	p.settling.stop()
 	p.gate.settled(ctx, p, &s)
 	return errors.Wrap("middleware.End", s.Err)
 }

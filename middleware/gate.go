@@ -89,6 +89,8 @@ func (g *Gate) openLimits(f *errors.Faults) {
 	if failed == (ratelimit.Limit{}) {
 		failed = defaultFailedAuth()
 	}
+	noLeases(f, "IPLimits", g.opt.IPLimits...)
+	noLeases(f, "FailedAuth", failed)
 	if g.guesses, err = newGuesses(failed, memory); err != nil {
 		f.Join(err)
 	}

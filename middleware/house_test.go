@@ -71,6 +71,13 @@ func (j *journal) verdicts() []middleware.Verdict {
 	return vs
 }
 
+// last returns the latest decision.
+func (j *journal) last() middleware.Decision {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.decisions[len(j.decisions)-1]
+}
+
 func (j *journal) settlements() []middleware.Settled {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -1,9 +1,7 @@
 package middleware
 
 import (
-	"math/bits"
 	"strconv"
-	"time"
 
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/ratelimit"
@@ -40,6 +38,11 @@ func (s Subject) String() string {
 // A Limit is a rate limit with its subject. Its name is its identity in one
 // gate: operations that list a limit of the same name share its windows, so
 // they must define it alike.
+//
+// Clients are not told of limits in Shadow, nor of those that count nothing. A
+// lease of a Concurrency limit is held from the decision until [Pass.End], and
+// ends by itself after the limit's Period: make that longer than any handler
+// runs.
 type Limit struct {
 	ratelimit.Limit
 	Subject Subject
@@ -49,6 +52,16 @@ type Limit struct {
 type group struct {
 	subject Subject
 	limits  ratelimit.Limits
+}
+
+// leases reports whether one of the limits gives leases.
+func (g *group) leases() bool {
+	for l := range g.limits.All() {
+		if l.Algorithm == ratelimit.Concurrency {
+			return true
+		}
+	}
+	return false
 }
 
 // compileLimits sorts limits by subject, keeping their order within one.
@@ -88,27 +101,44 @@ func policy(groups []group) string {
 		if g.subject == PerOperation {
 			continue
 		}
-		for l := range g.limits.All() {
+		for i := range g.limits.Len() {
+			rule := g.limits.Rule(i)
+			l := rule.Limit()
+			if !told(l) {
+				continue
+			}
 			if len(b) > 0 {
 				b = append(b, ", "...)
 			}
-			quota, window := l.Count, l.Period
-			if l.Algorithm == ratelimit.TokenBucket && l.Burst != 0 {
-				quota, window = l.Burst, refill(l)
+			if l.Algorithm == ratelimit.Concurrency {
+				b = appendPolicy(b, rule.Quota(), 0, l.Name, atOnce(l.Unit))
+				continue
 			}
-			b = appendPolicy(b, quota, window, l.Name, l.Unit)
+			b = appendPolicy(b, rule.Quota(), rule.Window(), l.Name, l.Unit)
 		}
 	}
 	return string(b)
 }
 
-// refill returns the time in which an empty bucket is full again, Burst/Count of
-// a Period, rounded up to microseconds.
-func refill(l ratelimit.Limit) time.Duration {
-	hi, lo := bits.Mul64(uint64(l.Burst), uint64(l.Period/time.Microsecond))
-	us, rest := bits.Div64(hi, lo, uint64(l.Count)) // NewLimits bounds the quotient
-	if rest > 0 {
-		us++
+// told reports whether clients are told of a limit of theirs.
+func told(l ratelimit.Limit) bool {
+	return !l.Shadow && l.Algorithm != ratelimit.Unlimited && l.Algorithm != ratelimit.DenyAll
+}
+
+// atOnce returns the unit of a limit of what runs at once, as the draft of the
+// RateLimit fields names it for requests.
+func atOnce(unit string) string {
+	if unit == "requests" {
+		return "concurrent-requests"
 	}
-	return time.Duration(us) * time.Microsecond
+	return unit
+}
+
+// noLeases notes a fault when a limit gives leases that nobody would end.
+func noLeases(f *errors.Faults, option string, limits ...ratelimit.Limit) {
+	for _, l := range limits {
+		if l.Algorithm == ratelimit.Concurrency {
+			f.Add("%s %q: nobody ends its leases; give a limit that is no Concurrency", option, l.Name)
+		}
+	}
 }

@@ -29,6 +29,8 @@ type Decision struct {
 	Owner     string
 	IP        netip.Addr // the zero Addr when it is not known
 	Limits    []string   // the limits that refused
+	Shadowed  []string   // the limits in Shadow that would have refused
+	Degraded  bool       // the store of limits failed, and a policy decided instead
 	Held      credits.Amount
 	Err       error // the cause of a refusal; for operators
 }
@@ -47,8 +49,9 @@ type Settled struct {
 	Held      credits.Amount
 	Asked     credits.Amount // by Pass.Charge, or what the action charges
 	Charged   credits.Amount // never more than Held; 0 when Err is not nil
-	// Err tells that the hold could not be settled. The answer had been given
-	// already; the hold stays open until its deadline, and its id is above.
+	// Err tells that the hold could not be settled, or a lease not ended. The
+	// answer had been given already; the hold, whose id is above, and the lease
+	// stay until their deadlines.
 	Err error
 }
 
@@ -86,6 +89,12 @@ func (o *SlogObserver) Decided(ctx context.Context, d Decision) {
 	}
 	if len(d.Limits) > 0 {
 		attrs = append(attrs, slog.Any("limits", d.Limits))
+	}
+	if len(d.Shadowed) > 0 {
+		attrs = append(attrs, slog.Any("shadowed", d.Shadowed))
+	}
+	if d.Degraded {
+		attrs = append(attrs, slog.Bool("degraded", true))
 	}
 	if d.Held > 0 {
 		attrs = append(attrs, slog.String("held", d.Held.String()))
@@ -143,7 +152,10 @@ func (g *Gate) decided(ctx context.Context, p *Pass, d *Denial) {
 	}
 	event := Decision{
 		Time: g.opt.Now(), RequestID: p.requestID, Operation: p.route.op.Name, Verdict: verdict,
-		KeyID: p.key.ID, Owner: p.key.Owner, IP: p.ip, Held: p.held,
+		KeyID: p.key.ID, Owner: p.key.Owner, IP: p.ip, Held: p.held, Degraded: p.limits.Degraded,
+	}
+	for s := range p.limits.Shadowed() {
+		event.Shadowed = append(event.Shadowed, s.Limit.Name)
 	}
 	if d != nil {
 		event.Limits, event.Err = d.Limits, d.err

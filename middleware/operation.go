@@ -44,6 +44,7 @@ type Route struct {
 	policy  string
 	settle  actionTable
 	byIP    bool // a limit counts the client's address
+	leases  bool // a limit gives leases, which end with the pass
 }
 
 // Operation returns the name of the route's operation.
@@ -107,6 +108,7 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 			rt.visible = rt.states
 		}
 		rt.byIP = rt.byIP || gr.subject == PerIP
+		rt.leases = rt.leases || gr.leases()
 	}
 	if rt.states > ratelimit.MaxOps {
 		f.Add("%d limits; give at most %d", rt.states, ratelimit.MaxOps)

@@ -127,13 +127,16 @@ func (p *Pass) name(policy string) {
 	}
 	var room [256]byte
 	b := append(room[:0], p.ownID[:]...)
-	if policy != "" {
-		shown := 0
+	if policy != "" && !p.limits.Degraded { // what remains is not known then
+		index, start := 0, len(b)
 		for s := range p.limits.States() {
-			if shown++; shown > p.route.visible {
+			if index++; index > p.route.visible {
 				break
 			}
-			if shown > 1 {
+			if !told(s.Limit) {
+				continue
+			}
+			if len(b) > start {
 				b = append(b, ", "...)
 			}
 			b = appendState(b, &s)

@@ -17,9 +17,9 @@ func (p *Pass) Peek(ctx context.Context, rt *Route) (ratelimit.Result, error) {
 		return ratelimit.Result{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the route is not one of this gate; give what Gate.Route returned"}
 	}
 	charges := make([]ratelimit.Charge, 0, subjects)
-	for _, g := range rt.groups {
-		if g.subject != PerOperation {
-			charges = append(charges, ratelimit.Charge{Key: p.subject(g.subject), Limits: g.limits, Cost: 1})
+	for i := range rt.groups {
+		if g := &rt.groups[i]; g.subject != PerOperation {
+			charges = append(charges, p.chargeOf(g))
 		}
 	}
 	if len(charges) == 0 {
