@@ -70,7 +70,8 @@
 // is done: a bucket then owes, and lets nothing pass until time has paid the
 // debt back to its quota; a window counts it until it ends, and weighs it with
 // at most the quota in the next; a log counts it for its Period. A settlement is
-// remembered until what it changed has come back, and for a minute at least.
+// remembered until what it gave back would have come back by itself, or what it
+// charged has, and for a minute at least; that of a renewed lease for a Period.
 //
 // # Shadow limits
 //

@@ -25,12 +25,20 @@ func (l *Log) Expires() int64 {
 	return l.Entries[len(l.Entries)-1].Until
 }
 
+// at returns the time at which the log decides at the time now.
+func (l *Log) at(now int64) int64 {
+	if now >= l.Expires() { // as good as absent, so it has seen no time
+		return now
+	}
+	return max(now, l.At)
+}
+
 // TakeLog tells what taking cost at the time now would say, and changes
 // nothing. A now before the log's time mints nothing: the decision is made at
 // the log's time, and the waits are counted from now.
 func (r *Rule) TakeLog(l *Log, cost, now int64) Outcome {
 	now = min(max(now, 0), maxNow)
-	at := max(now, l.At)
+	at := l.at(now)
 	entries, used := l.live(at)
 	var o Outcome
 	switch {
@@ -71,7 +79,7 @@ func (r *Rule) ChargeLog(l *Log, id ID, cost, now int64) {
 		return
 	}
 	now = min(max(now, 0), maxNow)
-	l.At = max(now, l.At)
+	l.At = l.at(now)
 	entries, used := l.live(l.At)
 	l.Entries = append(l.Entries[:0], entries...)
 	if cost = min(cost, MaxCount-used); cost > 0 {
@@ -90,7 +98,7 @@ func (r *Rule) SettleLog(l *Log, id ID, actual, now int64) bool {
 	case actual <= 0:
 		l.Entries = slices.Delete(l.Entries, i, i+1)
 	default:
-		_, used := l.live(max(now, l.At))
+		_, used := l.live(l.at(now))
 		e := &l.Entries[i]
 		e.Units = min(actual, e.Units+MaxCount-used)
 	}
@@ -104,7 +112,7 @@ func (r *Rule) RenewLog(l *Log, id ID, now int64) bool {
 	if i < 0 {
 		return false
 	}
-	l.At = max(now, l.At)
+	l.At = l.at(now)
 	e := l.Entries[i]
 	e.Until = max(e.Until, l.At+r.period)
 	l.Entries = slices.Delete(l.Entries, i, i+1)
@@ -126,7 +134,7 @@ func (l *Log) live(at int64) (entries []Entry, used int64) {
 
 // find returns the index of the entry of id if it counts, else -1.
 func (l *Log) find(id ID, now int64) int {
-	at := max(now, l.At)
+	at := l.at(now)
 	return slices.IndexFunc(l.Entries, func(e Entry) bool { return e.ID == id && e.Until > at })
 }
 

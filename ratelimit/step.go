@@ -17,11 +17,12 @@ func (req *Request) Run(kept []Kept, now int64, fresh ID) (changed uint64) {
 	case ModeTake, ModeTakeUpTo, ModePeek:
 		return req.decide(kept, now, fresh)
 	case ModeCharge:
-		req.ID = fresh
+		req.ID = ID{}
 		for i := range req.Ops {
 			if req.Ops[i].Cost > 0 {
 				req.Ops[i].charge(&kept[i], fresh, now)
 				changed |= 1 << i
+				req.ID = fresh
 			}
 		}
 	case ModeSettle, ModeRelease:

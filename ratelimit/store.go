@@ -37,7 +37,8 @@ type Store interface {
 	//   - ModePeek: as ModeTake would answer, with nothing changed; Allowed says
 	//     whether the request would pass, and each Outcome is that of Peek.
 	//   - ModeCharge: every cost is taken, whether it passes or not, as
-	//     [Rule.Charge] and [Rule.ChargeLog] do. ID becomes that of a take.
+	//     [Rule.Charge] and [Rule.ChargeLog] do. ID becomes that of a take, or
+	//     zero when all costs are 0.
 	//   - ModeSettle: each op becomes what [Rule.Settle] or [Rule.SettleLog]
 	//     makes of it, once for each ID: a later settlement of the same ID
 	//     changes nothing. The store remembers the ID at least until the latest
@@ -107,13 +108,17 @@ type Op struct {
 
 // Hold returns for how many microseconds from now on a settlement must be
 // remembered, beside the Until of its ops: where it charges more than was
-// taken, until that has come back, and a minute at least; 0 where it only gives
-// back.
+// taken, until that and a whole quota have come back, and a minute at least;
+// where it settles a lease, which may have been renewed, for one Period; 0 where
+// it only gives back.
 func (req *Request) Hold() int64 {
 	hold := int64(0)
 	for i := range req.Ops {
-		if op := &req.Ops[i]; op.Actual > op.Cost {
-			hold = max(hold, 2*op.Rule.fill, 60e6)
+		op := &req.Ops[i]
+		if more := op.Actual - op.Cost; more > 0 {
+			hold = max(hold, 60e6, op.Rule.fill+op.Rule.owed(more))
+		} else if op.Rule.Logged() {
+			hold = max(hold, op.Rule.fill)
 		}
 	}
 	return hold

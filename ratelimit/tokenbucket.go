@@ -132,6 +132,16 @@ func (r *Rule) refilled(used, part int64) (us, rest int64) {
 	return int64(q), 0
 }
 
+// owed returns the microseconds in which a charge of more units comes back: of a
+// window, at most one beside the one that the charge falls into.
+func (r *Rule) owed(more int64) int64 {
+	if r.limit.Algorithm != TokenBucket {
+		return r.fill
+	}
+	us, _ := r.refilled(min(more, r.most), 0)
+	return us
+}
+
 // refundTokens takes off the debt what time has not yet paid of cost: the debt
 // that the decision left was to be paid at until - rest/count, and the cost was
 // the last part of it. Paying earlier debt first can only give back too little,
@@ -155,7 +165,7 @@ func (r *Rule) refundTokens(c Cell, cost, until, rest, at int64) Cell {
 	if used, part = normal(used-units, part-parts, r.period); used|part == 0 {
 		return Cell{}
 	}
-	if c.Used, c.Part = used, part; overdrawn && r.exceeds(used, part) {
+	if c.Used, c.Part = used, part; overdrawn { // also of a debt below the quota: another limit's may be lower
 		c.Used = -used
 	}
 	return c

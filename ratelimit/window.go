@@ -66,12 +66,14 @@ func (r *Rule) refundFixed(c Cell, cost, until int64) Cell {
 }
 
 // A sliding window's cell holds Used units of the window that At lies in, and
-// Part units of the window before it.
+// Part units of the window before it. Either may be more than the quota, which
+// is as much of it as counts: a refund of what the rest covers frees nothing.
 
 func (r *Rule) takeSliding(c Cell, cost, at int64) (Cell, Outcome) {
 	index, into := r.byPeriod.div(at)
-	cur, prev := r.rolled(c, index)
+	used, before := r.rolled(c, index)
 	w, quota := r.period, r.quota
+	cur, prev := min(used, quota), min(before, quota)
 	left := w - into // of the window, which is also what the window before still weighs
 	var o Outcome
 	weight := r.times(prev, left, w, true)
@@ -92,18 +94,18 @@ func (r *Rule) takeSliding(c Cell, cost, at int64) (Cell, Outcome) {
 	case prev > 0:
 		o.ResetAfter = left
 	}
-	return Cell{At: at, Used: cur, Part: prev}, o
+	return Cell{At: at, Used: cur, Part: before}, o
 }
 
 // rolled returns what c holds of the window of that index and of the one before
-// it, each at most the quota.
+// it.
 func (r *Rule) rolled(c Cell, index int64) (cur, prev int64) {
 	was, _ := r.byPeriod.div(c.At)
 	switch index - was {
 	case 0:
-		return min(c.Used, r.quota), min(c.Part, r.quota)
+		return c.Used, c.Part
 	case 1:
-		return 0, min(c.Used, r.quota)
+		return 0, c.Used
 	}
 	return 0, 0
 }
@@ -132,11 +134,8 @@ func (r *Rule) times(a, b, c int64, up bool) int64 {
 
 func (r *Rule) chargeSliding(c Cell, cost, at int64) (Cell, int64) {
 	index, into := r.byPeriod.div(at)
-	used, prev := r.rolled(c, index)
-	if was, _ := r.byPeriod.div(c.At); was == index {
-		used = c.Used // more than the quota when it was charged
-	}
-	return Cell{At: at, Used: min(used+cost, MaxCount), Part: prev}, r.period - into + r.period
+	used, before := r.rolled(c, index)
+	return Cell{At: at, Used: min(used+cost, MaxCount), Part: before}, r.period - into + r.period
 }
 
 func (r *Rule) refundSliding(c Cell, cost, until int64) Cell {
