@@ -1,6 +1,6 @@
-// Package sqlitestore keeps API keys and credits in one SQLite file: the
-// durable default for a service that runs on one machine. The driver is pure
-// Go, so nothing needs a C compiler.
+// Package sqlitestore keeps API keys, credits and rate limits in one SQLite
+// file: the durable default for a service that runs on one machine. The driver
+// is pure Go, so nothing needs a C compiler.
 //
 //	db, err := sqlitestore.Open("keytoll.db", nil)
 //	if err != nil {
@@ -12,9 +12,10 @@
 //	}
 //	keys, err := apikey.NewService(db.Keys(), format, nil)
 //	ledger, err := credits.NewLedger(db.Credits(), nil)
+//	limiter, err := ratelimit.NewLimiter(db.Limits(), limits, nil)
 //
-// The stores hold no rule of keys or of credits: those are in the packages
-// apikey and credits. The file holds the constraints behind them: amounts are
+// The stores hold no rule of keys, credits or limits: those are in the packages
+// apikey, credits and ratelimit. The file holds the constraints behind them: amounts are
 // never negative, the parts of an account and of a lot sum to what was issued,
 // a handle and an op id are used once, a hold ends once, a journal entry is
 // never changed or deleted; a label is taken once by an owner, nothing proves a
@@ -52,6 +53,27 @@
 // takes longer than the context. A function given to a method of the credits
 // store must not call the store: it could wait for itself.
 //
+// # Limits
+//
+// [DB.Limits] is for limits that several processes of one machine share, or that
+// must outlast them: a day's quota does not begin again because a program did.
+// Where neither matters, [ratelimit.MemoryStore] decides without a disk.
+// Every take is a write: it is on the disk, as a debit is, before it is allowed.
+// A refused take and a repeated settlement change no byte and wait for no disk;
+// a peek does not wait for the writer either.
+//
+// All limits of a request are decided in one turn of the writer, at one reading
+// of the clock in that turn. Processes read the same machine's clock; when it is
+// put back, each state stands still until the clock has caught up (see the
+// package ratelimit). The state of a [ratelimit.SlidingLog] or a
+// [ratelimit.Concurrency] limit is one row of 32 bytes for each take that still
+// counts, written anew with each change: choose a small Count.
+//
+// States that have expired are deleted as new ones are made, a few at a time, so
+// that the table holds little more than the states that count. Nothing else
+// bounds it: an attacker who invents subjects fills the disk, so hold invented
+// subjects to a limit on something that cannot be invented.
+//
 // # Caches
 //
 // A file tells nobody of its changes: the store is no [apikey.Feed]. What a
@@ -78,22 +100,23 @@
 // # Time
 //
 // Instants are stored as microseconds since 1970, in UTC. [Options.Now] is the
-// clock of the credits store, read once for each update; it may jump.
+// clock of credits and limits, read once for each update and each decision; it
+// may jump.
 //
 // # Security
 //
 // A new file, its write-ahead log and its index are readable by their owner
 // only (mode 0600); an existing file keeps its mode. Keys are stored as digests
 // (see the package apikey) and secrets bound to them are sealed; everything else
-// is in plain: owners, names, amounts, notes, who did what from where. A file from somebody else is not trusted with code: the schema may
+// is in plain: owners, names, amounts, notes, who did what from where, and the
+// subjects of limits. A file from somebody else is not trusted with code: the schema may
 // call no function with side effects, and the file's own structures cannot be
 // overwritten by statements.
 //
 // # What it does not do
 //
-// It keeps no rate limits: those belong in memory, or in a shared store. It
-// makes no backups; copy the file with sqlite3's .backup or VACUUM INTO, never
-// with cp while it is in use. It deletes nothing, so the file grows with the
-// journal and the events. A read that goes on for long, such as an audit of an account with a
+// It makes no backups; copy the file with sqlite3's .backup or VACUUM INTO, never
+// with cp while it is in use. It deletes nothing but what expired of limits, so
+// the file grows with the journal and the events. A read that goes on for long, such as an audit of an account with a
 // great journal, keeps the write-ahead log from being folded back meanwhile.
 package sqlitestore

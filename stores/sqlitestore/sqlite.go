@@ -44,12 +44,12 @@ type Options struct {
 	// they are needed. 0 is the greater of 4 and the number of CPUs; at most 256.
 	Readers int
 
-	// Now is the clock of the credits store, by default the system's. It must be
-	// safe for concurrent use.
+	// Now is the clock of the stores of credits and of limits, by default the
+	// system's. It must be safe for concurrent use.
 	Now func() time.Time
 }
 
-// A DB is one SQLite file with API keys and credits in it. Make one with
+// A DB is one SQLite file with API keys, credits and rate limits in it. Make one with
 // [Open]; it is safe for concurrent use, and must be closed.
 type DB struct {
 	path    string
@@ -58,6 +58,7 @@ type DB struct {
 	now     func() time.Time
 
 	workspaces workspaces
+	sweeper    sweeper
 
 	ready atomic.Bool // the schema was seen to be the one this version knows
 
@@ -94,7 +95,7 @@ func Open(path string, options *Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Wrap(op, err)
 	}
-	return &DB{path: path, writer: w, readers: newReaders(path, o), now: o.Now, stopped: make(chan struct{})}, nil
+	return &DB{path: path, writer: w, readers: newReaders(path, o), now: o.Now, sweeper: sweeper{hand: start()}, stopped: make(chan struct{})}, nil
 }
 
 // complete checks o and path, and fills in the defaults.

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
@@ -19,7 +21,8 @@ import (
 // A released step made the tables of files that are out there.
 func TestReleasedStepsStay(t *testing.T) {
 	for name, want := range map[string]string{
-		"0001_schema.sql": "b9a7f9e2a4b292a2d5b9c209ebce0a167caff9fde6600e057f866dfe31beaf2f",
+		"0001_schema.sql":            "b9a7f9e2a4b292a2d5b9c209ebce0a167caff9fde6600e057f866dfe31beaf2f",
+		"0002_owners_and_events.sql": "a1b7f1824d515c009c69fa2bf5152fc0b8540bee0eab853dafd02b790dfbc31b",
 	} {
 		text, err := os.ReadFile(filepath.Join("sql", name))
 		if err != nil {
@@ -145,6 +148,8 @@ func TestAFileOfTheFirstSchemaKeepsItsKeys(t *testing.T) {
 	}
 	sound(t, db)
 
+	limitsWork(t, db)
+
 	// They live on as others do.
 	live := full
 	live.Key.State, live.Key.Version, live.Key.SecretAt = apikey.StateActive, full.Key.Version+1, made
@@ -158,6 +163,51 @@ func TestAFileOfTheFirstSchemaKeepsItsKeys(t *testing.T) {
 	}
 	if o, err := keys.Owner(t.Context(), full.Key.Owner); err != nil || o.Events != 1 || o.Version != 1 {
 		t.Errorf("owner %+v, %v", o, err)
+	}
+}
+
+// limitsWork fails the test if the limits of the file do not.
+func limitsWork(t *testing.T, db *sqlitestore.DB) {
+	t.Helper()
+	l := limiter(t, db.Limits(), ratelimit.Limit{Name: "year", Count: 2, Period: 365 * 24 * time.Hour})
+	for i := range 3 {
+		if r, err := l.Take(t.Context(), "upgraded", 1); err != nil || r.Allowed != (i < 2) {
+			t.Errorf("take %d: %t, %v", i, r.Allowed, err)
+		}
+	}
+}
+
+// A file of any older version gets limits, and keeps what it has.
+func TestAFileOfEachSchemaGetsLimits(t *testing.T) {
+	for version := range 3 {
+		t.Run(strconv.Itoa(version), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "old.db")
+			db, err := sqlitestore.Open(path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if version > 0 {
+				if err := db.MigrateTo(t.Context(), version); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := limiter(t, db.Limits(), ratelimit.Limit{Name: "l", Count: 1, Period: time.Hour})
+			if _, err := l.Take(t.Context(), "k", 1); !errors.Is(err, sqlitestore.ErrNotMigrated) {
+				t.Errorf("before Migrate: %v, want ErrNotMigrated", err)
+			}
+			if err := db.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if version == 2 {
+				raw(t, path, func(*sqlitestore.DB) {}, `INSERT INTO owners (id) VALUES ('kept')`)
+			}
+			db = openAt(t, path, nil)
+			limitsWork(t, db)
+			if n, err := db.Int(t.Context(), `SELECT count(*) FROM owners`); err != nil || (n == 1) != (version == 2) {
+				t.Errorf("%d owners, %v", n, err)
+			}
+			sound(t, db)
+		})
 	}
 }
 
