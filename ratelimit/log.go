@@ -87,13 +87,18 @@ func (r *Rule) ChargeLog(l *Log, id ID, cost, now int64) {
 	}
 }
 
-// SettleLog brings what the take id has in use to actual: 0 gives it back, and
-// with it a lease. A take that is over has nothing in use, and stays so. It
-// reports whether the log changed.
-func (r *Rule) SettleLog(l *Log, id ID, actual, now int64) bool {
+// SettleLog brings what the take id of cost has in use to actual: 0 gives it
+// back, and with it a lease. A lease that is over stays so; of any other take
+// that is over, what actual exceeds the cost by is charged as [Rule.ChargeLog]
+// does. It reports whether the log changed.
+func (r *Rule) SettleLog(l *Log, id ID, cost, actual, now int64) bool {
 	i := l.find(id, now)
 	switch {
-	case i < 0 || l.Entries[i].Units == actual:
+	case i < 0 && (actual <= cost || r.limit.Algorithm == Concurrency):
+		return false
+	case i < 0:
+		r.ChargeLog(l, id, actual-cost, now)
+	case l.Entries[i].Units == actual:
 		return false
 	case actual <= 0:
 		l.Entries = slices.Delete(l.Entries, i, i+1)

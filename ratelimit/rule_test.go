@@ -55,9 +55,24 @@ func TestEmptyLogHasSeenNoTime(t *testing.T) {
 	r := ruleOf(t, ratelimit.Limit{Algorithm: ratelimit.Concurrency, Count: 1, Period: time.Minute})
 	var log ratelimit.Log
 	r.ChargeLog(&log, ratelimit.ID{1}, 1, noon)
-	r.SettleLog(&log, ratelimit.ID{1}, 0, noon)
+	r.SettleLog(&log, ratelimit.ID{1}, 1, 0, noon)
 	if o := r.TakeLog(&log, 1, noon-1e6); o.ResetAfter != 60e6 {
 		t.Errorf("ResetAfter is %dus a second before the log's time, want the Period", o.ResetAfter)
+	}
+}
+
+// Work that outlives the log's Period is charged for what it came to, as every
+// other algorithm charges it; a lease that is over stays so.
+func TestSettlementAfterTheLogForgotTheTakeIsCharged(t *testing.T) {
+	t.Parallel()
+	for a, want := range map[ratelimit.Algorithm]int64{ratelimit.SlidingLog: 1, ratelimit.Concurrency: 10} {
+		r := ruleOf(t, ratelimit.Limit{Algorithm: a, Count: 10, Period: time.Second})
+		var log ratelimit.Log
+		r.ChargeLog(&log, ratelimit.ID{1}, 1, noon)
+		r.SettleLog(&log, ratelimit.ID{1}, 1, 10, noon+2e6)
+		if o := r.PeekLog(&log, 1, noon+2e6); o.Remaining != want {
+			t.Errorf("%v: %d free after a take of 1 came to 10, want %d", a, o.Remaining, want)
+		}
 	}
 }
 

@@ -117,7 +117,7 @@ func (op *Op) charge(k *Kept, id ID, now int64) {
 
 func (op *Op) settle(k *Kept, id ID, now int64) bool {
 	if op.Rule.Logged() {
-		return op.Rule.SettleLog(&k.Log, id, op.Actual, now)
+		return op.Rule.SettleLog(&k.Log, id, op.Cost, op.Actual, now)
 	}
 	was := k.Cell
 	k.Cell = op.Rule.Settle(was, op.Cost, op.Actual, op.Until, op.Rest, now)

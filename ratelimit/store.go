@@ -47,8 +47,8 @@ type Store interface {
 	//     renewed and Allowed is true; otherwise nothing changes and Allowed is
 	//     false. The ops are of Concurrency limits.
 	//   - ModeRelease: what ID holds in each op's log is given back, as
-	//     [Rule.SettleLog] does with an actual of 0; no ID is remembered. The ops
-	//     are of Concurrency limits.
+	//     [Rule.SettleLog] does with a cost and an actual of 0; no ID is
+	//     remembered. The ops are of Concurrency limits.
 	//   - ModeReset: each op's state is forgotten.
 	//
 	// A store may forget a state from the time its Expires says. Before that time
