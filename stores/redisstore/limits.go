@@ -1,0 +1,169 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// DefaultPrefix begins the keys of a [LimitStore] without
+// [LimitsOptions.Prefix].
+const DefaultPrefix = "rl:"
+
+// LimitsOptions are the choices of [NewLimits]. The zero value, and nil, are the
+// defaults. All stores over one server or cluster must agree on them.
+type LimitsOptions struct {
+	// Prefix begins every key of the server, [DefaultPrefix] when empty: up to 64
+	// letters, digits and the marks - _ . : / of ASCII.
+	Prefix string
+	// Tag returns what decides the slot of a subject's keys in a cluster, any bytes.
+	// Subjects of one tag are decided in one step. Nil, and the empty string, mean
+	// the subject's own key. It must return the same for the same key for ever,
+	// and be safe for concurrent use.
+	Tag func(key string) string
+	// Now, if set, tells the time of decisions instead of the server, for servers
+	// whose scripts may not read their clock, and for tests. The clocks of all
+	// callers must then agree within an hour, by which everything is kept longer.
+	Now func() time.Time
+	// Undo is the longest that giving back may take in a cluster when a decision
+	// about several slots fails half way, whatever the caller's context; 2 s when
+	// zero, up to 1 minute.
+	Undo time.Duration
+}
+
+// A LimitStore is a [ratelimit.Store] in Redis: one script, and so one round
+// trip, for a decision about any number of limits. It is safe for concurrent
+// use.
+type LimitStore struct {
+	client  Client
+	cluster bool
+	prefix  string
+	tag     func(string) string
+	now     func() time.Time // nil: the server's
+	undo    time.Duration
+	script  string
+	hash    string
+
+	ahead  atomic.Int64 // by how many microseconds the server's clock was ahead of this machine's
+	drafts sync.Pool    // of *draft
+}
+
+var _ ratelimit.Store = (*LimitStore)(nil)
+
+// NewLimits returns a store through client, which is required and stays the
+// caller's to close. Nil options are the defaults. Nothing is sent yet. The
+// error names every fault at once.
+func NewLimits(client Client, options *LimitsOptions) (*LimitStore, error) {
+	var o LimitsOptions
+	if options != nil {
+		o = *options
+	}
+	faults := errors.Faults{Op: "redisstore.NewLimits"}
+	s := &LimitStore{client: client, prefix: o.Prefix, tag: o.Tag, now: o.Now, undo: o.Undo}
+	if client == nil {
+		faults.Add("client is nil; give one made by GoRedis")
+	} else if c, ok := client.(interface{ fault() string }); ok && c.fault() != "" {
+		faults.Add("%s", c.fault())
+	} else {
+		s.cluster = client.Cluster()
+	}
+	if s.prefix == "" {
+		s.prefix = DefaultPrefix
+	}
+	if len(s.prefix) > 64 || strings.ContainsFunc(s.prefix, notInChannel) {
+		faults.Add("Prefix is %.70q; give 1 to 64 letters, digits and - _ . : /, or none for %q", s.prefix, DefaultPrefix)
+	}
+	if s.undo == 0 {
+		s.undo = 2 * time.Second
+	}
+	if s.undo < 0 || s.undo > time.Minute {
+		faults.Add("Undo is %v; give up to 1m, or 0 for 2s", s.undo)
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	s.script, s.hash = source()
+	s.drafts.New = func() any { return new(draft) }
+	return s, nil
+}
+
+// Apply implements [ratelimit.Store]. Where several slots of a cluster are
+// concerned it takes more than one step: see the package documentation.
+func (s *LimitStore) Apply(ctx context.Context, req *ratelimit.Request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	clock := int64(-1)
+	if s.now != nil {
+		clock = max(s.now().UnixMicro(), 0)
+	}
+	id := req.ID
+	if req.Mode == ratelimit.ModeTake || req.Mode == ratelimit.ModeTakeUpTo || req.Mode == ratelimit.ModeCharge {
+		_, _ = rand.Read(id[:]) // never fails
+	}
+	if s.cluster && len(req.Ops) > 1 {
+		if parts := s.parts(req); len(parts) > 1 {
+			return (&crossing{store: s, req: req, parts: parts, clock: clock, id: id}).apply(ctx)
+		}
+	}
+	return s.step(ctx, req, req.Mode, clock, id)
+}
+
+// step carries out the request as one script, in a mode of the script.
+func (s *LimitStore) step(ctx context.Context, req *ratelimit.Request, mode ratelimit.Mode, clock int64, id ratelimit.ID) error {
+	d := s.drafts.Get().(*draft)
+	defer s.drafts.Put(d)
+	defer d.forget()
+	guess := clock
+	if clock < 0 {
+		guess = systemTime() + s.ahead.Load()
+	}
+	// A calendar's windows are asked for anew when the server's time lies outside,
+	// and once more when a clock jumps in between.
+	for range 3 {
+		d.lay(s, req, mode, clock, guess, id)
+		reply, err := s.client.EvalSHA(ctx, s.hash, d.keys, d.arg)
+		if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+			reply, err = s.client.Eval(ctx, s.script, d.keys, d.arg)
+		}
+		if err != nil {
+			return failed(ctx, err)
+		}
+		again, err := d.read(reply, req, mode, id)
+		if err != nil || !again {
+			return err
+		}
+		if clock < 0 {
+			s.ahead.Store(req.Now - systemTime())
+		}
+	}
+	return &errors.Error{Code: errors.Unavailable, Op: opApply, Msg: "the server's clock jumps from one calendar window to another; try again"}
+}
+
+// systemTime is the time for which a calendar's windows are given before the
+// server has told its own.
+//
+//nolint:forbidigo // only a guess: the server's clock decides
+func systemTime() int64 { return time.Now().UnixMicro() }
+
+const opApply = "redisstore.Apply"
+
+// failed gives an error of the driver its code; the end of ctx passes.
+func failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "OOM"):
+		return errors.Wrap(opApply, errors.Join(ratelimit.ErrFull, err))
+	case strings.HasPrefix(text, "WRONGTYPE"):
+		return &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; give the store a prefix of its own", Err: err}
+	}
+	return unavailable(ctx, opApply, "the limits could not be decided", err)
+}

@@ -1,0 +1,278 @@
+package redisstore
+
+import (
+	"crypto/sha1" //nolint:gosec // it is how servers name scripts
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"math/bits"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// The parts of the script.
+var (
+	//go:embed script/numbers.lua
+	numbers string
+	//go:embed script/cells.lua
+	cells string
+	//go:embed script/logs.lua
+	logs string
+	//go:embed script/decide.lua
+	decide string
+	//go:embed script/change.lua
+	change string
+)
+
+// source returns the script and its name.
+func source() (script, hash string) {
+	script = numbers + cells + logs + decide + change
+	sum := sha1.Sum([]byte(script)) //nolint:gosec // as above
+	return script, hex.EncodeToString(sum[:])
+}
+
+// modeHolds asks the script whether ModeRenew would pass.
+const modeHolds = ratelimit.ModeReset + 1
+
+// slack is how much longer than needed a key lives, in milliseconds, where the
+// callers' clocks decide: they may disagree by that much.
+const slack = 3600e3
+
+// What a reply begins with.
+const (
+	refused = iota
+	spent
+	free
+	windows
+	corrupt
+	far
+)
+
+// A draft is a call of the script in the making. Numbers are written as doubles,
+// which hold all of them exactly.
+type draft struct {
+	buf  []byte
+	ends []int // of the keys in buf
+	keys []string
+	arg  string
+	at   []int64 // for calendars, what the server said: the time that each op decides at
+}
+
+// forget drops what belongs to the request.
+func (d *draft) forget() {
+	clear(d.keys)
+	d.keys, d.arg, d.at = d.keys[:0], "", d.at[:0]
+}
+
+func (d *draft) number(n int64) {
+	d.buf = binary.LittleEndian.AppendUint64(d.buf, math.Float64bits(float64(n)))
+}
+
+// lay writes the keys and the argument of req. Guess is a time of the server's
+// clock.
+func (d *draft) lay(s *LimitStore, req *ratelimit.Request, mode ratelimit.Mode, clock, guess int64, id ratelimit.ID) {
+	d.buf, d.ends = d.buf[:0], d.ends[:0]
+	width, logged, calendar := int64(8), int64(0), false
+	for i := range req.Ops {
+		op := &req.Ops[i]
+		d.buf = s.key(d.buf, op)
+		d.ends = append(d.ends, len(d.buf))
+		if op.Rule.Logged() {
+			logged = 1
+		}
+		calendar = calendar || op.Rule.Limit().Algorithm == ratelimit.Calendar
+	}
+	if mode == ratelimit.ModeSettle {
+		d.buf = append(s.slot(d.buf, req.Ops[0].Key), "%#"...)
+		d.buf = append(d.buf, id[:]...)
+		d.ends = append(d.ends, len(d.buf))
+		width += 4
+	}
+	if calendar {
+		width += 2
+	}
+	d.number(int64(mode))
+	d.number(clock)
+	d.number(slack)
+	d.number(req.Hold())
+	d.number(8 * width)
+	d.number(logged)
+	d.buf = append(d.buf, id[:]...)
+	for i := range req.Ops {
+		d.op(&req.Ops[i], mode)
+		if calendar {
+			from, to := int64(0), int64(0)
+			if r := req.Ops[i].Rule; r.Limit().Algorithm == ratelimit.Calendar {
+				at := guess
+				if len(d.at) > 0 {
+					at = d.at[i]
+				}
+				from, to = r.WindowAt(at)
+			}
+			d.number(from)
+			d.number(to)
+		}
+	}
+	text, from := string(d.buf), 0
+	d.keys = d.keys[:0]
+	for _, end := range d.ends {
+		d.keys = append(d.keys, text[from:end])
+		from = end
+	}
+	d.arg = text[from:]
+}
+
+func (d *draft) op(op *ratelimit.Op, mode ratelimit.Mode) {
+	l := op.Rule.Limit()
+	shadow := int64(0)
+	if l.Shadow {
+		shadow = 1
+	}
+	d.number(int64(l.Algorithm))
+	d.number(shadow)
+	d.number(min(op.Cost, 2*ratelimit.MaxCount)) // still above every quota
+	d.number(l.Count)
+	d.number(l.Period.Microseconds())
+	d.number(op.Rule.Quota())
+	d.number(op.Rule.Window().Microseconds())
+	d.number(most(&l))
+	if mode != ratelimit.ModeSettle {
+		return
+	}
+	d.number(min(op.Actual, 2*ratelimit.MaxCount)) // a charge is cut to MaxCount
+	d.number(op.Until)
+	d.number(op.Rest)
+	from := int64(0)
+	if l.Algorithm == ratelimit.FixedWindow || l.Algorithm == ratelimit.Calendar {
+		from, _ = op.Rule.WindowAt(op.Until - 1)
+	}
+	d.number(from)
+}
+
+// most returns how many units a token bucket may owe: what refills within
+// MaxPeriod.
+func most(l *ratelimit.Limit) int64 {
+	if l.Algorithm != ratelimit.TokenBucket {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(ratelimit.MaxPeriod.Microseconds()), uint64(l.Count))
+	if hi >= uint64(l.Period.Microseconds()) {
+		return ratelimit.MaxCount
+	}
+	q, _ := bits.Div64(hi, lo, uint64(l.Period.Microseconds()))
+	return int64(min(q, ratelimit.MaxCount))
+}
+
+// read fills in req from what the script returned, and reports whether it has to
+// be asked again with other windows.
+func (d *draft) read(reply string, req *ratelimit.Request, mode ratelimit.Mode, id ratelimit.ID) (again bool, err error) {
+	at := func(i int) int64 {
+		return int64(math.Float64frombits(binary.LittleEndian.Uint64([]byte(reply[8*i : 8*i+8]))))
+	}
+	decides := mode <= ratelimit.ModePeek
+	want := 2
+	if decides || mode == ratelimit.ModeCharge {
+		want = 3 + 4*len(req.Ops)
+	}
+	switch {
+	case len(reply) < 16:
+	case at(0) == windows && len(reply) == 8*(2+len(req.Ops)):
+		req.Now = at(1)
+		d.at = d.at[:0]
+		for i := range req.Ops {
+			d.at = append(d.at, at(2+i))
+		}
+		return true, nil
+	case at(0) == corrupt:
+		return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; delete it, or give the store a prefix of its own"}
+	case at(0) == far:
+		return false, &errors.Error{Code: errors.Invalid, Op: opApply, Msg: "the limit reaches beyond the year 2255; set the clock right, or give a shorter period"}
+	case at(0) <= free && len(reply) >= 8*want:
+		d.fill(req, at, decides, id)
+		return false, nil
+	}
+	return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "the server answered something else than the script returns"}
+}
+
+func (d *draft) fill(req *ratelimit.Request, at func(int) int64, decides bool, id ratelimit.ID) {
+	req.Now = at(1)
+	if req.Mode <= ratelimit.ModeCharge {
+		req.ID = ratelimit.ID{}
+		if at(0) == spent {
+			req.ID = id
+		}
+	}
+	if decides || req.Mode == ratelimit.ModeRenew {
+		req.Allowed = at(0) != refused
+	}
+	if !decides && req.Mode != ratelimit.ModeCharge {
+		return
+	}
+	for i := range req.Ops {
+		op := &req.Ops[i]
+		if req.Mode == ratelimit.ModeTakeUpTo {
+			op.Cost = min(op.Cost, at(2))
+		}
+		op.Outcome = ratelimit.Outcome{Remaining: at(3 + 4*i), RetryAfter: at(4 + 4*i), ResetAfter: at(5 + 4*i), Rest: at(6 + 4*i)}
+	}
+}
+
+// slot appends the prefix and the tag of a subject, which decides the slot.
+func (s *LimitStore) slot(dst []byte, subject string) []byte {
+	dst = append(append(dst, s.prefix...), '{')
+	return append(plain(dst, s.tagOf(subject)), '}')
+}
+
+// tagOf returns the tag of a subject.
+func (s *LimitStore) tagOf(subject string) string {
+	if s.tag != nil {
+		if tag := s.tag(subject); tag != "" {
+			return tag
+		}
+	}
+	return subject
+}
+
+// key appends the key of an op's state:
+//
+//	rl:{subject}:name:b
+//
+// with the algorithm as one letter, and where the tag is not the subject
+//
+//	rl:{tag}subject:name:b
+//
+// No two states share one: a name has no colon, and plain text no brace.
+func (s *LimitStore) key(dst []byte, op *ratelimit.Op) []byte {
+	dst = s.slot(dst, op.Key)
+	if s.tagOf(op.Key) != op.Key {
+		dst = plain(dst, op.Key)
+	}
+	l := op.Rule.Limit()
+	dst = append(append(dst, ':'), l.Name...)
+	return append(dst, ':', "bfslcn"[l.Algorithm])
+}
+
+// plain appends text of any bytes so that it has no closing brace, which would
+// end a tag, and no percent sign but in %25 and %7D, which stand for the two. Of
+// text longer than 64 bytes that is %h and 192 bits of its SHA-256.
+func plain(dst []byte, text string) []byte {
+	if len(text) > 64 {
+		sum := sha256.Sum256([]byte(text))
+		return base64.RawURLEncoding.AppendEncode(append(dst, "%h"...), sum[:24])
+	}
+	for i := range len(text) {
+		switch c := text[i]; c {
+		case '}':
+			dst = append(dst, "%7D"...)
+		case '%':
+			dst = append(dst, "%25"...)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
