@@ -2,7 +2,7 @@
 
 TOOLS := ./internal/tools/cmd
 
-.PHONY: test lint fmt bench fuzz cover lint-proof servers
+.PHONY: test lint fmt bench limits fuzz cover lint-proof servers
 
 # Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
 test: servers
@@ -20,6 +20,14 @@ fmt:
 # Every benchmark once. Compare two runs with benchstat; see CONTRIBUTING.md.
 bench:
 	go test -run='^$$' -bench=. -benchmem work
+
+# Measures limiters beside others, which takes about LIMITSCOUNT times 15 minutes, 8 GiB and a quiet machine, and writes
+# the figures into docs/limits.md and docs/limits-cost.svg. LIMITSCOUNT=1 for a rough look.
+LIMITSCOUNT ?= 5
+limits:
+	@mkdir -p bin
+	go test -run='^$$' -bench='^Benchmark(Limit|LimitRefused|Redis|State)$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h -large ./internal/benchcmp > bin/limits.txt
+	go run ./internal/benchcmp/limitreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
 
 # Every fuzz target for a short while; FUZZTIME=10m for a long one.
 FUZZTIME ?= 10s

@@ -54,7 +54,9 @@ func subjects(tb testing.TB, n int) keys {
 		text = hex.AppendEncode(append(text, "key_"...), number[:])
 	}
 	k := keys{string(text), n}
-	mustVary(tb, n, k.at)
+	if n <= 1e6 { // more are as distinct, and too many to look at
+		mustVary(tb, n, k.at)
+	}
 	made.Store(n, k)
 	return k
 }

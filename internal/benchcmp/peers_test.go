@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -57,9 +58,9 @@ func floorLimiter(_ testing.TB, count int64) take {
 // keytollLimits returns as many limits of one kind.
 func keytollLimits(tb testing.TB, count int64, limits int) ratelimit.Limits {
 	tb.Helper()
-	var list []ratelimit.Limit
-	for _, name := range []string{"a", "b", "c"}[:limits] {
-		list = append(list, ratelimit.Limit{Name: name, Count: count, Period: period})
+	list := make([]ratelimit.Limit, limits)
+	for i := range list {
+		list[i] = ratelimit.Limit{Name: "limit" + strconv.Itoa(i+1), Count: count, Period: period}
 	}
 	set, err := ratelimit.NewLimits(list...)
 	if err != nil {
@@ -70,7 +71,7 @@ func keytollLimits(tb testing.TB, count int64, limits int) ratelimit.Limits {
 
 func keytollLimiter(tb testing.TB, count int64, limits int) take {
 	tb.Helper()
-	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: 4 << 30})
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: 12 << 30})
 	if err != nil {
 		tb.Fatal(err)
 	}
