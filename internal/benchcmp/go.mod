@@ -16,8 +16,11 @@ require (
 	github.com/stripe/stripe-go/v85 v85.0.0
 	github.com/throttled/throttled/v2 v2.15.0
 	github.com/ulule/limiter/v3 v3.11.2
+	go.uber.org/ratelimit v0.3.1
 	golang.org/x/time v0.16.0
 )
+
+require github.com/benbjohnson/clock v1.3.0 // indirect
 
 require (
 	github.com/Azure/azure-sdk-for-go v68.0.0+incompatible // indirect

@@ -145,4 +145,3 @@ return {redis.call('INCRBY', KEYS[1], ARGV[3]), tonumber(ends)}
 		return got[0] <= count
 	}
 }
-
