@@ -26,7 +26,7 @@ bench:
 LIMITSCOUNT ?= 5
 limits:
 	@mkdir -p bin
-	go test -run='^$$' -bench='^Benchmark(Limit|LimitRefused|Redis|State)$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h -large ./internal/benchcmp > bin/limits.txt
+	go test -run='^$$' -bench='^Benchmark(Limit|LimitRefused|Redis|State)$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/limits.txt
 	go run ./internal/benchcmp/limitreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
 
 # Every fuzz target for a short while; FUZZTIME=10m for a long one.

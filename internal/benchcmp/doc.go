@@ -4,12 +4,15 @@
 //
 // # Running it
 //
+//	make limits                                        # limiters: writes docs/limits.md, about an hour
 //	cd internal/benchcmp
 //	go test ./...                                      # each peer decides as it should
-//	go test -run='^$' -bench=. -count=6 | tee new.txt  # all, about an hour
+//	go test -run='^$' -bench='Prove|Sign|Verify' -count=6 | tee new.txt
 //	go test -run='^$' -bench='Limit/keys=10000/' -benchtime=200ms
+//	go test -short -run='^$' -bench=. -benchtime=10x   # does each of them run at all
 //
-// The largest tables hold 10^6 keys and up to 2 GiB; -short leaves them out. A
+// The largest tables hold 10^6 keys and up to 2 GiB; -short leaves them out. Those
+// of BenchmarkState with 10^7 keys, up to 8 GiB, are measured with -large only. A
 // machine that does something else at the same time spoils the figures. To see
 // each column divided by the first:
 //

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ func tables(r *report) []table {
 	}
 	list = slices.DeleteFunc(list, func(t table) bool { return t.text == "" })
 	if len(list) > 0 {
-		list = append(list, table{"machine", fmt.Sprintf("Last measured on %s cores of %s.\n", r.cores, r.cpu)})
+		list = append(list, table{"machine", fmt.Sprintf("Last measured on %s cores of %s, with %s.\n", r.cores, r.cpu, runtime.Version())})
 	}
 	return list
 }
