@@ -2,16 +2,26 @@ package ratelimit
 
 import "encoding/binary"
 
-// Refunded ids are remembered as bits, many to a slot, because nothing else
+// Settled ids are remembered as bits, many to a slot, because nothing else
 // bounds their number: whoever keeps having takes refunded adds one each time.
-const idsPerSlot = 3 * 64 // the three words of a cell
+const (
+	idsPerSlot = 128
+	markUnit   = 7 // the end of a mark is kept in 128 µs, so that it reaches over two centuries
+)
 
-// id returns a fresh id of the shard, which must be locked: the shard and a
-// sequence within it, and what tells this store's ids from another's.
-func (m *MemoryStore) id(sh *shard, index int) (id ID) {
-	sh.seq++
-	binary.LittleEndian.PutUint64(id[:8], (sh.seq*shardCount+uint64(index))^m.nonce[0])
+// nextID returns the id of the shard's next decision: the shard and a sequence
+// within it, and what tells this store's ids from another's.
+func (m *MemoryStore) nextID(index int) (id ID) {
+	seq := m.shards[index].seq + 1
+	binary.LittleEndian.PutUint64(id[:8], (seq<<shardBits|uint64(index))^m.nonce[0])
 	binary.LittleEndian.PutUint64(id[8:], m.nonce[1])
+	return id
+}
+
+// freshID gives out nextID. The shard must be locked.
+func (m *MemoryStore) freshID(index int) ID {
+	id := m.nextID(index)
+	m.shards[index].seq++
 	return id
 }
 
@@ -22,44 +32,75 @@ func (m *MemoryStore) origin(id ID) (index int, seq uint64) {
 	if binary.LittleEndian.Uint64(id[8:]) != m.nonce[1] {
 		return 0, 0
 	}
-	return int(x % shardCount), x / shardCount
+	return int(x % shardCount), x >> shardBits
 }
 
-// remember marks id as refunded, at least until the time until, and reports
+// remember marks id as settled, at least until the time until, and reports
 // whether it was not before. An id that the store never gave out counts as
-// refunded. The shard of the id's origin must be locked; its slots move.
+// settled. The shard of the id's origin must be locked; its slots move.
 func (m *MemoryStore) remember(id ID, until, now int64) (bool, error) {
 	index, seq := m.origin(id)
 	sh := &m.shards[index]
 	if seq == 0 || seq > sh.seq {
 		return false, nil
 	}
-	tab := &sh.tab
-	w0, w1 := seq/idsPerSlot*0x9e3779b97f4a7c15, m.nonce[1] // spread, as the hash of a key is
-	at := tab.find(w0, w1)
+	n := markName(seq)
+	t := sh.table(n.id)
+	at := t.find(n)
 	if at < 0 {
-		// The last eighth of the room, rounded up, is kept for subjects.
-		all := room(m.slots)
-		most := all - (all+7)/8
-		if tab.used >= most {
-			tab.sweep(16*sweepSteps, now)
-		}
-		if tab.used >= most || !tab.reserve(1, m.slots, now) {
+		if t = m.roomForMarks(sh, n.id, now-m.base); t == nil {
 			return false, ErrFull
 		}
-		tab.add(slot{w0, w1, Cell{Expires: until}})
-		at = tab.find(w0, w1)
+		at = t.add(slot{id: n.id, head: n.rest | kindMarks})
 	}
-	c := &tab.slots[at].cell
-	c.Expires = max(c.Expires, until)
-	return c.mark(uint(seq % idsPerSlot)), nil
+	s := &t.slots[at]
+	end := min(max(until-m.base, 0)>>markUnit+1, timeMask)
+	s.head = s.head&^timeMask | max(s.head&timeMask, uint64(end))
+	word, bit := markBit(seq)
+	if s.body[word]&bit != 0 {
+		return false, nil
+	}
+	s.body[word] |= bit
+	return true, nil
 }
 
-// mark sets one of the bits that a cell of refunded ids holds, and reports
-// whether it was clear.
-func (c *Cell) mark(bit uint) bool {
-	word := [...]*int64{&c.At, &c.Used, &c.Part}[bit/64]
-	was := *word
-	*word |= 1 << (bit % 64)
-	return *word != was
+// forgetMark undoes what remember did.
+func (m *MemoryStore) forgetMark(id ID) {
+	index, seq := m.origin(id)
+	n := markName(seq)
+	t := m.shards[index].table(n.id)
+	if at := t.find(n); at >= 0 {
+		word, bit := markBit(seq)
+		t.slots[at].body[word] &^= bit
+	}
+}
+
+// markName names the slot for the id of that sequence: spread, as the hash of a
+// key is, over the tables, and told from others by the number itself.
+func markName(seq uint64) name {
+	block := seq / idsPerSlot
+	return name{
+		id:   block*0x9e3779b97f4a7c15&^(1<<32-1) | block<<1&(1<<32-1) | 1,
+		rest: block >> 31 << (64 - restBits),
+	}
+}
+
+func markBit(seq uint64) (word int, bit uint64) {
+	i := seq % idsPerSlot
+	return int(i / 64), 1 << (i % 64)
+}
+
+// roomForMarks is makeRoom for a slot of settled ids: the last eighth of the
+// memory, and of a table that cannot grow any more, is kept for subjects.
+func (m *MemoryStore) roomForMarks(sh *shard, id uint64, now int64) *table {
+	t := sh.table(id)
+	growth := 2*int64(len(t.slots))*slotBytes + firstSlots*slotBytes
+	if m.free.Load()-growth >= m.bytes/8 {
+		return m.makeRoom(sh, id, now)
+	}
+	t.sweep(shortSweep, now)
+	if all := room(len(t.slots)); int(t.used) < all-(all+7)/8 {
+		return t
+	}
+	return nil
 }

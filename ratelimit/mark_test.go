@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -11,30 +12,30 @@ import (
 
 func TestRefundThatFindsNoRoomCanBeRepeated(t *testing.T) {
 	t.Parallel()
-	for slots, others := range map[int64]int{8: 5, 64: 46} { // with one more, all but an eighth of 7 and of 54
-		w, _ := bounded(t, slots)
-		for i := range others {
-			w.spend("k", fmt.Sprint("passing", i), time.Minute)
+	w, _ := bounded(t, minBytes)
+	r := w.spend("k", "h", time.Hour)
+	for i := range 10 * tracked { // until every part of the store is full
+		if _, err := w.TakeAll(t.Context(), ten(t, fmt.Sprint("passing", i), "m", time.Minute)); err != nil && !errors.Is(err, ratelimit.ErrFull) {
+			t.Fatal(err)
 		}
-		r := w.spend("k", "h", time.Hour)
-		for range 3 {
-			w.refunds(r, ratelimit.ErrFull)
-			w.free("k", "h", time.Hour, 6)
-		}
-		w.now = w.now.Add(time.Minute) // now there is room
-		w.refunds(r, nil)
-		w.free("k", "h", time.Hour, 10)
-		w.spend("k", "h", time.Hour)
-		w.refunds(r, nil)
+	}
+	for range 3 {
+		w.refunds(r, ratelimit.ErrFull)
 		w.free("k", "h", time.Hour, 6)
 	}
+	w.now = w.now.Add(time.Minute) // now there is room
+	w.refunds(r, nil)
+	w.free("k", "h", time.Hour, 10)
+	w.spend("k", "h", time.Hour)
+	w.refunds(r, nil)
+	w.free("k", "h", time.Hour, 6)
 }
 
 // What is remembered together is forgotten with the last of it.
 func TestRefundsOfDifferentPeriodsAreRemembered(t *testing.T) {
 	t.Parallel()
 	for _, periods := range [][2]time.Duration{{time.Minute, time.Hour}, {time.Hour, time.Minute}} {
-		w, _ := bounded(t, 64)
+		w, _ := bounded(t, minBytes)
 		var long []ratelimit.Reservation
 		for range 500 { // more than one slot remembers
 			for _, p := range periods {
@@ -59,8 +60,8 @@ func TestRefundsOfDifferentPeriodsAreRemembered(t *testing.T) {
 
 func TestRefundOfWhatWasNeverTaken(t *testing.T) {
 	t.Parallel()
-	w, store := bounded(t, 64)
-	other, _ := bounded(t, 64)
+	w, store := bounded(t, minBytes)
+	other, _ := bounded(t, minBytes)
 	r := w.spend("k", "h", time.Hour)
 	for range 400 { // whatever another store gave out, and how often
 		w.refunds(other.spend("k", "h", time.Hour), nil)
@@ -120,7 +121,7 @@ func TestRefundOfWhatWasNeverTaken(t *testing.T) {
 
 func TestRefundBefore1970(t *testing.T) {
 	t.Parallel()
-	w, _ := bounded(t, 8)
+	w, _ := bounded(t, minBytes)
 	w.now = time.Time{}
 	for range 1000 { // each would be a slot that is counted and cannot be found
 		w.refunds(w.spend("k", "h", time.Hour), nil)

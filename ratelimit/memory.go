@@ -4,7 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -13,13 +13,18 @@ import (
 // MemoryOptions configures a [MemoryStore]. Nil means all defaults.
 type MemoryOptions struct {
 	// MaxBytes bounds the memory of all tracked state; the default is 64 MiB,
-	// which tracks about a million subjects under one limit each. When no more
+	// which tracks about 1.5 million subjects under one limit each. When no more
 	// fits and a short sweep finds nothing that has expired, decisions about
 	// subjects that are not tracked yet fail with ErrFull, while tracked ones go
 	// on: forgetting a subject early would hand it a fresh quota. Refunds are
-	// remembered in the same memory, at best 192 in the room of one subject, but
+	// remembered in the same memory, at best 128 in the room of one subject, but
 	// never in its last eighth: there they fail with ErrFull, change nothing and
 	// may be tried again.
+	//
+	// A subject under one limit takes 40 to 46 bytes, twice that where a count
+	// goes beyond 2.7e11, a period beyond a year or the process's life beyond
+	// two. Under a SlidingLog or Concurrency limit it takes 110 and 32 more for
+	// each take that counts.
 	MaxBytes int64
 	// Now tells the time. The default reads the clock once, at construction,
 	// and then counts monotonic time, so that setting the machine's clock
@@ -29,36 +34,28 @@ type MemoryOptions struct {
 
 const (
 	defaultBytes = 64 << 20
-	shardCount   = 256
-	minBytes     = shardCount * firstSlots * slotBytes
+	shardBits    = 8
+	shardCount   = 1 << shardBits
+	minBytes     = shardCount * 384
 )
 
 // A MemoryStore is a [Store] in this process's memory. It starts no goroutine:
-// state that has expired is swept in small steps as new state arrives. It is
-// safe for concurrent use and must not be copied.
+// state that has expired is swept in small steps as new state arrives and
+// decisions are made. It is safe for concurrent use and must not be copied.
 type MemoryStore struct {
-	now   func() time.Time // nil: the monotonic clock
-	base  time.Time        // what the monotonic clock counts from
-	micro int64            // base in microseconds since the Unix epoch
-	slots int              // most slots of one shard
-	seeds [2]maphash.Seed
-	nonce [2]uint64
+	shards [shardCount]shard // first, so that each has a cache line of its own
 
-	shards [shardCount]shard
+	now   func() time.Time // nil: the monotonic clock
+	start time.Time        // what the monotonic clock counts from
+	base  int64            // the time at construction, in microseconds since the Unix epoch
+	seeds [2]maphash.Seed
+	odd   uint64 // spreads the tags of rules
+	nonce [2]uint64
+	bytes int64        // the most to use
+	free  atomic.Int64 // of bytes
 }
 
 var _ Store = (*MemoryStore)(nil)
-
-type shard struct {
-	mu  sync.Mutex
-	tab table
-	seq uint64 // of the decisions that started in this shard
-
-	logs   map[[2]uint64]Log
-	logged int // bytes of logs
-
-	_ [64]byte // keep neighbours' locks off this cache line
-}
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
@@ -78,12 +75,22 @@ func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
 	}
 	m := &MemoryStore{
 		now:   opts.Now,
-		base:  systemTime(),
-		slots: int(min(opts.MaxBytes/slotBytes/shardCount, 1<<31)),
+		start: systemTime(),
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		bytes: opts.MaxBytes,
 	}
-	m.micro = m.base.UnixMicro()
+	m.base = m.start.UnixMicro()
+	if m.now != nil {
+		m.base = min(max(m.now().UnixMicro(), 0), maxNow)
+	}
 	m.nonce[0], m.nonce[1] = m.hash("")
+	m.odd = m.nonce[0] | 1
+	m.free.Store(m.bytes - shardCount*(shardBytes+tableBytes+pointerBytes))
+	tables, dir := make([]table, shardCount), make([]*table, shardCount)
+	for i := range m.shards {
+		tables[i].of, dir[i] = m, &tables[i]
+		m.shards[i].dir = dir[i : i+1 : i+1]
+	}
 	return m, nil
 }
 
@@ -95,19 +102,40 @@ func (m *MemoryStore) micros() int64 {
 	if m.now != nil {
 		return m.now().UnixMicro()
 	}
-	return m.micro + int64(time.Since(m.base)/time.Microsecond) //nolint:forbidigo // monotonic: part of the default clock
+	return m.base + int64(time.Since(m.start)/time.Microsecond) //nolint:forbidigo // monotonic: part of the default clock
 }
 
+// hash returns 128 bits of which nobody outside the process can tell what key
+// has them. One call would have 64 in truth, however many are made of them: not
+// enough to tell 10^9 keys apart.
 func (m *MemoryStore) hash(key string) (w0, w1 uint64) {
 	return maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)
 }
 
+// A name is what a slot keeps of the hash of a subject and a limit.
+//
+// Of the hash of a subject, 87 bits are used: 8 for the shard, 32 to find the
+// slot and 47 to know it, so that among n subjects any two are taken for one
+// with a probability below n*n/2^88: 10^-12 for ten million. The last are
+// combined with as many bits of the rule's tag, which a secret odd factor
+// spreads, so that two limits of one subject are taken for one with a
+// probability of at most 2^-46, whoever chose their names.
+type name struct{ id, rest uint64 }
+
+func (m *MemoryStore) name(w0, w1 uint64, r *Rule) name {
+	own := r.tag*m.odd>>restBits ^ w1
+	return name{id: w0&^(1<<32-1) | own&(1<<32-1) | 1, rest: own >> 32 << (64 - restBits)}
+}
+
+// shardOf returns the index of the shard for a hash, from bits that no name has.
+func shardOf(w1 uint64) int { return int(w1 >> (64 - shardBits)) }
+
 // A place is where an op's state is, or would be.
 type place struct {
-	sh     *shard
-	index  int // of its shard
-	w0, w1 uint64
-	slot   int // -1: absent
+	name
+	index     int // of its shard
+	slot      int // -1: absent
+	was, next Cell
 }
 
 // Apply implements [Store]. It locks the shards of all subjects in ascending
@@ -119,51 +147,73 @@ func (m *MemoryStore) Apply(ctx context.Context, req *Request) error {
 	switch n := len(req.Ops); {
 	case n == 1 && req.Mode == ModeTake && !req.Ops[0].Rule.Logged():
 		return m.takeOne(req)
-	case n == 1:
-		var places [1]place
-		var kept [1]Kept
-		return m.run(req, places[:0], kept[:])
 	case n <= 4:
 		var places [4]place
-		var kept [4]Kept
-		return m.run(req, places[:0], kept[:n])
+		return m.run(req, places[:n])
 	case n <= fewOps:
 		var places [fewOps]place
-		var kept [fewOps]Kept
-		return m.run(req, places[:0], kept[:n])
+		return m.run(req, places[:n])
 	default:
-		return m.run(req, make([]place, 0, n), make([]Kept, n))
+		return m.run(req, make([]place, n))
 	}
 }
 
-// run locates the ops in places, which is empty and has room for them, and
-// carries them out under the locks of their shards.
-func (m *MemoryStore) run(req *Request, places []place, kept []Kept) error {
-	var k0, k1 uint64
+// takeOne is what decide does for a single op, the most common request.
+func (m *MemoryStore) takeOne(req *Request) error {
+	op := &req.Ops[0]
+	w0, w1 := m.hash(op.Key)
+	index, n := shardOf(w1), m.name(w0, w1, op.Rule)
+	sh := &m.shards[index]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	req.Now, req.ID = m.micros(), ID{}
+	t := sh.table(n.id)
+	at := t.find(n)
+	var c Cell
+	if at >= 0 {
+		c = t.cell(at)
+	}
+	c, op.Outcome = op.Rule.Take(c, op.Cost, req.Now)
+	passes := op.Outcome.RetryAfter == 0
+	if req.Allowed = passes || op.Rule.limit.Shadow; !passes || op.Cost == 0 {
+		return nil
+	}
+	if at >= 0 && !t.setCell(at, c, false) || at < 0 && !m.put(sh, n, c, req.Now) {
+		req.Allowed = false
+		return ErrFull
+	}
+	req.ID = m.freshID(index)
+	m.decided(index, req.Now)
+	return nil
+}
+
+// run locates the ops in places, of which there are as many, and carries them
+// out under the locks of their shards.
+func (m *MemoryStore) run(req *Request, places []place) error {
+	var w0, w1 uint64
 	single := true
 	for i := range req.Ops {
-		op := &req.Ops[i]
+		op, p := &req.Ops[i], &places[i]
 		if i == 0 || op.Key != req.Ops[i-1].Key {
-			k0, k1 = m.hash(op.Key)
+			w0, w1 = m.hash(op.Key)
 		}
-		index := int(k0 % shardCount)
-		places = append(places, place{sh: &m.shards[index], index: index, w0: k0, w1: k1 ^ op.Rule.tag})
-		single = single && places[0].index == index
+		p.name, p.index = m.name(w0, w1, op.Rule), shardOf(w1)
+		single = single && places[0].index == p.index
 	}
 	origin := places[0].index
 	if req.Mode == ModeSettle { // remembered where the take began
 		origin, _ = m.origin(req.ID)
 	}
 	if single && places[0].index == origin {
-		mu := &places[0].sh.mu
+		mu := &m.shards[origin].mu
 		mu.Lock()
 		defer mu.Unlock()
-		return m.carryOut(req, places, kept)
+		return m.carryOut(req, places)
 	}
 	var order [fewOps + 1]int
 	held := m.lock(places, append(order[:0], origin))
 	defer m.unlock(held)
-	return m.carryOut(req, places, kept)
+	return m.carryOut(req, places)
 }
 
 // lock locks the shards in held and those of places, each once.
@@ -187,195 +237,137 @@ func (m *MemoryStore) unlock(held []int) {
 
 // carryOut requires that all shards of places are locked, and for a settlement
 // that of the id's origin.
-func (m *MemoryStore) carryOut(req *Request, places []place, kept []Kept) error {
+func (m *MemoryStore) carryOut(req *Request, places []place) error {
 	now := m.micros()
-	if req.Mode == ModeSettle {
-		until := req.settledUntil(now)
-		if until <= max(now, 0) {
-			return nil // time has given everything back, or stands before 1970
-		}
-		if first, err := m.remember(req.ID, until, now); !first {
-			return err
-		}
+	plain := req.Mode <= ModePeek && req.Mode != ModeTakeUpTo
+	for i := range req.Ops {
+		plain = plain && !req.Ops[i].Rule.Logged()
 	}
+	switch {
+	case plain:
+		return m.decide(req, places, now)
+	case req.Mode == ModeSettle:
+		return m.settle(req, places, now)
+	default:
+		return m.step(req, places, now)
+	}
+}
+
+// decide is step for a take or a peek of cells alone, which needs no detour over
+// their kept states.
+func (m *MemoryStore) decide(req *Request, places []place, now int64) error {
+	req.Now, req.Allowed, req.ID = now, true, ID{}
 	for i := range places {
-		p := &places[i]
-		p.slot = p.sh.tab.find(p.w0, p.w1)
-		kept[i] = m.load(p, req.Ops[i].Rule)
+		op, p := &req.Ops[i], &places[i]
+		m.load(p)
+		p.next, op.Outcome = op.Rule.Take(p.was, op.Cost, now)
+		req.Allowed = req.Allowed && (op.Outcome.RetryAfter == 0 || op.Rule.limit.Shadow)
 	}
-	var fresh ID
-	if req.Mode == ModeTake || req.Mode == ModeTakeUpTo || req.Mode == ModeCharge {
-		fresh = m.id(places[0].sh, places[0].index)
-	}
-	changed := req.Run(kept, now, fresh)
-	if req.Mode == ModeReset || changed == 0 {
-		for i := range places {
-			if changed != 0 {
-				m.forget(&places[i], req.Ops[i].Rule)
-			}
+	take := req.Allowed && req.Mode == ModeTake
+	changed := uint64(0)
+	for i := range places {
+		op := &req.Ops[i]
+		switch {
+		case op.Outcome.RetryAfter != 0 || op.Cost == 0:
+		case take:
+			changed |= 1 << i
+		default:
+			op.Outcome = op.Rule.Peek(places[i].was, op.Cost, now)
 		}
+	}
+	if changed == 0 {
 		return nil
 	}
-	if !m.reserve(req, places, kept, changed, now) {
-		req.Allowed, req.ID = false, ID{}
+	if !m.save(places, changed, now) {
+		req.Allowed = false
 		return ErrFull
 	}
-	for i := range places {
-		if changed&(1<<i) != 0 {
-			m.save(&places[i], req.Ops[i].Rule, kept[i])
-		}
-	}
+	req.ID = m.freshID(places[0].index)
+	m.decided(places[0].index, now)
 	return nil
 }
 
-// settledUntil returns the time until which the settlement can act, 0 when it
-// cannot any more.
-func (req *Request) settledUntil(now int64) int64 {
-	until := now + req.Hold()
-	for i := range req.Ops {
-		op := &req.Ops[i]
-		until = max(until, op.Until)
-		if op.Rule.Logged() { // a lease may have been renewed
-			until = max(until, now+op.Rule.fill)
-		}
-	}
-	return until
-}
-
-func (m *MemoryStore) load(p *place, r *Rule) Kept {
-	if r.Logged() {
-		l := p.sh.logs[[2]uint64{p.w0, p.w1}]
-		l.Entries = slices.Clone(l.Entries)
-		return Kept{Log: l}
-	}
-	if p.slot < 0 {
-		return Kept{}
-	}
-	return Kept{Cell: p.sh.tab.slots[p.slot].cell}
-}
-
-func (m *MemoryStore) save(p *place, r *Rule, k Kept) {
-	if r.Logged() {
-		if len(k.Log.Entries) == 0 {
-			m.forget(p, r)
-			return
-		}
-		if p.sh.logs == nil {
-			p.sh.logs = make(map[[2]uint64]Log)
-		}
-		p.sh.logged += logBytes(k.Log) - logBytes(p.sh.logs[[2]uint64{p.w0, p.w1}])
-		p.sh.logs[[2]uint64{p.w0, p.w1}] = k.Log
-		return
-	}
-	at := p.sh.tab.find(p.w0, p.w1)
-	switch {
-	case at >= 0 && k.Cell == Cell{}:
-		p.sh.tab.remove(at)
-	case at >= 0:
-		p.sh.tab.slots[at].cell = k.Cell
-	case k.Cell != Cell{}:
-		p.sh.tab.add(slot{p.w0, p.w1, k.Cell})
+// load reads the cell of p.
+func (m *MemoryStore) load(p *place) {
+	t := m.shards[p.index].table(p.id)
+	if p.slot, p.was = t.find(p.name), (Cell{}); p.slot >= 0 {
+		p.was = t.cell(p.slot)
 	}
 }
 
-func (m *MemoryStore) forget(p *place, r *Rule) {
-	if r.Logged() {
-		p.sh.logged -= logBytes(p.sh.logs[[2]uint64{p.w0, p.w1}])
-		delete(p.sh.logs, [2]uint64{p.w0, p.w1})
-		return
-	}
-	if at := p.sh.tab.find(p.w0, p.w1); at >= 0 { // removing moves slots
-		p.sh.tab.remove(at)
-	}
-}
-
-// logBytes is what a log costs, with its place in the map.
-func logBytes(l Log) int {
-	if len(l.Entries) == 0 {
-		return 0
-	}
-	return 128 + 32*cap(l.Entries)
-}
-
-// takeOne is take for a single op, the most common request, without the detour
-// over places.
-func (m *MemoryStore) takeOne(req *Request) error {
-	op := &req.Ops[0]
-	w0, w1 := m.hash(op.Key)
-	w1 ^= op.Rule.tag
-	index := int(w0 % shardCount)
-	sh := &m.shards[index]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	req.Now, req.ID = m.micros(), ID{}
-	var c Cell
-	at := sh.tab.find(w0, w1)
-	if at >= 0 {
-		c = sh.tab.slots[at].cell
-	}
-	c, op.Outcome = op.Rule.Take(c, op.Cost, req.Now)
-	passes := op.Outcome.RetryAfter == 0
-	if req.Allowed = passes || op.Rule.limit.Shadow; !passes || op.Cost == 0 {
-		return nil
-	}
-	if at >= 0 {
-		sh.tab.slots[at].cell = c
-	} else {
-		if !sh.tab.reserve(1, m.slots, req.Now) {
-			return ErrFull
-		}
-		sh.tab.add(slot{w0, w1, c})
-	}
-	req.ID = m.id(sh, index)
-	return nil
-}
-
-// reserve makes room for the slots and logs that are to be saved, and reports
-// whether there was any. What expired goes first: a sweep could drop it unseen,
-// and more slots would then be added than were counted.
-func (m *MemoryStore) reserve(req *Request, places []place, kept []Kept, changed uint64, now int64) bool {
+// save makes next the cells of those places whose bit is set, or changes nothing
+// when there is no room for one of them.
+func (m *MemoryStore) save(places []place, changed uint64, now int64) bool {
+	moved := false // so that the indexes of slots do not hold any more
 	for i := range places {
 		p := &places[i]
-		if p.slot = p.sh.tab.find(p.w0, p.w1); p.slot >= 0 && p.sh.tab.slots[p.slot].cell.Expires <= now {
-			p.sh.tab.remove(p.slot)
-			p.slot = -1
-		}
-	}
-	missing := func(i int) bool {
-		return changed&(1<<i) != 0 && !req.Ops[i].Rule.Logged() && places[i].slot < 0 && kept[i].Cell != Cell{}
-	}
-	for i := range places {
-		sh := places[i].sh
-		if req.Ops[i].Rule.Logged() && !m.roomForLog(sh, kept[i].Log, now) {
-			return false
-		}
-		if !missing(i) {
+		sh := &m.shards[p.index]
+		if changed&(1<<i) == 0 || p.next == (Cell{}) {
 			continue
 		}
-		n := 0 // in the same shard; those before i have their room
-		for j := i; j < len(places); j++ {
-			if places[j].sh == sh && missing(j) {
-				n++
-			}
+		ok := false
+		if p.slot >= 0 && !moved {
+			ok = sh.table(p.id).setCell(p.slot, p.next, false)
+		} else {
+			ok, moved = m.put(sh, p.name, p.next, now), true
 		}
-		if !sh.tab.reserve(n, m.slots, now) {
+		if !ok {
+			m.undo(places[:i], changed, now)
 			return false
+		}
+	}
+	for i := range places { // last, because what was removed may have no room to come back
+		if p := &places[i]; changed&(1<<i) != 0 && p.next == (Cell{}) {
+			m.remove(p)
 		}
 	}
 	return true
 }
 
-// roomForLog reports whether a log fits beside the others, of which it drops
-// those that expired.
-func (m *MemoryStore) roomForLog(sh *shard, l Log, now int64) bool {
-	if sh.logged+logBytes(l) <= m.slots*slotBytes {
-		return true
-	}
-	for k, other := range sh.logs {
-		if other.Expires() <= now {
-			sh.logged -= logBytes(other)
-			delete(sh.logs, k)
+// undo brings back the cells of those places whose bit is set and whose next was
+// saved. What had expired, and may have been swept away, is as good as absent.
+func (m *MemoryStore) undo(places []place, changed uint64, now int64) {
+	for i := range places {
+		p := &places[i]
+		switch {
+		case changed&(1<<i) == 0 || p.next == (Cell{}):
+		case p.was.Expires <= now:
+			m.remove(p)
+		default:
+			t := m.shards[p.index].table(p.id)
+			t.setCell(t.find(p.name), p.was, true)
 		}
 	}
-	return sh.logged+logBytes(l) <= m.slots*slotBytes
+}
+
+// put makes c the cell of that name, unless there is no room for it.
+func (m *MemoryStore) put(sh *shard, n name, c Cell, now int64) bool {
+	t := sh.table(n.id)
+	if at := t.find(n); at >= 0 {
+		return t.setCell(at, c, false)
+	}
+	if t = m.makeRoom(sh, n.id, now-m.base); t == nil {
+		return false
+	}
+	at := t.add(slot{id: n.id, head: n.rest})
+	if !t.setCell(at, c, false) {
+		t.remove(at)
+		return false
+	}
+	return true
+}
+
+func (m *MemoryStore) remove(p *place) {
+	t := m.shards[p.index].table(p.id)
+	if at := t.find(p.name); at >= 0 {
+		t.remove(at)
+	}
+}
+
+// decided does what a decision that spent something owes to its shard. Slots
+// move.
+func (m *MemoryStore) decided(index int, now int64) {
+	if sh := &m.shards[index]; sh.seq%tidyPeriod == 0 {
+		m.tidy(sh, now-m.base)
+	}
 }
