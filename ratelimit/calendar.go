@@ -53,22 +53,19 @@ func (c *calendar) at(us int64) window {
 
 func (c *calendar) find(us int64) window {
 	y, m, d := time.UnixMicro(us).In(c.zone).Date()
-	n := 1 // spans after the guess: a clock that went back over midnight makes the guess one too early or too late
-	for c.boundary(y, m, d, n) <= us {
-		n++
+	w := window{c.start(y, m, d, 0), c.start(y, m, d, 1)}
+	for n := 2; w.end <= us; n++ { // the clock was put back into a date before, or a date was skipped
+		w = window{w.end, c.start(y, m, d, n)}
 	}
-	for c.boundary(y, m, d, n-1) > us {
-		n--
-	}
-	return window{c.boundary(y, m, d, n-1), c.boundary(y, m, d, n)}
+	return w
 }
 
-// boundary returns when the n-th span after the one of that date starts.
-func (c *calendar) boundary(y int, m time.Month, d, n int) int64 {
+// start returns when the n-th span after the one of that date starts.
+func (c *calendar) start(y int, m time.Month, d, n int) int64 {
 	switch c.span {
 	case Week:
-		noon := time.Date(y, m, d, 12, 0, 0, 0, time.UTC)
-		d += 7*n - (int(noon.Weekday())+6)%7
+		weekday := time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()
+		d += 7*n - (int(weekday)+6)%7
 	case Month:
 		m, d = m+time.Month(n), 1
 	case Year:
@@ -76,27 +73,34 @@ func (c *calendar) boundary(y int, m time.Month, d, n int) int64 {
 	default:
 		d += n
 	}
-	return midnight(y, m, d, c.zone).UnixMicro()
+	return arrival(time.Date(y, m, d, 0, 0, 0, 0, time.UTC), c.zone)
 }
 
-// midnight returns the first instant of a date in a zone. Where the clock was
-// put forward over midnight that is the instant of the change; where it was put
-// back and midnight came twice, the first of the two.
-func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
-	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
-	since, until := t.ZoneBounds()
-	if hour, minute, second := t.Clock(); hour|minute|second != 0 { // no such midnight: Date chose either side of the change
-		if day := time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Day(); t.Day() == day {
-			return since
+// arrival returns the first instant, in microseconds since the Unix epoch, at
+// which the clock of a zone shows the midnight or what is later. So midnight
+// may be skipped or come twice, and no instant precedes the start of its date.
+func arrival(midnight time.Time, zone *time.Location) int64 {
+	t := midnight.Add(-48 * time.Hour).In(zone) // before it in every zone: offsets are below 26 hours (RFC 8536, section 3.2)
+	for {
+		since, until := t.ZoneBounds()
+		_, offset := t.Zone()
+		first := midnight.Add(-time.Duration(offset) * time.Second)
+		if first.Before(since) {
+			first = since
 		}
-		return until
-	}
-	if !since.IsZero() {
-		_, before := since.Add(-1).Zone()
-		_, now := t.Zone()
-		if first := t.Add(time.Duration(now-before) * time.Second); first.Before(since) {
-			return first
+		if !until.IsZero() { // which package time puts too early, up to before t, on 31 December of some leap years
+			until = latest(until, t.Add(time.Hour))
 		}
+		if until.IsZero() || first.Before(until) {
+			return first.UnixMicro()
+		}
+		t = until
 	}
-	return t
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
