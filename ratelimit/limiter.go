@@ -2,8 +2,10 @@ package ratelimit
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/keytoll/keytoll/errors"
 )
@@ -12,6 +14,13 @@ import (
 type Options struct {
 	// MaxKeyBytes is the longest key accepted; the default is 1024.
 	MaxKeyBytes int
+	// MaxWait is the longest that [Limiter.Wait] and WaitAll wait; 0 means that
+	// only their context bounds it.
+	MaxWait time.Duration
+	// MaxWaiters is how many may wait in line at once, over all keys; the default
+	// is 10 000. Who comes when so many do and somebody waits for the same key is
+	// refused at once, and where nobody does is answered as by Take.
+	MaxWaiters int
 }
 
 // A Limiter decides whether costs pass. It is safe for concurrent use, and must
@@ -21,7 +30,12 @@ type Limiter struct {
 	memory *MemoryStore // store, when it is one
 	limits Limits
 	maxKey int
-	pool   sync.Pool // of *Request
+
+	maxWait    time.Duration
+	maxWaiters int64
+	line       line
+
+	pool sync.Pool // of *Request
 }
 
 // NewLimiter returns a limiter that keeps its state in store and holds subjects
@@ -35,6 +49,9 @@ func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 	if opts.MaxKeyBytes == 0 {
 		opts.MaxKeyBytes = 1024
 	}
+	if opts.MaxWaiters == 0 {
+		opts.MaxWaiters = 10_000
+	}
 	f := errors.Faults{Op: "ratelimit.NewLimiter"}
 	if store == nil {
 		f.Add("store is nil; give one, such as NewMemoryStore(nil)")
@@ -42,10 +59,19 @@ func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 	if opts.MaxKeyBytes < 1 {
 		f.Add("MaxKeyBytes is %d; give 0 (1024) or more", opts.MaxKeyBytes)
 	}
+	if opts.MaxWait < 0 {
+		f.Add("MaxWait is %v; give 0 (the context's deadline alone) or more", opts.MaxWait)
+	}
+	if opts.MaxWaiters < 0 {
+		f.Add("MaxWaiters is %d; give 0 (10000) or more", opts.MaxWaiters)
+	}
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	l := &Limiter{store: store, limits: limits, maxKey: opts.MaxKeyBytes}
+	if opts.MaxWait == 0 {
+		opts.MaxWait = math.MaxInt64
+	}
+	l := &Limiter{store: store, limits: limits, maxKey: opts.MaxKeyBytes, maxWait: opts.MaxWait, maxWaiters: int64(opts.MaxWaiters)}
 	l.memory, _ = store.(*MemoryStore)
 	l.pool.New = func() any { return new(Request) }
 	return l, nil
@@ -146,7 +172,11 @@ func (l *Limiter) settle(ctx context.Context, op string, r *Reservation, actual 
 	if len(req.Ops) == 0 {
 		return nil
 	}
-	return errors.Wrap(op, l.store.Apply(ctx, req))
+	if err := l.store.Apply(ctx, req); err != nil {
+		return errors.Wrap(op, err)
+	}
+	l.line.wake(req.Ops)
+	return nil
 }
 
 // Renew lets the leases that the decision id took for key, of the limiter's
@@ -193,6 +223,7 @@ func (l *Limiter) lease(ctx context.Context, op string, mode Mode, id ID, charge
 	if mode == ModeRenew && !req.Allowed {
 		return errors.Wrap(op, ErrLapsed)
 	}
+	l.line.wake(req.Ops)
 	return nil
 }
 
@@ -213,7 +244,11 @@ func (l *Limiter) ResetAll(ctx context.Context, charges ...Charge) error {
 	if req.Ops = stateful(ops); len(req.Ops) == 0 {
 		return nil
 	}
-	return errors.Wrap("ratelimit.Reset", l.store.Apply(ctx, req))
+	if err := l.store.Apply(ctx, req); err != nil {
+		return errors.Wrap("ratelimit.Reset", err)
+	}
+	l.line.wake(req.Ops)
+	return nil
 }
 
 // decide fills res, which must be zero, and leaves it so on an error.

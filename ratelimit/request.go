@@ -97,21 +97,27 @@ func (l *Limiter) decideAround(ctx context.Context, req *Request) error {
 	inner := l.request(req.Mode)
 	defer l.release(inner)
 	inner.Ops = stateful(append(inner.Ops, req.Ops...))
-	switch {
-	case len(inner.Ops) == 0:
-		inner.Allowed = true
-	default:
-		if denied {
-			inner.Mode = ModePeek
+	cost := req.Ops[0].Cost // of ModeTakeUpTo
+	if denied {
+		inner.Mode, cost = ModePeek, min(cost, 1)
+		for i := range inner.Ops {
+			if req.Mode == ModeTakeUpTo {
+				inner.Ops[i].Cost = cost
+			}
 		}
+	}
+	inner.Allowed = true
+	if len(inner.Ops) == 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	} else {
 		if err := l.store.Apply(ctx, inner); err != nil {
 			return err
 		}
-	}
-	next, cost := 0, req.Ops[0].Cost
-	if len(inner.Ops) > 0 && req.Mode == ModeTakeUpTo {
 		cost = inner.Ops[0].Cost
 	}
+	next := 0
 	for i := range req.Ops {
 		op := &req.Ops[i]
 		if !op.Rule.stateless() {
