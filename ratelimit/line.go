@@ -18,14 +18,14 @@ type line struct {
 
 // A waiter may ask the store when it is first in all its queues.
 type waiter struct {
-	keys []string
-	turn chan struct{} // says to look again; holds one
-	asks time.Time     // when it asks again, as far as is known
+	keys   []string
+	turn   chan struct{} // says to look again; holds one
+	served time.Time     // the earliest that it is known to be served
 }
 
 // join puts a waiter for keys, each of which is there once, behind the others.
 // When there are most already it does not, and reports whether anybody waits
-// for one of the keys, and when the last of their first ones asks again.
+// for one of the keys, and until when the first ones of their queues wait.
 func (q *line) join(keys []string, most int64) (w *waiter, behind bool, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -64,8 +64,8 @@ func (q *line) leave(w *waiter) {
 	}
 }
 
-// place reports whether w is first in all its queues, and if not when the last
-// of those who are asks again, as far as is known.
+// place reports whether w is first in all its queues, and if not until when, as
+// far as is known, those who are wait.
 func (q *line) place(w *waiter) (first bool, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -76,17 +76,17 @@ func (q *line) ahead(w *waiter) (first bool, at time.Time) {
 	first = true
 	for _, k := range w.keys {
 		if ws := q.queues[k]; len(ws) > 0 && ws[0] != w {
-			first, at = false, latest(at, ws[0].asks)
+			first, at = false, latest(at, ws[0].served)
 		}
 	}
 	return first, at
 }
 
-// asksAt notes when w asks again.
-func (q *line) asksAt(w *waiter, at time.Time) {
+// waits notes the earliest that w is known to be served.
+func (q *line) waits(w *waiter, at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w.asks = at
+	w.served = at
 }
 
 // wake has those ask again who are first for the keys of ops, which may pass

@@ -80,14 +80,15 @@ func (l *Limiter) wait(ctx context.Context, op string, charges []Charge) (res Re
 			if err != nil || res.Allowed || res.RetryAfter <= 0 {
 				return res, err
 			}
-			if p := l.patience(ctx, began); p <= 0 || res.known() > p {
+			least := res.known()
+			if p := l.patience(ctx, began); p <= 0 || least > p {
 				if ctx.Err() != nil {
 					return Result{}, errors.Wrap(op, ended(ctx))
 				}
 				return res, nil
 			}
 			nap = res.RetryAfter
-			l.line.asksAt(w, systemTime().Add(nap))
+			l.line.waits(w, systemTime().Add(least))
 		}
 		again := newTimer(nap)
 		select {
@@ -135,7 +136,7 @@ func (l *Limiter) ask(ctx context.Context, op string, charges []Charge) (res Res
 	return res, err
 }
 
-// turnAway refuses without having asked to take: who is ahead asks at that time.
+// turnAway refuses without having asked to take: who is ahead waits until at.
 func (l *Limiter) turnAway(ctx context.Context, op string, charges []Charge, at time.Time) (res Result, err error) {
 	if err := l.decide(ctx, op, ModePeek, charges, &res); err != nil {
 		return res, err
