@@ -132,6 +132,18 @@ func (r *Rule) refilled(used, part int64) (us, rest int64) {
 	return int64(q), 0
 }
 
+// repaid returns the debt that takes us less rest/count microseconds to come
+// back: the opposite of refilled.
+func (r *Rule) repaid(us, rest int64) (used, part int64) {
+	hi, lo := bits.Mul64(uint64(us), uint64(r.limit.Count))
+	lo, borrow := bits.Sub64(lo, uint64(rest), 0)
+	if hi -= borrow; hi >= uint64(r.period) {
+		return r.most, 0
+	}
+	q, rem := bits.Div64(hi, lo, uint64(r.period))
+	return int64(min(q, uint64(r.most))), int64(rem)
+}
+
 // owed returns the microseconds in which a charge of more units comes back: of a
 // window, at most one beside the one that the charge falls into.
 func (r *Rule) owed(more int64) int64 {
