@@ -75,6 +75,11 @@ func keytollLimiter(tb testing.TB, count int64, limits int) take {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return keytollOver(tb, store, count, limits)
+}
+
+func keytollOver(tb testing.TB, store ratelimit.Store, count int64, limits int) take {
+	tb.Helper()
 	l, err := ratelimit.NewLimiter(store, keytollLimits(tb, count, limits), nil)
 	if err != nil {
 		tb.Fatal(err)

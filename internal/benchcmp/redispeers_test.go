@@ -1,6 +1,7 @@
 package benchcmp_test
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 	throttledstore "github.com/throttled/throttled/v2/store/goredisstore.v9"
 	"github.com/ulule/limiter/v3"
 	ululestore "github.com/ulule/limiter/v3/drivers/store/redis"
+
+	"github.com/keytoll/keytoll/stores/redisstore"
 )
 
 // floorScript has the server run a script that does nothing.
@@ -64,6 +67,38 @@ func floorPingRueidis(tb testing.TB, c *clients, _ int64, _ string) take {
 		return err == nil
 	}
 }
+
+func keytollGoRedis(tb testing.TB, c *clients, count int64, limits int) take {
+	tb.Helper()
+	return keytollRedis(tb, redisstore.GoRedis(c.goredis), count, limits)
+}
+
+func keytollRueidis(tb testing.TB, c *clients, count int64, limits int) take {
+	tb.Helper()
+	return keytollRedis(tb, rueidisClient{c.rueidis}, count, limits)
+}
+
+func keytollRedis(tb testing.TB, client redisstore.Client, count int64, limits int) take {
+	tb.Helper()
+	store, err := redisstore.NewLimits(client, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return keytollOver(tb, store, count, limits)
+}
+
+// rueidisClient runs scripts by rueidis.
+type rueidisClient struct{ rueidis.Client }
+
+func (c rueidisClient) EvalSHA(ctx context.Context, hash string, keys []string, arg string) (string, error) {
+	return c.Do(ctx, c.B().Evalsha().Sha1(hash).Numkeys(int64(len(keys))).Key(keys...).Arg(arg).Build()).ToString()
+}
+
+func (c rueidisClient) Eval(ctx context.Context, script string, keys []string, arg string) (string, error) {
+	return c.Do(ctx, c.B().Eval().Script(script).Numkeys(int64(len(keys))).Key(keys...).Arg(arg).Build()).ToString()
+}
+
+func (rueidisClient) Cluster() bool { return false }
 
 func redisRate(tb testing.TB, c *clients, count int64, name string) take {
 	l, ctx := redis_rate.NewLimiter(c.goredis), tb.Context()

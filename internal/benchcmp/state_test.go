@@ -3,6 +3,8 @@ package benchcmp_test
 import (
 	"flag"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -34,6 +36,43 @@ func BenchmarkState(b *testing.B) {
 			})
 		})
 	})
+	b.Run("store=redis", func(b *testing.B) {
+		c := reach(b)
+		peer := redisPeer{name: "keytoll-rueidis", many: keytollRueidis}
+		eachState(b, 1e4, func(b *testing.B, n, limits int) {
+			if n > 1e6 {
+				b.Skip("only in memory")
+			}
+			all, allow := subjects(b, n), peer.build(b, c, plenty(n)/100, limits)
+			before := c.used(b)
+			fill(b, all, allow)
+			bytes := (c.used(b) - before) / float64(n)
+			for _, callers := range [...]int{1, most} {
+				b.Run("callers="+strconv.Itoa(callers), func(b *testing.B) {
+					crew(b, n, callers, func(i int) bool { return allow(all.at(i)) })
+					b.ReportMetric(bytes, "B/key")
+				})
+			}
+		})
+	})
+}
+
+// fill asks about each key once, by as many callers as there may be.
+func fill(b *testing.B, all keys, allow take) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range most {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < all.n; i = int(next.Add(1)) - 1 {
+				if !allow(all.at(i)) {
+					b.Errorf("%s is refused before the run", all.at(i))
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func eachState(b *testing.B, most int, run func(b *testing.B, n, limits int)) {
