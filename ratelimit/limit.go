@@ -125,6 +125,9 @@ func (r *Rule) Logged() bool {
 	return r.limit.Algorithm == SlidingLog || r.limit.Algorithm == Concurrency
 }
 
+// cells reports whether the rule's state is a [Cell].
+func (r *Rule) cells() bool { return r.limit.Algorithm < Unlimited && !r.Logged() }
+
 // stateless reports whether the rule decides without any state; no store meets
 // such a rule.
 func (r *Rule) stateless() bool { return r.limit.Algorithm >= Unlimited }

@@ -28,6 +28,7 @@ type Options struct {
 type Limiter struct {
 	store  Store
 	memory *MemoryStore // store, when it is one
+	alone  *Rule        // limits, when they are one that keeps a cell in memory
 	limits Limits
 	maxKey int
 
@@ -73,6 +74,9 @@ func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 	}
 	l := &Limiter{store: store, limits: limits, maxKey: opts.MaxKeyBytes, maxWait: opts.MaxWait, maxWaiters: int64(opts.MaxWaiters)}
 	l.memory, _ = store.(*MemoryStore)
+	if l.memory != nil && limits.Len() == 1 && limits.Rule(0).cells() {
+		l.alone = limits.Rule(0)
+	}
 	l.pool.New = func() any { return new(Request) }
 	return l, nil
 }
@@ -81,15 +85,13 @@ func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 // nothing when one of them refuses. A refusal is a [Result], not an error; an
 // error means that nothing could be decided.
 func (l *Limiter) Take(ctx context.Context, key string, cost int64) (res Result, err error) {
-	c := [1]Charge{{Key: key, Cost: cost}}
-	err = l.decide(ctx, "ratelimit.Take", ModeTake, c[:], &res)
+	err = l.take(ctx, key, cost, &res)
 	return res, err
 }
 
 // Peek tells what [Limiter.Take] would answer, and takes nothing.
 func (l *Limiter) Peek(ctx context.Context, key string, cost int64) (res Result, err error) {
-	c := [1]Charge{{Key: key, Cost: cost}}
-	err = l.decide(ctx, "ratelimit.Peek", ModePeek, c[:], &res)
+	err = l.peek(ctx, key, cost, &res)
 	return res, err
 }
 
@@ -159,10 +161,10 @@ func (l *Limiter) settle(ctx context.Context, op string, r *Reservation, actual 
 		for k := range c.Limits.Len() {
 			rule, o := c.Limits.Rule(k), &outs[at]
 			at++
-			if rule.stateless() || o.RetryAfter != 0 { // counts nothing, or a shadow limit that refused it
+			if rule.stateless() || !o.passed() { // counts nothing, or a shadow limit that refused it
 				continue
 			}
-			last := Op{Rule: rule, Key: c.Key, Cost: c.Cost, Until: r.now + o.ResetAfter, Rest: o.Rest}
+			last := Op{Rule: rule, Key: c.Key, Cost: c.Cost, Until: r.now + o.resetAfter, Rest: o.rest}
 			if actual != nil {
 				last.Actual = actual[i]
 			}
@@ -249,6 +251,41 @@ func (l *Limiter) ResetAll(ctx context.Context, charges ...Charge) error {
 	}
 	l.line.wake(req.Ops)
 	return nil
+}
+
+// take is Take, which is so small that its callers have the result where they
+// want it, without copies of it on the way.
+func (l *Limiter) take(ctx context.Context, key string, cost int64, res *Result) error {
+	const op = "ratelimit.Take"
+	if l.alone == nil || key == "" || len(key) > l.maxKey || cost < 0 {
+		c := [1]Charge{{Key: key, Cost: cost}}
+		return l.decide(ctx, op, ModeTake, c[:], res)
+	}
+	// The most common decision, without the detour over a request.
+	if err := ctx.Err(); err != nil {
+		return errors.Wrap(op, err)
+	}
+	r := &res.Reservation
+	var o Outcome
+	now, err := l.memory.takeCell(l.alone, key, cost, &o, &r.id)
+	if err != nil {
+		return errors.Wrap(op, err)
+	}
+	r.now, r.ncharge, r.nout, r.outs[0] = now, 1, 1, o.out()
+	c := &r.charges[0]
+	c.Key, c.Limits, c.Cost = key, l.limits, cost
+	res.Allowed = o.RetryAfter == 0 || l.alone.limit.Shadow
+	res.Limit, res.Key = l.alone.limit.Name, key
+	res.Remaining, res.ResetAfter = o.Remaining, micros(o.ResetAfter)
+	if !res.Allowed {
+		res.RetryAfter = wait(o.RetryAfter)
+	}
+	return nil
+}
+
+func (l *Limiter) peek(ctx context.Context, key string, cost int64, res *Result) error {
+	c := [1]Charge{{Key: key, Cost: cost}}
+	return l.decide(ctx, "ratelimit.Peek", ModePeek, c[:], res)
 }
 
 // decide fills res, which must be zero, and leaves it so on an error.

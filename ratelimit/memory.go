@@ -34,6 +34,7 @@ type MemoryOptions struct {
 
 const (
 	defaultBytes = 64 << 20
+	fewOps       = 8 // ops for which nothing is allocated
 	shardBits    = 8
 	shardCount   = 1 << shardBits
 	minBytes     = shardCount * 384
@@ -159,32 +160,39 @@ func (m *MemoryStore) Apply(ctx context.Context, req *Request) error {
 }
 
 // takeOne is what decide does for a single op, the most common request.
-func (m *MemoryStore) takeOne(req *Request) error {
+func (m *MemoryStore) takeOne(req *Request) (err error) {
 	op := &req.Ops[0]
-	w0, w1 := m.hash(op.Key)
-	index, n := shardOf(w1), m.name(w0, w1, op.Rule)
+	req.ID = ID{}
+	req.Now, err = m.takeCell(op.Rule, op.Key, op.Cost, &op.Outcome, &req.ID)
+	req.Allowed = err == nil && (op.Outcome.RetryAfter == 0 || op.Rule.limit.Shadow)
+	return err
+}
+
+// takeCell takes cost from one cell if it passes. It sets the outcome, the id if
+// something was taken, and returns the time of the decision.
+func (m *MemoryStore) takeCell(r *Rule, key string, cost int64, o *Outcome, id *ID) (now int64, err error) {
+	w0, w1 := m.hash(key)
+	index, n := shardOf(w1), m.name(w0, w1, r)
 	sh := &m.shards[index]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	req.Now, req.ID = m.micros(), ID{}
+	now = m.micros()
 	t := sh.table(n.id)
 	at := t.find(n)
 	var c Cell
 	if at >= 0 {
 		c = t.cell(at)
 	}
-	c, op.Outcome = op.Rule.Take(c, op.Cost, req.Now)
-	passes := op.Outcome.RetryAfter == 0
-	if req.Allowed = passes || op.Rule.limit.Shadow; !passes || op.Cost == 0 {
-		return nil
+	c, *o = r.Take(c, cost, now)
+	if o.RetryAfter != 0 || cost == 0 {
+		return now, nil
 	}
-	if at >= 0 && !t.setCell(at, c, false) || at < 0 && !m.put(sh, n, c, req.Now) {
-		req.Allowed = false
-		return ErrFull
+	if at >= 0 && !t.setCell(at, c, false) || at < 0 && !m.put(sh, n, c, now) {
+		return now, ErrFull
 	}
-	req.ID = m.freshID(index)
-	m.decided(index, req.Now)
-	return nil
+	*id = m.freshID(index)
+	m.decided(index, now)
+	return now, nil
 }
 
 // run locates the ops in places, of which there are as many, and carries them

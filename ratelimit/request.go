@@ -47,7 +47,9 @@ func (l *Limiter) of(c *Charge) Limits {
 
 func lay(ops []Op, c *Charge, limits Limits) []Op {
 	for k := range limits.set.rules {
-		ops = append(ops, Op{Rule: &limits.set.rules[k], Key: c.Key, Cost: c.Cost})
+		ops = append(ops, Op{})
+		op := &ops[len(ops)-1] // filled in place: an Op is large
+		op.Rule, op.Key, op.Cost = &limits.set.rules[k], c.Key, c.Cost
 	}
 	return ops
 }
@@ -137,9 +139,9 @@ func (l *Limiter) report(res *Result, req *Request, charges []Charge) {
 	res.Allowed, res.Degraded = req.Allowed, req.Degraded
 	r := &res.Reservation
 	r.id, r.now = req.ID, req.Now
-	r.ncharge, r.nout = len(charges), len(req.Ops)
-	if len(charges) > fewCharges || len(req.Ops) > fewOps {
-		r.more = &bigReservation{make([]Charge, len(charges)), make([]Outcome, len(req.Ops))}
+	r.ncharge, r.nout = int32(len(charges)), int32(len(req.Ops))
+	if len(charges) > fewCharges || len(req.Ops) > fewOuts {
+		r.more = &bigReservation{make([]Charge, len(charges)), make([]out, len(req.Ops))}
 	}
 	cs, outs := r.parts()
 	for i := range charges {
@@ -154,7 +156,7 @@ func (l *Limiter) report(res *Result, req *Request, charges []Charge) {
 	}
 	speaker := 0
 	for i := range req.Ops {
-		outs[i] = req.Ops[i].Outcome
+		outs[i] = req.Ops[i].Outcome.out()
 		if i > 0 && req.Ops[i].speaksBefore(&req.Ops[speaker]) {
 			speaker = i
 		}

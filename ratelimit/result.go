@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"iter"
+	"math"
 	"time"
 )
 
@@ -28,6 +29,9 @@ type Charge struct {
 type Result struct {
 	// Allowed says that every limit let its cost pass.
 	Allowed bool
+	// Degraded says that the store failed and a policy for that case answered
+	// instead; how much remains is then not known for certain.
+	Degraded bool
 	// Limit and Key say which limit of which subject the next three fields
 	// speak for: when refused, of the refusing limits the one with the longest
 	// RetryAfter; when allowed, the one with the least Remaining.
@@ -46,9 +50,6 @@ type Result struct {
 	// Taken is how much [Limiter.TakeUpTo] took: 1 or more when Allowed, else 0.
 	// The other verbs leave it 0.
 	Taken int64
-	// Degraded says that the store failed and a policy for that case answered
-	// instead; how much remains is then not known for certain.
-	Degraded bool
 	// Reservation takes the costs back: see [Limiter.Refund].
 	Reservation Reservation
 }
@@ -66,9 +67,10 @@ type State struct {
 	ResetAfter time.Duration // as in Result
 }
 
-// fewOps and fewCharges are kept inside a Reservation without allocating.
+// fewOuts and fewCharges are kept inside a Reservation without allocating. It is
+// copied with every Result, so they are no more than most decisions need.
 const (
-	fewOps     = 8
+	fewOuts    = 6
 	fewCharges = 4
 )
 
@@ -78,22 +80,54 @@ const (
 type Reservation struct {
 	id      ID
 	now     int64
-	charges [fewCharges]Charge
-	outs    [fewOps]Outcome
-	ncharge int
-	nout    int
+	ncharge int32
+	nout    int32
 	more    *bigReservation // when either array is too short
+	charges [fewCharges]Charge
+	outs    [fewOuts]out
 }
 
 type bigReservation struct {
 	charges []Charge
-	outs    []Outcome
+	outs    []out
+}
+
+// An out is an [Outcome] in three words.
+type out struct {
+	remaining, resetAfter int64
+
+	rest int64 // Rest where the cost passed; where not, RetryAfter negated, or neverRest
+}
+
+const neverRest = math.MinInt64
+
+func (o *Outcome) out() out {
+	rest := o.Rest
+	switch {
+	case o.RetryAfter == never:
+		rest = neverRest
+	case o.RetryAfter != 0:
+		rest = -o.RetryAfter
+	}
+	return out{o.Remaining, o.ResetAfter, rest}
+}
+
+func (o *out) passed() bool { return o.rest >= 0 }
+
+func (o *out) retryAfter() time.Duration {
+	switch {
+	case o.rest >= 0:
+		return 0
+	case o.rest == neverRest:
+		return Never
+	}
+	return micros(-o.rest)
 }
 
 // ID returns the decision's id, zero for one that spent nothing.
 func (r *Reservation) ID() ID { return r.id }
 
-func (r *Reservation) parts() ([]Charge, []Outcome) {
+func (r *Reservation) parts() ([]Charge, []out) {
 	if r.more != nil {
 		return r.more.charges, r.more.outs
 	}
@@ -138,7 +172,7 @@ func (r *Result) each(which int, yield func(State) bool) {
 			o := &outs[i]
 			i++
 			rule := &charges[c].Limits.set.rules[k]
-			if which != everyState && (o.RetryAfter == 0 || rule.limit.Shadow != (which == shadowedStates)) {
+			if which != everyState && (o.passed() || rule.limit.Shadow != (which == shadowedStates)) {
 				continue
 			}
 			if !yield(state(&charges[c], rule, o)) {
@@ -148,12 +182,12 @@ func (r *Result) each(which int, yield func(State) bool) {
 	}
 }
 
-func state(c *Charge, rule *Rule, o *Outcome) State {
+func state(c *Charge, rule *Rule, o *out) State {
 	return State{
 		Limit: rule.limit, Key: c.Key, Cost: c.Cost,
-		Allowed: o.RetryAfter == 0,
+		Allowed: o.passed(),
 		Quota:   rule.quota, Window: rule.Window(),
-		Remaining: o.Remaining, RetryAfter: wait(o.RetryAfter), ResetAfter: micros(o.ResetAfter),
+		Remaining: o.remaining, RetryAfter: o.retryAfter(), ResetAfter: micros(o.resetAfter),
 	}
 }
 
