@@ -9,20 +9,21 @@ const (
 	markUnit   = 7 // the end of a mark is kept in 128 µs, so that it reaches over two centuries
 )
 
-// nextID returns the id of the shard's next decision: the shard and a sequence
+// nextID sets id to that of the shard's next decision: the shard and a sequence
 // within it, and what tells this store's ids from another's.
-func (m *MemoryStore) nextID(index int) (id ID) {
+func (m *MemoryStore) nextID(index int, id *ID) {
 	seq := m.shards[index].seq + 1
 	binary.LittleEndian.PutUint64(id[:8], (seq<<shardBits|uint64(index))^m.nonce[0])
 	binary.LittleEndian.PutUint64(id[8:], m.nonce[1])
-	return id
 }
 
-// freshID gives out nextID. The shard must be locked.
-func (m *MemoryStore) freshID(index int) ID {
-	id := m.nextID(index)
-	m.shards[index].seq++
-	return id
+// freshID gives out nextID. The shard must be locked; its slots may move.
+func (m *MemoryStore) freshID(index int, id *ID, now int64) {
+	m.nextID(index, id)
+	sh := &m.shards[index]
+	if sh.seq++; sh.seq%tidyPeriod == 0 {
+		m.tidy(sh, now-m.base)
+	}
 }
 
 // origin returns the shard that gave out id, and the sequence within it: 0 for

@@ -190,8 +190,7 @@ func (m *MemoryStore) takeCell(r *Rule, key string, cost int64, o *Outcome, id *
 	if at >= 0 && !t.setCell(at, c, false) || at < 0 && !m.put(sh, n, c, now) {
 		return now, ErrFull
 	}
-	*id = m.freshID(index)
-	m.decided(index, now)
+	m.freshID(index, id, now)
 	return now, nil
 }
 
@@ -290,8 +289,7 @@ func (m *MemoryStore) decide(req *Request, places []place, now int64) error {
 		req.Allowed = false
 		return ErrFull
 	}
-	req.ID = m.freshID(places[0].index)
-	m.decided(places[0].index, now)
+	m.freshID(places[0].index, &req.ID, now)
 	return nil
 }
 
@@ -369,13 +367,5 @@ func (m *MemoryStore) remove(p *place) {
 	t := m.shards[p.index].table(p.id)
 	if at := t.find(p.name); at >= 0 {
 		t.remove(at)
-	}
-}
-
-// decided does what a decision that spent something owes to its shard. Slots
-// move.
-func (m *MemoryStore) decided(index int, now int64) {
-	if sh := &m.shards[index]; sh.seq%tidyPeriod == 0 {
-		m.tidy(sh, now-m.base)
 	}
 }

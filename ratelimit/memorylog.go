@@ -23,7 +23,8 @@ func (m *MemoryStore) step(req *Request, places []place, now int64) error {
 		}
 	}
 	origin := places[0].index
-	fresh := m.nextID(origin)
+	var fresh ID
+	m.nextID(origin, &fresh)
 	ok = ok && m.stepKept(req, places, kept, now, fresh)
 	for i := range places {
 		if req.Ops[i].Rule.Logged() {
@@ -35,8 +36,7 @@ func (m *MemoryStore) step(req *Request, places []place, now int64) error {
 		return ErrFull
 	}
 	if req.ID == fresh {
-		m.freshID(origin)
-		m.decided(origin, now)
+		m.freshID(origin, &fresh, now)
 	}
 	return nil
 }
