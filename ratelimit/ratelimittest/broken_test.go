@@ -245,7 +245,7 @@ func brokenStores() map[string]func() func(manual, context.Context, *ratelimit.R
 			if req.Mode == ratelimit.ModeReset {
 				for _, name := range []string{"ten", "other"} {
 					for _, a := range algorithms {
-						l := limits(ratelimit.Limit{Name: name, Algorithm: a, Count: 1, Period: time.Hour})
+						l := lasting(name, a, 1)
 						more := ratelimit.Request{Mode: ratelimit.ModeReset, Ops: []ratelimit.Op{{Rule: l.Rule(0), Key: req.Ops[0].Key}}}
 						if err := s.MemoryStore.Apply(ctx, &more); err != nil {
 							return err
@@ -258,7 +258,9 @@ func brokenStores() map[string]func() func(manual, context.Context, *ratelimit.R
 		"algorithms that share a state": always(func(s manual, ctx context.Context, req *ratelimit.Request) error {
 			return each(s, ctx, req, func(op *ratelimit.Op) {
 				l := op.Rule.Limit()
-				l.Algorithm = ratelimit.TokenBucket
+				if l.Algorithm == ratelimit.FixedWindow || l.Algorithm == ratelimit.SlidingWindow {
+					l.Algorithm = ratelimit.TokenBucket
+				}
 				set := limits(l)
 				op.Rule = set.Rule(0)
 			})
@@ -318,4 +320,17 @@ func forgetting(when func(last, now time.Time) bool) func() func(manual, context
 			return s.MemoryStore.Apply(ctx, req)
 		}
 	}
+}
+
+// FuzzMemoryStore compares the memory store with the model over walks of the
+// fuzzer's choice.
+func FuzzMemoryStore(f *testing.F) {
+	for kind := unchanged; kind <= extreme; kind++ {
+		f.Add(uint64(1), uint8(kind))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, kind uint8) {
+		if err := agree(t.Context(), openManual(), walkKind(kind%4), seed, 300); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -3,7 +3,6 @@ package ratelimittest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/keytoll/keytoll/ratelimit"
@@ -18,7 +17,14 @@ func unevenLimits() []ratelimit.Limits {
 			count  int64
 			period time.Duration
 		}{{7, time.Second}, {3, 10 * time.Microsecond}, {700_000, time.Second}, {1500, time.Second}, {1000, 24 * time.Hour}, {7, 3 * time.Microsecond}} {
-			all = append(all, limits(ratelimit.Limit{Name: fmt.Sprint("uneven", i), Algorithm: a, Count: r.count, Period: r.period}))
+			l := ratelimit.Limit{Name: fmt.Sprint("uneven", i), Algorithm: a, Count: r.count, Period: r.period}
+			switch a {
+			case ratelimit.SlidingLog, ratelimit.Concurrency:
+				l.Count = min(l.Count, ratelimit.MaxLog)
+			case ratelimit.Calendar:
+				l.Period, l.Every, l.Zone = 0, ratelimit.Day, zones()[i]
+			}
+			all = append(all, limits(l))
 		}
 	}
 	return append(all,
@@ -80,7 +86,7 @@ func resetAfter(ctx context.Context, s ratelimit.Store) error {
 func clockBack(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	for _, a := range algorithms {
-		l := limits(ratelimit.Limit{Name: "hour", Algorithm: a, Count: 10, Period: time.Hour})
+		l := hourly("hour", a, 10)
 		for _, back := range []time.Duration{time.Microsecond, time.Minute, time.Hour, 100 * time.Hour} {
 			key := back.String()
 			c.advance(200 * time.Hour)
@@ -103,9 +109,9 @@ func clockBack(ctx context.Context, s ratelimit.Store) error {
 func refundLate(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	for _, a := range algorithms {
-		l := limits(ratelimit.Limit{Name: "hour", Algorithm: a, Count: 60, Period: time.Hour})
+		l := hourly("hour", a, 60)
 		r := c.takes(true, charge("k", l, 60))
-		c.advance(3 * time.Hour)
+		c.advance(50 * time.Hour)
 		c.takes(true, charge("k", l, 60))
 		c.refund(r)
 		c.takes(false, charge("k", l, 2))
@@ -123,7 +129,7 @@ func refundLate(ctx context.Context, s ratelimit.Store) error {
 func refundRemembered(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	for _, a := range algorithms {
-		l := limits(ratelimit.Limit{Name: "hour", Algorithm: a, Count: 60, Period: time.Hour})
+		l := hourly("hour", a, 60)
 		c.advance(2 * time.Hour)
 		r := c.takes(true, charge("k", l, 30))
 		c.refund(r)
@@ -149,48 +155,6 @@ func refundRemembered(ctx context.Context, s ratelimit.Store) error {
 		free := c.peek(charge("k", l, 0)).Remaining
 		c.refund(r)
 		c.free(free, "k", l)
-	}
-	return c.err
-}
-
-// A store may forget a cell once it decides as an absent one under the limit
-// that wrote it; so here no limit changes. keepsUsed changes them.
-
-// agrees runs a long random sequence and computes every answer again from the
-// rules, one cell after the other.
-func agrees(ctx context.Context, s ratelimit.Store) error {
-	const seed = 20
-	rnd := rand.New(rand.NewPCG(seed, 1))
-	c := on(ctx, s)
-	m := newModel()
-	sets := unevenLimits()
-	both := limits(
-		ratelimit.Limit{Name: "both0", Count: 5, Period: time.Second, Burst: 8},
-		ratelimit.Limit{Name: "both1", Algorithm: ratelimit.SlidingWindow, Count: 9, Period: 2 * time.Second},
-		ratelimit.Limit{Name: "both2", Algorithm: ratelimit.FixedWindow, Count: 12, Period: 3 * time.Second})
-	sets = append(sets, both, both, both)
-	var open []ratelimit.Result
-	for step := range 1000 {
-		if c.err != nil {
-			return fmt.Errorf("seed %d, step %d: %w", seed, step, c.err)
-		}
-		if rnd.IntN(3) > 0 {
-			c.advance(time.Duration(rnd.Int64N(int64(1)<<rnd.IntN(22)+1)) * time.Microsecond)
-		}
-		if rnd.IntN(10) == 0 && len(open) > 0 {
-			r := open[rnd.IntN(len(open))]
-			c.check(m.refund(ctx, s, r))
-			continue
-		}
-		var charges []ratelimit.Charge
-		for _, k := range rnd.Perm(4)[:1+rnd.IntN(3)] {
-			l := sets[rnd.IntN(len(sets))]
-			charges = append(charges, charge(fmt.Sprint("k", k), l, rnd.Int64N(l.Rule(0).Quota()/2+2)))
-		}
-		r := m.take(c, charges)
-		if r.Reservation.ID() != (ratelimit.ID{}) {
-			open = append(open, r)
-		}
 	}
 	return c.err
 }

@@ -4,101 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/ratelimit"
 )
-
-// The three algorithms, ten an hour: nothing comes back while a check runs on a
-// clock that cannot be moved.
-var algorithms = [...]ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow}
-
-const year = 365 * 24 * time.Hour
-
-// ten allows 10 of the algorithm in ten years, so that no time passes that
-// counts, and no window of a running clock is likely to end.
-func ten(a ratelimit.Algorithm) ratelimit.Limits {
-	return limits(ratelimit.Limit{Name: "ten", Algorithm: a, Count: 10, Period: 10 * year})
-}
-
-func limits(l ...ratelimit.Limit) ratelimit.Limits { return must(ratelimit.NewLimits(l...)) }
-
-// must is for arguments that are right by construction.
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) //nolint:forbidigo // a mistake in the suite itself
-	}
-	return v
-}
-
-// A caller asks one store, and keeps the first failure.
-type caller struct {
-	ctx context.Context
-	l   *ratelimit.Limiter
-	s   ratelimit.Store
-	err error
-}
-
-func on(ctx context.Context, s ratelimit.Store) *caller {
-	return &caller{ctx: ctx, l: must(ratelimit.NewLimiter(s, ratelimit.Limits{}, nil)), s: s}
-}
-
-func (c *caller) fail(format string, args ...any) {
-	if c.err == nil {
-		c.err = fmt.Errorf(format, args...)
-	}
-}
-
-func (c *caller) check(err error) {
-	if err != nil {
-		c.fail("unexpected error: %w", err)
-	}
-}
-
-func (c *caller) take(charges ...ratelimit.Charge) ratelimit.Result {
-	r, err := c.l.TakeAll(c.ctx, charges...)
-	c.check(err)
-	return r
-}
-
-func (c *caller) peek(charges ...ratelimit.Charge) ratelimit.Result {
-	r, err := c.l.PeekAll(c.ctx, charges...)
-	c.check(err)
-	return r
-}
-
-func (c *caller) refund(r ratelimit.Result) { c.check(c.l.Refund(c.ctx, r.Reservation)) }
-
-func (c *caller) advance(d time.Duration) { c.s.(Clock).Advance(d) }
-
-// takes wants the charges allowed, or refused.
-func (c *caller) takes(allowed bool, charges ...ratelimit.Charge) ratelimit.Result {
-	r := c.take(charges...)
-	if r.Allowed != allowed {
-		c.fail("take of %s: allowed is %v, want %v", list(charges), r.Allowed, allowed)
-	}
-	return r
-}
-
-// free wants n units free for the key.
-func (c *caller) free(n int64, key string, l ratelimit.Limits) {
-	if got := c.peek(ratelimit.Charge{Key: key, Limits: l}).Remaining; got != n {
-		c.fail("key %q: %d free, want %d", key, got, n)
-	}
-}
-
-func list(charges []ratelimit.Charge) string {
-	var s strings.Builder
-	for _, c := range charges {
-		fmt.Fprintf(&s, "[%q cost %d]", c.Key, c.Cost)
-	}
-	return s.String()
-}
-
-func charge(key string, l ratelimit.Limits, cost int64) ratelimit.Charge {
-	return ratelimit.Charge{Key: key, Limits: l, Cost: cost}
-}
 
 func wholeQuota(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)

@@ -37,7 +37,7 @@ func namesApart(ctx context.Context, s ratelimit.Store) error {
 	var sets []ratelimit.Limits
 	for _, name := range []string{"a", "b", "A", "a.b", "a_b", "a-b", "ab"} {
 		for _, a := range algorithms {
-			sets = append(sets, limits(ratelimit.Limit{Name: name, Algorithm: a, Count: 100, Period: 10 * year}))
+			sets = append(sets, lasting(name, a, 100))
 		}
 	}
 	for _, l := range sets {
@@ -139,7 +139,7 @@ func resetForgets(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	for _, a := range algorithms {
 		l := ten(a)
-		other := limits(ratelimit.Limit{Name: "other", Algorithm: a, Count: 10, Period: 10 * year})
+		other := lasting("other", a, 10)
 		c.takes(true, charge("k", l, 10), charge("m", l, 10), charge("k", other, 10))
 		c.check(c.l.ResetAll(ctx, charge("k", l, 0)))
 		c.free(10, "k", l)
@@ -171,10 +171,17 @@ func mostOps(ctx context.Context, s ratelimit.Store) error {
 func atBounds(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	for _, a := range algorithms {
-		l := limits(ratelimit.Limit{Name: "big", Algorithm: a, Count: ratelimit.MaxCount, Period: ratelimit.MaxPeriod})
-		c.takes(true, charge("k", l, ratelimit.MaxCount-1))
+		big := ratelimit.Limit{Name: "big", Algorithm: a, Count: ratelimit.MaxCount, Period: ratelimit.MaxPeriod}
+		switch a {
+		case ratelimit.SlidingLog, ratelimit.Concurrency:
+			big.Count = ratelimit.MaxLog
+		case ratelimit.Calendar:
+			big.Period, big.Every = 0, ratelimit.Year
+		}
+		l := limits(big)
+		c.takes(true, charge("k", l, big.Count-1))
 		c.takes(true, charge("k", l, 1))
-		if r := c.takes(false, charge("k", l, ratelimit.MaxCount)); r.RetryAfter <= 0 || r.RetryAfter > 2*ratelimit.MaxPeriod {
+		if r := c.takes(false, charge("k", l, big.Count)); r.RetryAfter <= 0 || r.RetryAfter > 2*ratelimit.MaxPeriod {
 			c.fail("%v: RetryAfter is %v", a, r.RetryAfter)
 		}
 	}
@@ -190,7 +197,7 @@ func keepsUsed(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	for _, a := range algorithms {
 		with := func(n int64) ratelimit.Limits {
-			return limits(ratelimit.Limit{Name: "plan", Algorithm: a, Count: n, Period: 10 * year})
+			return lasting("plan", a, n)
 		}
 		c.takes(true, charge("k", with(10), 8))
 		c.free(12, "k", with(20)) // upgraded

@@ -4,9 +4,24 @@
 //		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return open(t) })
 //	}
 //
-// Each subtest is one sentence of the contract. A store whose clock can be
-// moved shows it by the method of [Clock]; without it the subtests about time
-// are skipped.
+// Each subtest is one sentence of the contract. The last ones compare every
+// answer of the store with a model in rational numbers, over random sequences
+// of everything a [ratelimit.Limiter] can ask, at times that jump back and
+// forth; a failure names its seed and step.
+//
+// # What the author of a store does
+//
+// Run the suite twice: with the store as its users get it, and with one whose
+// time is the test's, which implements [Clock]. Without that method the subtests
+// about time are skipped. Where a server decides at its own time, give the store
+// an option to pass the time along with each request. The server must then not
+// forget by its own clock what still counts by the test's: state whose Period is
+// a few microseconds has to be there seconds later while the time stands still.
+//
+// A store over several machines that cannot decide about several keys in one
+// step says so by [Divided]. All subtests apply to it but one word of them: of
+// callers at once who name several keys fewer may pass than one step would let
+// pass. What was refused must still be given back in full.
 package ratelimittest
 
 import (
@@ -21,6 +36,17 @@ import (
 type Clock interface {
 	// Advance moves the time by d; a negative d moves it back.
 	Advance(d time.Duration)
+}
+
+// A Divided store may be unable to decide about several keys in one step.
+type Divided interface {
+	// Divided reports whether it is.
+	Divided() bool
+}
+
+func divided(s ratelimit.Store) bool {
+	d, ok := s.(Divided)
+	return ok && d.Divided()
 }
 
 // Run runs the suite. The function open returns an empty store, each time it is
@@ -79,7 +105,10 @@ func checks() []check {
 		{"a clock that goes back mints nothing", true, clockBack},
 		{"a refund gives back nothing that time gave back", true, refundLate},
 		{"an ID is remembered as long as its refund could act", true, refundRemembered},
-		{"every decision is the one that the rules compute", true, agrees},
+		{"every decision is the one that rational numbers give", true, agrees(unchanged, 1500)},
+		{"and so it is when counts and bursts change", true, agrees(recounted, 1500)},
+		{"and when periods, spans and zones change", true, agrees(changing, 1500)},
+		{"and at the ends of all ranges", true, agrees(extreme, 1500)},
 	}
 }
 
