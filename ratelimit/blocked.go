@@ -221,6 +221,9 @@ func (r *Rule) stateOf(o Outcome, cost, now int64) Cell {
 	c := Cell{At: now, Expires: now + o.ResetAfter}
 	switch r.limit.Algorithm {
 	case TokenBucket:
+		if o.RetryAfter <= 0 || o.RetryAfter == o.ResetAfter { // the debt may be larger, and forgotten before it is paid
+			return Cell{}
+		}
 		c.Used, c.Part = r.repaid(o.ResetAfter, o.Rest)
 		if r.exceeds(c.Used, c.Part) {
 			c.Used = -c.Used

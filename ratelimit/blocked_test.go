@@ -31,6 +31,9 @@ func (f front) Advance(d time.Duration) {
 	*f.now = f.now.Add(d)
 }
 
+// Remembering implements ratelimittest.Remembering.
+func (f front) Remembering() bool { return true }
+
 // counted counts the calls of a store.
 type counted struct {
 	ratelimit.Store

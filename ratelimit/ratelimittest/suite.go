@@ -22,6 +22,10 @@
 // step says so by [Divided]. All subtests apply to it but one word of them: of
 // callers at once who name several keys fewer may pass than one step would let
 // pass. What was refused must still be given back in full.
+//
+// A store in front of another that refuses by itself what the other would says
+// so by [Remembering]. Of what it refuses every RetryAfter must be exact, but
+// Remaining and ResetAfter may be those of the refusal that it remembers.
 package ratelimittest
 
 import (
@@ -47,6 +51,17 @@ type Divided interface {
 func divided(s ratelimit.Store) bool {
 	d, ok := s.(Divided)
 	return ok && d.Divided()
+}
+
+// A Remembering store may refuse from what it remembers of an earlier refusal.
+type Remembering interface {
+	// Remembering reports whether it may.
+	Remembering() bool
+}
+
+func remembering(s ratelimit.Store) bool {
+	r, ok := s.(Remembering)
+	return ok && r.Remembering()
 }
 
 // Run runs the suite. The function open returns an empty store, each time it is
