@@ -212,19 +212,26 @@ func (db *DB) committed(ctx context.Context, f func(pgx.Tx) error) error {
 
 // write runs a statement that is a transaction of its own.
 func (db *DB) write(ctx context.Context, statement string, args ...any) error {
+	args = append([]any{db.mode}, args...)
+	return db.transact(ctx, func(at source) error {
+		_, err := at.Exec(ctx, statement, args...)
+		return err
+	})
+}
+
+// transact has f run one statement, as a transaction of its own, as often as the
+// server undoes it because of others. A statement that was lost with its
+// connection is not repeated.
+func (db *DB) transact(ctx context.Context, f func(source) error) error {
 	if err := db.ensureReady(ctx); err != nil {
 		return err
 	}
-	args = append([]any{db.mode}, args...)
 	for try := 1; ; try++ {
 		var err error
 		if try <= few {
-			_, err = db.pool.Exec(ctx, statement, args...)
+			err = f(db.pool)
 		} else {
-			err = db.committed(ctx, func(tx pgx.Tx) error {
-				_, err := tx.Exec(ctx, statement, args...)
-				return err
-			})
+			err = db.committed(ctx, func(tx pgx.Tx) error { return f(tx) })
 		}
 		if err == nil {
 			return nil
@@ -266,9 +273,11 @@ func (db *DB) read(ctx context.Context, mode pgx.QueryExecMode, query string, sc
 	}
 }
 
-// A source is what queries are asked of: the pool, or a transaction.
+// A source is what statements are asked of: the pool, or a transaction.
 type source interface {
+	Exec(ctx context.Context, statement string, args ...any) (pgconn.CommandTag, error)
 	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
 }
 
 func rows(ctx context.Context, from source, query string, scan func(int, [][]byte) error, args []any) (n int, err error) {

@@ -11,6 +11,7 @@ import (
 // statements are the texts of what is asked of one schema.
 type statements struct {
 	schema, apply, touch, byHandle, byID, records, owner, events, census, version string
+	applyLimits, decideLimits, limitsAfter, sweepLimits                           string
 }
 
 // applyArguments is the number of arguments of the function apply, and
@@ -35,7 +36,12 @@ func newStatements(schema string) statements {
 		events:   in(`SELECT ` + eventColumns + ` FROM keytoll.events WHERE `),
 		census: in(`SELECT digest_version, imported_scheme, count(*) FROM keytoll.keys
 			WHERE state <> 'deleted' GROUP BY digest_version, imported_scheme`),
-		version: in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
+		applyLimits:  in(`SELECT * FROM keytoll.limits_apply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`),
+		decideLimits: in(`SELECT * FROM keytoll.limits_decide($1, $2, $3, $4, $5)`),
+		limitsAfter: in(`SELECT key, name, algorithm, expires <= coalesce($5, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+			FROM keytoll.limits WHERE (key, name, algorithm) > ($1, $2, $3) ORDER BY key, name, algorithm LIMIT $4`),
+		sweepLimits: in(`SELECT keytoll.limits_sweep($1, $2, $3, $4, $5)`),
+		version:     in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
 	}
 }
 

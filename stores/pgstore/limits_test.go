@@ -1,0 +1,52 @@
+package pgstore_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/ratelimit/ratelimittest"
+	"github.com/keytoll/keytoll/stores/pgstore"
+)
+
+// A clock stands still until it is advanced.
+type clock struct{ us atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.us.Store(1_700_000_000_123_456)
+	return c
+}
+
+func (c *clock) now() time.Time { return time.UnixMicro(c.us.Load()) }
+
+// Advance implements ratelimittest.Clock.
+func (c *clock) Advance(d time.Duration) { c.us.Add(d.Microseconds()) }
+
+// timed is a store with the clock that it goes by.
+type timed struct {
+	ratelimit.Store
+	*clock
+}
+
+func (d *database) openTimed(t testing.TB) timed {
+	t.Helper()
+	c := newClock()
+	return timed{d.open(t).Limits(&pgstore.LimitOptions{Now: c.now}), c}
+}
+
+func TestLimitsKeepTheContract(t *testing.T) {
+	d := newDatabase(t)
+	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return d.openTimed(t) })
+}
+
+func TestLimitsKeepTheContractByTheServersClock(t *testing.T) {
+	d := newDatabase(t)
+	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return d.open(t).Limits(nil) })
+}
+
+func BenchmarkLimits(b *testing.B) {
+	d := newDatabase(b)
+	ratelimittest.Bench(b, func(b *testing.B) ratelimit.Store { return d.open(b).Limits(nil) })
+}

@@ -1,0 +1,105 @@
+package pgstore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A sweep looks at sweepSteps states for each sweepEvery new ones, so that the
+// table holds few more than those that count, whatever order they come in.
+const (
+	sweepEvery = 32
+	sweepSteps = 8 * sweepEvery
+)
+
+// A sweeper walks over the states of limits.
+type sweeper struct {
+	fresh atomic.Int64 // states made since the last step
+
+	mu   sync.Mutex
+	hand state // where the last step ended
+}
+
+// A state is a row of limits by its primary key.
+type state struct {
+	key             []byte
+	name, algorithm string
+}
+
+// start comes before every state.
+func start() state { return state{key: []byte{}} }
+
+// due counts new states, and reports whether there are enough for a step.
+func (w *sweeper) due(made int64) bool {
+	n := w.fresh.Load()
+	if made > 0 {
+		n = w.fresh.Add(made)
+	}
+	return n >= sweepEvery && w.fresh.CompareAndSwap(n, 0)
+}
+
+// Sweep looks at the next limit states, from where the last Sweep of this store
+// ended, deletes those that have expired, and returns how many. The store does
+// the same by itself, a few states at a time, as new ones are made; nothing
+// depends on it but the size of the table. A limit below 1 is an error.
+func (s *LimitStore) Sweep(ctx context.Context, limit int) (int, error) {
+	const op = "pgstore.Sweep"
+	if limit < 1 {
+		return 0, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the limit of a sweep is below 1; give how many states to look at"}
+	}
+	s.sweeper.mu.Lock()
+	defer s.sweeper.mu.Unlock()
+	var given *int64
+	if s.now != nil {
+		given = new(s.now().UnixMicro())
+	}
+	swept := 0
+	for limit > 0 {
+		n, end, err := s.step(ctx, min(limit, sweepSteps), given)
+		swept += n
+		if err != nil {
+			return swept, errors.Wrap(op, err)
+		}
+		if end {
+			break
+		}
+		limit -= sweepSteps
+	}
+	return swept, nil
+}
+
+// step looks at a few states, and reports whether they were the last.
+func (s *LimitStore) step(ctx context.Context, limit int, given *int64) (swept int, end bool, err error) {
+	hand := s.sweeper.hand
+	var keys [][]byte
+	var names, algorithms []string
+	var locks []int64
+	n, err := s.db.read(ctx, s.db.mode, s.db.sql.limitsAfter, func(row int, c [][]byte) error {
+		if row == 0 {
+			keys, names, algorithms, locks = nil, nil, nil, nil
+		}
+		hand = state{append([]byte(nil), c[0]...), string(c[1]), string(c[2])}
+		if c[3][0] != 0 {
+			keys, names, algorithms = append(keys, hand.key), append(names, hand.name), append(algorithms, hand.algorithm)
+			locks = append(locks, lockOf(hand.key))
+		}
+		return nil
+	}, hand.key, hand.name, hand.algorithm, limit, given)
+	if err != nil {
+		return 0, false, err
+	}
+	if end = n < limit; end {
+		hand = start()
+	}
+	s.sweeper.hand = hand
+	if len(keys) == 0 {
+		return 0, end, nil
+	}
+	err = s.db.transact(ctx, func(from source) error {
+		return from.QueryRow(ctx, s.db.sql.sweepLimits, s.db.mode, given, locks, keys, names, algorithms).Scan(&swept)
+	})
+	return swept, end, err
+}
