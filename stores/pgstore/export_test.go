@@ -1,6 +1,10 @@
 package pgstore
 
-import "github.com/keytoll/keytoll/apikey"
+import (
+	"math"
+
+	"github.com/keytoll/keytoll/apikey"
+)
 
 // InSchema puts db's schema in the place of keytoll.
 func InSchema(db *DB, text string) string { return inSchema(db.schema, text) }
@@ -10,3 +14,6 @@ func ListQuery(db *DB, q *apikey.Query) (string, []any) { return db.sql.list(q) 
 
 // EventQuery returns the statement for q and its arguments.
 func EventQuery(db *DB, q *apikey.EventQuery) (string, []any) { return db.sql.eventPage(q) }
+
+// KeepAll lets s sweep nothing by itself.
+func (s *LimitStore) KeepAll() { s.sweeper.fresh.Store(math.MinInt64) }

@@ -56,8 +56,8 @@ func newQuestion(req *ratelimit.Request) *question {
 		cost, shadow := op.Cost, int64(0)
 		if req.Mode == ratelimit.ModeSettle {
 			cost = max(op.Actual-op.Cost, 0)
-			if op.Rule.Logged() {
-				cost = 0 // its entry grows
+			if limit.Algorithm == ratelimit.Concurrency {
+				cost = 0 // the lease grows, if it has not ended
 			}
 		}
 		if op.Rule.Shadow() {

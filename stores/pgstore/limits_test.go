@@ -46,7 +46,15 @@ func TestLimitsKeepTheContractByTheServersClock(t *testing.T) {
 	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return d.open(t).Limits(nil) })
 }
 
-func BenchmarkLimits(b *testing.B) {
-	d := newDatabase(b)
-	ratelimittest.Bench(b, func(b *testing.B) ratelimit.Store { return d.open(b).Limits(nil) })
+func limiter(t testing.TB, s ratelimit.Store, limits ...ratelimit.Limit) *ratelimit.Limiter {
+	t.Helper()
+	set, err := ratelimit.NewLimits(limits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(s, set, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }

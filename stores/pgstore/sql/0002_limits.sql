@@ -263,7 +263,14 @@ DECLARE
 	unpaid numeric;
 BEGIN
 	SELECT * INTO s FROM keytoll.limits WHERE key = state_key AND name = state_name AND algorithm = state_algorithm;
-	IF NOT FOUND OR now >= s.expires THEN
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	IF now >= s.expires THEN -- as good as absent
+		IF s.algorithm NOT IN ('sliding_log', 'concurrency') THEN
+			s.expires := 0;
+			PERFORM keytoll.limits_keep(s);
+		END IF;
 		RETURN;
 	END IF;
 	moment := greatest(now, s.at);
@@ -363,8 +370,9 @@ DECLARE
 	lock   bigint;
 	d      record; -- what was decided
 	s      keytoll.limits;
-	o      int;
-	v      int;
+	o      int;     -- before the numbers of an op in takes
+	v      int;     -- and in verdicts
+	spends boolean; -- rather than gives back
 BEGIN
 	allowed := true;
 	outside := false;
@@ -416,11 +424,34 @@ BEGIN
 			SELECT id FROM keytoll.settled WHERE until <= now ORDER BY until LIMIT 4 FOR UPDATE SKIP LOCKED);
 	END IF;
 
-	IF verb IN ('take', 'up_to', 'charge', 'settle') AND (allowed OR verb IN ('charge', 'settle')) THEN
+	IF verb IN ('take', 'up_to') AND NOT allowed THEN
+		RETURN;
+	END IF;
+
+	IF verb IN ('take', 'up_to', 'charge', 'settle', 'refund', 'release') THEN
 		FOR i IN 1 .. n LOOP
 			v := 10 * (i - 1);
-			CONTINUE WHEN rules[9 * i - 5] = 0 OR verdicts[v + 2] <> 0 AND verb IN ('take', 'up_to');
+			o := 5 * (i - 1);
 			s := ROW(keys[i], names[i], algorithms[i], verdicts[v + 1], verdicts[v + 8], verdicts[v + 9], verdicts[v + 10]);
+			CASE verb
+			WHEN 'refund', 'release' THEN
+				spends := false;
+			WHEN 'settle' THEN
+				spends := rules[9 * i - 5] > 0;
+				IF s.algorithm = 'sliding_log' THEN -- while the take counts, its entry grows
+					spends := spends AND NOT EXISTS (SELECT FROM keytoll.limit_entries
+						WHERE key = s.key AND name = s.name AND algorithm = s.algorithm AND id = decision AND until > s.at);
+				END IF;
+			ELSE
+				CONTINUE WHEN rules[9 * i - 5] = 0 OR verb <> 'charge' AND verdicts[v + 2] <> 0;
+				spends := true;
+			END CASE;
+			IF NOT spends THEN
+				PERFORM keytoll.limits_give_back(now, decision, s.key, s.name, s.algorithm,
+					rules[9 * i - 8], rules[9 * i - 7], rules[9 * i - 6],
+					takes[o + 1], takes[o + 2], takes[o + 3], takes[o + 4], takes[o + 5]);
+				CONTINUE;
+			END IF;
 			IF s.algorithm IN ('sliding_log', 'concurrency') THEN
 				DELETE FROM keytoll.limit_entries WHERE key = s.key AND name = s.name AND algorithm = s.algorithm AND until <= s.at;
 				IF s.part > 0 THEN
@@ -431,15 +462,6 @@ BEGIN
 			IF keytoll.limits_keep(s) THEN
 				made := made + 1;
 			END IF;
-		END LOOP;
-	END IF;
-
-	IF verb IN ('settle', 'refund', 'release') THEN
-		FOR i IN 1 .. n LOOP
-			o := 5 * (i - 1);
-			v := 9 * (i - 1);
-			PERFORM keytoll.limits_give_back(now, decision, keys[i], names[i], algorithms[i], rules[v + 1], rules[v + 2], rules[v + 3],
-				takes[o + 1], takes[o + 2], takes[o + 3], takes[o + 4], takes[o + 5]);
 		END LOOP;
 	END IF;
 
