@@ -1,5 +1,6 @@
-// Package pgstore keeps API keys in PostgreSQL, for fleets of servers that share
-// them, and tells every server of a change the moment it is committed.
+// Package pgstore keeps API keys and rate limits in PostgreSQL, for fleets of
+// servers that share them, and tells every server of a change of keys the moment
+// it is committed.
 //
 //	db, err := pgstore.Open("postgres://user:password@host:5432/database", nil)
 //	if err != nil {
@@ -10,6 +11,7 @@
 //		return err
 //	}
 //	keys, err := apikey.NewService(db.Keys(), format, nil)
+//	limiter, err := ratelimit.NewLimiter(db.Limits(nil), limits, nil)
 //
 // [New] takes a pool that the program has already. Tables and functions live in
 // a schema of their own, [Options.Schema], and are described in the sql folder;
@@ -20,7 +22,9 @@
 // holds the constraints behind them: an ID and a handle are used once, a label
 // once by an owner at a time, every key and event has its owner, an event is
 // never changed or deleted. A write that would break one fails with code Corrupt
-// and changes nothing.
+// and changes nothing. Of limits the schema computes what the package ratelimit
+// does, in whole numbers without a bound, and the two are held to each other by
+// tests: so a decision is one statement, and no lock is held over the network.
 //
 // # Durability
 //
@@ -30,6 +34,36 @@
 // [apikey.Change], with the events and notices that go with it. When the
 // connection is lost before the answer, the code is Unavailable, and the change
 // may have happened.
+//
+// # Limits
+//
+// [DB.Limits] decides all ops of a request in one round trip and one
+// transaction, by the server's clock, read once under the locks of all subjects.
+// Refused takes, peeks and settlements of what is settled write nothing, and so
+// wait for no disk. A take is on the disk before it passes: kill -9 of the server
+// hands nobody a fresh quota. [LimitOptions.Relaxed] gives that up for the last
+// moments before a crash, and waits for no disk.
+// The tables are logged for the same reason; who can bear that a crash empties
+// them, and that they exist on no replica, may ALTER TABLE ... SET UNLOGGED.
+//
+// Takes of one subject stand in line, each until the one before is committed.
+// What one subject can take in a second is therefore bounded by the disk, or with
+// Relaxed by the round trip inside the server; subjects that many share, such as
+// a limit for everybody, belong in Redis or in front of it.
+//
+// Locks are advisory ones, of 64 bits of a hash of schema and key, taken in order
+// and held for the transaction: two subjects that share one wait for each other
+// and no more, and the same numbers are free for other uses of the database but
+// for that. A request takes one for each subject; where many requests of dozens
+// of subjects run at the same time, raise max_locks_per_transaction.
+//
+// A calendar's windows come from Go's time zones, so server and programs need not
+// agree about them; programs of one limit should carry the same ones.
+//
+// States that have expired are deleted as new ones are made, a few at a time;
+// [LimitStore.Sweep] does it on demand, for a quiet table. No decision depends on
+// it. Nothing else bounds the table: an attacker who invents subjects fills the
+// disk, so hold invented subjects to a limit on something that cannot be invented.
 //
 // # Concurrency
 //
@@ -81,17 +115,22 @@
 //
 // # Time
 //
-// Instants are stored as timestamptz, to the microsecond. No decision rests on
-// the server's clock: the package apikey brings its own.
+// Instants are stored as timestamptz, to the microsecond; those of limits as
+// microseconds since 1970. No decision about keys rests on the server's clock:
+// the package apikey brings its own. Limits go by nothing else, unless
+// [LimitOptions.Now] is given. A server that takes over with a clock that is
+// behind mints nothing: each state stands still until that clock has caught up.
 //
 // # Security
 //
 // Keys are stored as digests (see the package apikey), everything else in plain:
-// owners, names, scopes, events. After [DB.Migrate] the program needs no right to
-// create, and none to delete. Text is compared byte by byte, whatever the
+// owners, names, scopes, events, the subjects of limits. After [DB.Migrate] the
+// program needs no right to create, and none to delete but in the tables of
+// limits. Text is compared byte by byte, whatever the
 // database's collation.
 //
 // # What it does not do
 //
-// It deletes nothing, so tables grow with keys and events. It makes no backups.
+// It deletes nothing but what expired of limits, so tables grow with keys and
+// events. It makes no backups.
 package pgstore

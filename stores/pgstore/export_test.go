@@ -1,7 +1,10 @@
 package pgstore
 
 import (
+	"context"
 	"math"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/keytoll/keytoll/apikey"
 )
@@ -17,3 +20,12 @@ func EventQuery(db *DB, q *apikey.EventQuery) (string, []any) { return db.sql.ev
 
 // KeepAll lets s sweep nothing by itself.
 func (s *LimitStore) KeepAll() { s.sweeper.fresh.Store(math.MinInt64) }
+
+// MigrateTo brings the schema to an older version.
+func MigrateTo(ctx context.Context, db *DB, version int) error {
+	steps, err := migrationSteps(db.schema)
+	if err != nil {
+		return err
+	}
+	return db.committed(ctx, func(tx pgx.Tx) error { return db.migrate(ctx, tx, steps[:version]) })
+}

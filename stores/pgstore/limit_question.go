@@ -31,7 +31,7 @@ const (
 )
 
 // newQuestion returns the question for req, without the windows of calendars.
-func newQuestion(req *ratelimit.Request) *question {
+func newQuestion(schema string, req *ratelimit.Request) *question {
 	n := len(req.Ops)
 	q := &question{
 		verb: verb(req), locks: make([]int64, 0, n), keys: make([][]byte, 0, n),
@@ -50,7 +50,7 @@ func newQuestion(req *ratelimit.Request) *question {
 			q.keys = append(q.keys, q.keys[i-1])
 		} else {
 			q.keys = append(q.keys, subject(op.Key))
-			q.locks = append(q.locks, lockOf(q.keys[i]))
+			q.locks = append(q.locks, lockOf(schema, q.keys[i]))
 		}
 		q.names, q.algorithms = append(q.names, limit.Name), append(q.algorithms, limit.Algorithm.String())
 		cost, shadow := op.Cost, int64(0)
@@ -133,9 +133,11 @@ func subject(key string) []byte {
 	return append([]byte(key[:maxSubject]), sum[:]...)
 }
 
-// lockOf returns the number of a subject's advisory lock. Two subjects of one
-// number wait for each other, and no more.
-func lockOf(subject []byte) int64 {
-	sum := sha256.Sum256(subject)
+// lockOf returns the number of the advisory lock of a subject of a schema. Two
+// of one number wait for each other, and no more.
+func lockOf(schema string, subject []byte) int64 {
+	named := append(make([]byte, 0, 128), schema...)
+	named = append(named, '.') // which is in no schema's name
+	sum := sha256.Sum256(append(named, subject...))
 	return int64(binary.BigEndian.Uint64(sum[:]))
 }

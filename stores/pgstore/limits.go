@@ -60,7 +60,7 @@ type answer struct {
 // request with a calendar may need another one, when the store has not heard the
 // server's time for longer than a window.
 func (s *LimitStore) Apply(ctx context.Context, req *ratelimit.Request) error {
-	q := newQuestion(req)
+	q := newQuestion(s.db.schema, req)
 	var a answer
 	for i := range req.Ops {
 		q.frame(i, &req.Ops[i], s.last.Load())

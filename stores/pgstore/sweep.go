@@ -84,7 +84,7 @@ func (s *LimitStore) step(ctx context.Context, limit int, given *int64) (swept i
 		hand = state{append([]byte(nil), c[0]...), string(c[1]), string(c[2])}
 		if c[3][0] != 0 {
 			keys, names, algorithms = append(keys, hand.key), append(names, hand.name), append(algorithms, hand.algorithm)
-			locks = append(locks, lockOf(hand.key))
+			locks = append(locks, lockOf(s.db.schema, hand.key))
 		}
 		return nil
 	}, hand.key, hand.name, hand.algorithm, limit, given)

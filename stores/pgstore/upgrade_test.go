@@ -1,0 +1,64 @@
+package pgstore_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/stores/pgstore"
+)
+
+// A released step made the tables of databases that are out there.
+func TestReleasedStepsStay(t *testing.T) {
+	for name, want := range map[string]string{
+		"0001_keys.sql": "ba8b9d475d022e3867ed37875436f86610ca391374c18d3f76efa054a5d6b785",
+	} {
+		text, err := os.ReadFile(filepath.Join("sql", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != want {
+			t.Errorf("%s was changed; add a step instead", name)
+		}
+	}
+}
+
+// A schema of the first version gets limits, and keeps its keys and its events.
+func TestASchemaOfTheFirstVersionGetsLimits(t *testing.T) {
+	d := newDatabase(t)
+	old := d.raw(t, "old")
+	if err := pgstore.MigrateTo(t.Context(), old, 1); err != nil {
+		t.Fatal(err)
+	}
+	rec := keyRecord(1)
+	run(t, d.pool, `INSERT INTO old.owners (id, events, head) VALUES ('owner', 1, sha256('x'))`)
+	run(t, d.pool, `INSERT INTO old.keys SELECT $1, $2, 1, sha256('x'), '', '', NULL, 1, NULL, NULL, 0, 0, 'owner', '', '', '', '{}', '{}', '',
+		$3, $3, NULL, NULL, 'active', '', '', '', '', '', '', 1`, rec.Key.ID, rec.Handle, begin)
+	l := limiter(t, old.Limits(nil), ratelimit.Limit{Name: "year", Count: 2, Period: 365 * 24 * time.Hour})
+	if _, err := l.Take(t.Context(), "k", 1); !errors.Is(err, pgstore.ErrNotMigrated) {
+		t.Errorf("a take before Migrate: %v, want ErrNotMigrated", err)
+	}
+	each(4, func(int) {
+		if err := d.raw(t, "old").Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	got, err := old.Keys().ByID(t.Context(), rec.Key.ID)
+	if err != nil || !got.Key.Equal(rec.Key) || got.Owner.Events != 1 {
+		t.Errorf("the key is %+v of %+v, %v; want %+v", got.Key, got.Owner, err, rec.Key)
+	}
+	for i := range 3 {
+		if r, err := l.Take(t.Context(), "k", 1); err != nil || r.Allowed != (i < 2) {
+			t.Errorf("take %d: %t, %v", i, r.Allowed, err)
+		}
+	}
+	if err := old.Keys().Apply(t.Context(), apikey.Change{Insert: []apikey.Record{keyRecord(2)}}); err != nil {
+		t.Error(err)
+	}
+}
