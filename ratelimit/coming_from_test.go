@@ -216,32 +216,18 @@ func ExampleLimiter_fromUber() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// next returns when one more may go, or with the error of ctx.
-	next := func(ctx context.Context) error {
-		for {
-			res, err := limiter.Take(ctx, "crawler", 1)
-			if err != nil || res.Allowed {
-				return err
-			}
-			again := time.NewTimer(res.RetryAfter)
-			select {
-			case <-again.C:
-			case <-ctx.Done():
-				again.Stop()
-				return ctx.Err()
-			}
-		}
-	}
-
 	ctx, cancel := context.WithCancel(context.Background())
-	fmt.Println(next(ctx))
-	fmt.Println(next(ctx))
+	for range 2 {
+		res, err := limiter.Wait(ctx, "crawler", 1)
+		fmt.Println(res.Allowed, err)
+	}
 	cancel()
-	fmt.Println(next(ctx))
+	res, err := limiter.Wait(ctx, "crawler", 1)
+	fmt.Println(res.Allowed, err)
 	// Output:
-	// <nil>
-	// <nil>
-	// ratelimit.Take: context canceled
+	// true <nil>
+	// true <nil>
+	// false ratelimit.Wait: context canceled
 }
 
 // limiterAt returns a limiter on a store of its own that reads the time from now.

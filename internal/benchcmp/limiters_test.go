@@ -17,7 +17,7 @@ const period = 30 * 24 * time.Hour
 // A limiterPeer is one way to hold keys to a limit in memory. one makes a limiter that
 // holds each key to count in a period. many does the same by several limits of
 // that kind at once; where it is nil, several limiters are asked in turn, until
-// one refuses.
+// one refuses. Where one is nil, many makes one, too.
 type limiterPeer struct {
 	name string
 	one  func(tb testing.TB, count int64) take
@@ -27,7 +27,7 @@ type limiterPeer struct {
 var limiterPeers = [...]limiterPeer{
 	{name: "floor", one: floorLimiter},
 	{name: "keytoll", many: keytollLimiter},
-	{name: "x-time-rate", many: xTimeRate},
+	{name: "x-time-rate", one: xTimeRate, many: xTimeRates},
 	{name: "go-limiter", one: goLimiter},
 	{name: "throttled", one: throttledLimiter},
 	{name: "ulule", one: ululeLimiter},
@@ -40,7 +40,7 @@ var limiterPeers = [...]limiterPeer{
 // build makes a take that asks about as many limits.
 func (p limiterPeer) build(tb testing.TB, count int64, limits int) take {
 	tb.Helper()
-	if p.many != nil {
+	if p.many != nil && (limits > 1 || p.one == nil) {
 		return p.many(tb, count, limits)
 	}
 	list := make([]take, limits)

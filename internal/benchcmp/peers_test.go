@@ -94,22 +94,38 @@ func keytollOver(tb testing.TB, store ratelimit.Store, count int64, limits int) 
 	}
 }
 
-func xTimeRate(_ testing.TB, count int64, limits int) take {
-	s := newShards[[]*rate.Limiter]()
+func xTimeRate(_ testing.TB, count int64) take {
+	s := newShards[*rate.Limiter]()
+	every := rate.Limit(float64(count) / period.Seconds())
+	return func(key string) bool {
+		p := &s.parts[maphash.String(s.seed, key)%256]
+		p.mu.Lock()
+		l := p.m[key]
+		if l == nil {
+			l = rate.NewLimiter(every, int(count))
+			p.m[key] = l
+		}
+		p.mu.Unlock()
+		return l.Allow()
+	}
+}
+
+// xTimeRates finds up to three limiters of a key at once.
+func xTimeRates(_ testing.TB, count int64, limits int) take {
+	s := newShards[[3]*rate.Limiter]()
 	every := rate.Limit(float64(count) / period.Seconds())
 	return func(key string) bool {
 		p := &s.parts[maphash.String(s.seed, key)%256]
 		p.mu.Lock()
 		list := p.m[key]
-		if list == nil {
-			list = make([]*rate.Limiter, limits)
-			for i := range list {
+		if list[0] == nil {
+			for i := range limits {
 				list[i] = rate.NewLimiter(every, int(count))
 			}
 			p.m[key] = list
 		}
 		p.mu.Unlock()
-		for _, l := range list {
+		for _, l := range list[:limits] {
 			if !l.Allow() {
 				return false
 			}

@@ -44,14 +44,14 @@ func (p redisPeer) build(tb testing.TB, c *clients, count int64, limits int) tak
 	if err := c.goredis.FlushDB(tb.Context()).Err(); err != nil {
 		tb.Fatal(err)
 	}
-	over := limiterPeer{name: p.name}
+	over, names := limiterPeer{name: p.name}, 0
 	if p.many != nil {
 		over.many = func(tb testing.TB, count int64, limits int) take { return p.many(tb, c, count, limits) }
-	}
-	names := 0
-	over.one = func(tb testing.TB, count int64) take {
-		names++
-		return p.one(tb, c, count, "limit"+strconv.Itoa(names))
+	} else {
+		over.one = func(tb testing.TB, count int64) take {
+			names++
+			return p.one(tb, c, count, "limit"+strconv.Itoa(names))
+		}
 	}
 	return over.build(tb, count, limits)
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keytoll/keytoll/errors"
 )
 
 const output = `goos: linux
@@ -89,7 +91,7 @@ func TestPageGetsItsTables(t *testing.T) {
 func TestPlotIsXMLWithALineForEachNumberOfLimits(t *testing.T) {
 	svg := draw(measured(t))
 	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatalf("%v in\n%s", err, svg)
