@@ -13,8 +13,8 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 // ParseID reads what [ID.String] wrote.
 func ParseID(s string) (ID, error) {
 	var id ID
-	if n, err := hex.Decode(id[:], []byte(s[:min(len(s), 2*len(id))])); err != nil || n != len(id) || len(s) != 2*len(id) {
-		return ID{}, invalid("the id is not 32 hexadecimal digits; give what ID.String returned")
+	if n, err := hex.Decode(id[:], []byte(s[:min(len(s), 2*len(id))])); err != nil || n != len(id) || id.String() != s {
+		return ID{}, invalid("the id is not 32 hexadecimal digits in lower case; give what ID.String returned")
 	}
 	return id, nil
 }
