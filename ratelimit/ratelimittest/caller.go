@@ -2,6 +2,7 @@ package ratelimittest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -100,6 +101,58 @@ func (c *caller) peek(charges ...ratelimit.Charge) ratelimit.Result {
 }
 
 func (c *caller) refund(r ratelimit.Result) { c.check(c.l.Refund(c.ctx, r.Reservation)) }
+
+func (c *caller) settle(r ratelimit.Result, actual ...int64) {
+	c.check(c.l.Settle(c.ctx, r.Reservation, actual...))
+}
+
+// upTo takes up to most and wants so much to be taken.
+func (c *caller) upTo(taken int64, key string, l ratelimit.Limits, most int64) ratelimit.Result {
+	r, err := must(ratelimit.NewLimiter(c.s, l, nil)).TakeUpTo(c.ctx, key, most)
+	c.check(err)
+	if r.Taken != taken || r.Allowed != (taken > 0 || most == 0) {
+		c.fail("key %q: take up to %d: took %d, allowed is %v; want %d", key, most, r.Taken, r.Allowed, taken)
+	}
+	return r
+}
+
+// renews wants the leases of r renewed, or lapsed.
+func (c *caller) renews(alive bool, r ratelimit.Result, charges ...ratelimit.Charge) {
+	err := c.l.RenewAll(c.ctx, r.Reservation.ID(), charges...)
+	if !alive && errors.Is(err, ratelimit.ErrLapsed) {
+		return
+	}
+	c.check(err)
+	if !alive {
+		c.fail("renewal of %s passed, want ErrLapsed", list(charges))
+	}
+}
+
+func (c *caller) release(r ratelimit.Result, charges ...ratelimit.Charge) {
+	c.check(c.l.ReleaseAll(c.ctx, r.Reservation.ID(), charges...))
+}
+
+// now returns the store's time.
+func (c *caller) now() int64 {
+	l := ten(ratelimit.TokenBucket)
+	req := ratelimit.Request{Mode: ratelimit.ModePeek, Ops: []ratelimit.Op{{Rule: l.Rule(0), Key: "time"}}}
+	c.check(c.s.Apply(c.ctx, &req))
+	return req.Now
+}
+
+// at moves the store's clock to a time.
+func (c *caller) at(t time.Time) { c.advance(time.Duration(t.UnixMicro()-c.now()) * time.Microsecond) }
+
+// waits wants the charges to be refused for exactly so long, and then to pass.
+func (c *caller) waits(d time.Duration, charges ...ratelimit.Charge) {
+	if r := c.takes(false, charges...); r.RetryAfter != d {
+		c.fail("take of %s: RetryAfter is %v, want %v", list(charges), r.RetryAfter, d)
+	}
+	c.advance(d - time.Microsecond)
+	c.takes(false, charges...)
+	c.advance(time.Microsecond)
+	c.takes(true, charges...)
+}
 
 func (c *caller) advance(d time.Duration) { c.s.(Clock).Advance(d) }
 

@@ -158,3 +158,21 @@ func refundRemembered(ctx context.Context, s ratelimit.Store) error {
 	}
 	return c.err
 }
+
+func peekLeavesNoTime(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range algorithms {
+		l := hourly("hour", a, 10)
+		c.at(time.Date(2027, 1, 5, 0, 0, 0, 0, time.UTC))
+		first := c.takes(true, charge("before", l, 10))
+		c.advance(100 * time.Hour)
+		c.peek(charge("k", l, 10))
+		c.takes(false, charge("k", l, 11))
+		c.takes(true, charge("k", l, 0))
+		c.advance(-100 * time.Hour)
+		if r := c.takes(true, charge("k", l, 10)); r.ResetAfter != first.ResetAfter {
+			c.fail("%v: what was asked at a later time is felt: ResetAfter is %v, want %v", a, r.ResetAfter, first.ResetAfter)
+		}
+	}
+	return c.err
+}

@@ -3,6 +3,7 @@ package ratelimittest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,17 +154,41 @@ func resetForgets(ctx context.Context, s ratelimit.Store) error {
 func mostOps(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	var charges []ratelimit.Charge
-	l := manyLimits(4)
-	for i := range ratelimit.MaxOps / 4 {
-		charges = append(charges, charge(fmt.Sprint("k", i), l, 1))
+	for i := range ratelimit.MaxOps {
+		charges = append(charges, charge(fmt.Sprint("k", i/len(algorithms)), ten(algorithms[i%len(algorithms)]), 6))
+		charges[i].Limits = lasting(algorithms[i%len(algorithms)].String(), algorithms[i%len(algorithms)], 10)
 	}
 	r := c.takes(true, charges...)
 	if r.Len() != ratelimit.MaxOps {
 		c.fail("%d states, want %d", r.Len(), ratelimit.MaxOps)
 	}
+	if refused := c.takes(false, charges...); len(slices.Collect(refused.Refused())) != ratelimit.MaxOps {
+		c.fail("%d limits refuse, want all %d", len(slices.Collect(refused.Refused())), ratelimit.MaxOps)
+	}
 	c.refund(r)
 	for _, ch := range charges {
-		c.free(1e12, ch.Key, l)
+		c.free(10, ch.Key, ch.Limits)
+	}
+	return c.err
+}
+
+func mixed(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	var all []ratelimit.Limit
+	for _, a := range algorithms {
+		all = append(all, lasting(a.String(), a, 10).At(0))
+	}
+	set := limits(all...)
+	for i, full := range algorithms { // each is the one that refuses
+		key := fmt.Sprint("k", i)
+		c.takes(true, charge(key, set, 4))
+		c.takes(true, charge(key, limits(all[i]), 6))
+		c.takes(false, charge(key, set, 1))
+		for _, st := range states(c.peek(charge(key, set, 0))) {
+			if want := int64(6); st.Limit.Algorithm != full && st.Remaining != want || st.Limit.Algorithm == full && st.Remaining != 0 {
+				c.fail("%v refuses: %d of %v are free", full, st.Remaining, st.Limit.Algorithm)
+			}
+		}
 	}
 	return c.err
 }
@@ -211,5 +236,35 @@ func keepsUsed(ctx context.Context, s ratelimit.Store) error {
 	}
 	c.takes(true, charge("k", burst(5), 5))
 	c.free(2, "k", burst(7))
+	return c.err
+}
+
+func keepsUsedInTime(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	of := func(a ratelimit.Algorithm, n int64, d time.Duration) ratelimit.Limits {
+		return limits(ratelimit.Limit{Name: "plan", Algorithm: a, Count: n, Period: d})
+	}
+	c.at(time.Date(2027, 1, 4, 10, 0, 0, 0, time.UTC))
+	hour, slow := of(ratelimit.TokenBucket, 60, time.Hour), of(ratelimit.TokenBucket, 60, 10*time.Hour)
+	c.takes(true, charge("k", hour, 60))
+	c.advance(10 * time.Minute)
+	c.free(10, "k", hour)
+	c.free(1, "k", slow) // comes back at the new rate
+	c.takes(true, charge("k", slow, 1))
+	c.free(0, "k", hour) // and what came back slowly before is not paid again
+	c.advance(time.Minute)
+	c.free(1, "k", hour)
+	for _, a := range []ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingLog} {
+		// Kept until the limit that last took has everything free.
+		c.takes(true, charge("m", of(a, 60, time.Hour), 60))
+		r := c.peek(charge("m", of(a, 60, time.Hour), 0))
+		long := of(a, 60, 100*time.Hour)
+		c.advance(r.ResetAfter - time.Microsecond)
+		if n := c.peek(charge("m", long, 0)).Remaining; n > 1 {
+			c.fail("%v: %d free under a longer Period just before the state ends", a, n)
+		}
+		c.advance(time.Microsecond)
+		c.free(60, "m", long)
+	}
 	return c.err
 }
