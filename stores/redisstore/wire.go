@@ -18,6 +18,8 @@ import (
 var (
 	//go:embed script/numbers.lua
 	numbers string
+	//go:embed script/request.lua
+	request string
 	//go:embed script/cells.lua
 	cells string
 	//go:embed script/logs.lua
@@ -30,7 +32,7 @@ var (
 
 // source returns the script and its name.
 func source() (script, hash string) {
-	script = numbers + cells + logs + decide + change
+	script = numbers + request + cells + logs + decide + change
 	sum := sha1.Sum([]byte(script)) //nolint:gosec // as above
 	return script, hex.EncodeToString(sum[:])
 }
@@ -59,7 +61,7 @@ type draft struct {
 	ends []int // of the keys in buf
 	keys []string
 	arg  string
-	at   []int64 // for calendars, what the server said: the time that each op decides at
+	at   []int64 // for calendars, the time at which each op is thought to be decided
 }
 
 // forget drops what belongs to the request.
@@ -94,6 +96,9 @@ func (d *draft) lay(s *LimitStore, req *ratelimit.Request, mode ratelimit.Mode, 
 	}
 	if calendar {
 		width += 2
+		for len(d.at) < len(req.Ops) {
+			d.at = append(d.at, guess)
+		}
 	}
 	d.number(int64(mode))
 	d.number(clock)
@@ -107,11 +112,7 @@ func (d *draft) lay(s *LimitStore, req *ratelimit.Request, mode ratelimit.Mode, 
 		if calendar {
 			from, to := int64(0), int64(0)
 			if r := req.Ops[i].Rule; r.Limit().Algorithm == ratelimit.Calendar {
-				at := guess
-				if len(d.at) > 0 {
-					at = d.at[i]
-				}
-				from, to = r.WindowAt(at)
+				from, to = r.WindowAt(d.at[i])
 			}
 			d.number(from)
 			d.number(to)
@@ -182,9 +183,10 @@ func (d *draft) read(reply string, req *ratelimit.Request, mode ratelimit.Mode, 
 	case len(reply) < 16:
 	case at(0) == windows && len(reply) == 8*(2+len(req.Ops)):
 		req.Now = at(1)
-		d.at = d.at[:0]
-		for i := range req.Ops {
-			d.at = append(d.at, at(2+i))
+		for i := range d.at {
+			if other := at(2 + i); other >= 0 {
+				d.at[i] = other
+			}
 		}
 		return true, nil
 	case at(0) == corrupt:

@@ -1,44 +1,11 @@
 -- Cells: what ratelimit.Rule computes, in its words.
 
-local TOKENS, FIXED, SLIDING, LOG, CALENDAR, LEASES = 0, 1, 2, 3, 4, 5
-
--- op returns the i-th op: algorithm, shadow, cost, count, period, quota, fill,
--- most; then actual, until, rest and the start of the window of until for a
--- settlement; then the bounds of a window for a calendar.
-local function op(i)
-  return unpack('<dddddddd', ARGV[1], first + (i - 1) * width)
-end
-
--- read returns the cell in a key's value, the zero one when it is absent.
-local function read(i, value)
-  if not value then
-    return 0, 0, 0, 0
-  end
-  if #value == 33 then
-    local version, at, used, part, expires = unpack('<Bdddd', value)
-    if version == 1 and at % 1 == 0 and used % 1 == 0 and part % 1 == 0 and expires % 1 == 0
-      and at >= 0 and part >= 0 and expires >= at and expires < EXACT and used <= EXACT and used >= -EXACT then
-      return at, used, part, expires
-    end
-  end
-  corrupt = i
-  return 0, 0, 0, 0
-end
-
-local function write(i, at, used, part, expires)
-  if clock < 0 then
-    call('SET', KEYS[i], pack('<Bdddd', 1, at, used, part, expires), 'PXAT', floor(expires / 1000) + 1)
-  else
-    call('SET', KEYS[i], pack('<Bdddd', 1, at, used, part, expires), 'PX', floor((expires - now) / 1000) + 1 + slack)
-  end
-end
-
 -- refilled returns the time in which used + part/period units come back, rounded
 -- up, and by how many 1/count parts it was rounded.
 local function refilled(used, part, count, period)
   local q, r
   local p = used * period + part
-  if p < EXACT then
+  if p < 9007199254740992 then
     r = p % count
     q = (p - r) / count
   else
@@ -57,87 +24,75 @@ local function refilled(used, part, count, period)
   return q, 0
 end
 
--- debt returns what is left of a bucket's debt after a time.
-local function debt(used, part, elapsed, count, period, quota, fill, most)
-  if part >= period then
-    part = 0
-    if used < 0 then
-      used = used - 1
-    else
-      used = used + 1
+-- take tells what a cost would get of a key's value: no fault, remaining, retry,
+-- reset, rest, and when it passes the cell to keep. With force it passes. From
+-- and to are the window of a calendar.
+local function take(value, cost, force, now, algorithm, count, period, quota, fill, most, from, to)
+  local was, used, part, expires = 0, 0, 0, 0
+  if value then
+    local version
+    if #value == 33 then
+      version, was, used, part, expires = struct.unpack('<Bdddd', value)
     end
-  end
-  if used < 0 then
-    used = -used
-    if used >= most then
-      used, part = most, 0
+    if version ~= 1 or was % 1 ~= 0 or used % 1 ~= 0 or part % 1 ~= 0 or expires % 1 ~= 0
+      or was < 0 or part < 0 or expires < was or used > 9007199254740992 or used < -9007199254740992 then
+      return 4 -- CORRUPT
     end
-    if elapsed >= refilled(used, part, count, period) then
-      return 0, 0
+    if now >= expires then
+      was, used, part, expires = 0, 0, 0, 0
     end
-  else
-    if used >= quota then
-      used, part = quota, 0
-    end
-    if elapsed >= fill or used == 0 and part == 0 then
-      return 0, 0
-    end
-  end
-  if elapsed == 0 then
-    return used, part
-  end
-  local whole, rest = muldiv(elapsed, count, period)
-  used, part = used - whole, part - rest
-  if part < 0 then
-    used, part = used - 1, part + period
-  end
-  if used < 0 then
-    return 0, 0
-  end
-  return used, part
-end
-
--- window returns the bounds of the window of a fixed window or a calendar.
-local function window(i, algorithm, period, at)
-  if algorithm == FIXED then
-    local from = at - at % period
-    return from, from + period
-  end
-  local from, to = unpack('<dd', ARGV[1], first + i * width - 16)
-  if at < from or at >= to then
-    outside = true
-    return at, at + 1
-  end
-  return from, to
-end
-
--- rolled returns what a cell holds of the window of at and of the one before.
-local function rolled(used, part, was, at, period)
-  local passed = (at - at % period) - (was - was % period)
-  if passed == 0 then
-    return used, part
-  elseif passed == period then
-    return 0, used
-  end
-  return 0, 0
-end
-
--- take tells what a cost would get of the value of the i-th key: remaining,
--- retry, reset, rest, and the cell to keep.
-local function take(i, value, cost, algorithm, count, period, quota, fill, most)
-  local was, used, part, expires = read(i, value)
-  if now >= expires then
-    was, used, part, expires = 0, 0, 0, 0
   end
   local at = now
   if was > at then
     at = was
   end
   local remaining, retry, reset, rest = 0, 0, 0, 0
-  if algorithm == TOKENS then
-    used, part = debt(used, part, at - was, count, period, quota, fill, most)
+  if algorithm == 0 then -- TOKENS
+    -- What is left of the debt.
+    if part >= period then
+      part = 0
+      used = used < 0 and used - 1 or used + 1
+    end
+    local elapsed, owes = at - was, false
+    if used < 0 then
+      used = -used
+      if used >= most then
+        used, part = most, 0
+      end
+      owes = elapsed < refilled(used, part, count, period)
+    else
+      if used >= quota then
+        used, part = quota, 0
+      end
+      owes = elapsed < fill
+    end
+    if not owes then
+      used, part = 0, 0
+    elseif elapsed > 0 and used + part > 0 then
+      local whole, back
+      local p = elapsed * count
+      if p < 9007199254740992 then
+        back = p % period
+        whole = (p - back) / period
+      else
+        whole, back = muldiv(elapsed, count, period)
+      end
+      used, part = used - whole, part - back
+      if part < 0 then
+        used, part = used - 1, part + period
+      end
+      if used < 0 then
+        used, part = 0, 0
+      end
+    end
     local free = quota - used
-    if cost > quota then
+    if force then
+      if cost >= most - used then
+        used, part = most, 0
+      else
+        used = used + cost
+      end
+    elseif cost > quota then
       retry = -1
     elseif cost > 0 and (cost > free or cost == free and part > 0) then
       retry = refilled(cost - free, part, count, period)
@@ -151,23 +106,28 @@ local function take(i, value, cost, algorithm, count, period, quota, fill, most)
       remaining = free
     end
     reset, rest = refilled(used, part, count, period)
-  elseif algorithm == SLIDING then
-    local before
-    used, before = rolled(used, part, was, at, period)
-    part = before
-    local cur, prev = used, before
-    if cur > quota then
-      cur = quota
+    if used > quota or used == quota and part > 0 then
+      used = -used
     end
-    if prev > quota then
-      prev = quota
+  elseif algorithm == 2 then -- SLIDING
+    local into = at % period
+    local passed = (at - into) - (was - was % period)
+    if passed == period then
+      used, part = 0, used
+    elseif passed ~= 0 then
+      used, part = 0, 0
     end
-    local left = period - at % period
+    local cur = used > quota and quota or used
+    local prev = part > quota and quota or part
+    local left = period - into
     local weight, over = muldiv(prev, left, period)
     if over > 0 then
       weight = weight + 1
     end
-    if cost > quota then
+    if force then
+      used = cost > 9007199254740992 - used and 9007199254740992 or used + cost
+      cur = used
+    elseif cost > quota then
       retry = -1
     elseif cost == 0 or cost <= quota - cur - weight then
       cur = cur + cost
@@ -186,23 +146,31 @@ local function take(i, value, cost, algorithm, count, period, quota, fill, most)
       reset = left
     end
   else
-    local from, to = window(i, algorithm, period, at)
-    if used > 0 and was >= from then
-      if used > quota then
-        used = quota
-      end
-    else
+    if algorithm == 1 then -- FIXED
+      from = at - at % period
+      to = from + period
+    elseif at < from or at >= to then
+      return 3, at -- WINDOWS
+    end
+    if used <= 0 or was < from then
       used, part = 0, from
     end
-    if cost > quota then
+    local cur = used > quota and quota or used
+    if force then
+      used = cost > 9007199254740992 - used and 9007199254740992 or used + cost
+      cur = used
+    elseif cost > quota then
       retry = -1
-    elseif cost > quota - used then
+    elseif cost > quota - cur then
       retry = to - at
     else
-      used = used + cost
+      cur = cur + cost
+      used = cur
     end
-    remaining = quota - used
-    if used > 0 then
+    if quota > cur then
+      remaining = quota - cur
+    end
+    if cur > 0 then
       reset = to - at
     end
   end
@@ -215,69 +183,27 @@ local function take(i, value, cost, algorithm, count, period, quota, fill, most)
     end
   end
   if retry == 0 and cost > 0 then
-    if now + reset >= EXACT then
-      far = i
+    if now + reset >= 9007199254740992 then
+      return 5 -- FAR
     end
-    return remaining, retry, reset, rest, at, used, part
+    return nil, remaining, 0, reset, rest, at, used, part
   end
-  local left = expires - now
-  if left < 0 then
-    left = 0
-  end
+  local left = expires > now and expires - now or 0
   if reset > left then
     reset, rest = left, 0
     if retry > left then
       retry = left
     end
   end
-  return remaining, retry, reset, rest
+  return nil, remaining, retry, reset, rest
 end
 
--- charge takes a cost whether it passes or not, and returns the cell to keep,
--- and reset and rest.
-local function charge(i, value, cost, algorithm, count, period, quota, fill, most)
-  local was, used, part, expires = read(i, value)
-  if now >= expires then
-    was, used, part = 0, 0, 0
-  end
-  if cost > EXACT then
-    cost = EXACT
-  end
-  local at = now
-  if was > at then
-    at = was
-  end
-  local reset, rest = 0, 0
-  if algorithm == TOKENS then
-    used, part = debt(used, part, at - was, count, period, quota, fill, most)
-    if cost >= most - used then
-      used, part = most, 0
-    else
-      used = used + cost
-    end
-    reset, rest = refilled(used, part, count, period)
-    if used > quota or used == quota and part > 0 then
-      used = -used
-    end
+-- write keeps a cell until it expires.
+local function write(key, at, used, part, expires, clock, now, slack)
+  local value = struct.pack('<Bdddd', 1, at, used, part, expires)
+  if clock < 0 then
+    redis.call('SET', key, value, 'PXAT', math.floor(expires / 1000) + 1)
   else
-    if algorithm == SLIDING then
-      used, part = rolled(used, part, was, at, period)
-      reset = 2 * period - at % period
-    else
-      local from, to = window(i, algorithm, period, at)
-      if used <= 0 or was < from then
-        used, part = 0, from
-      end
-      reset = to - at
-    end
-    if cost > EXACT - used then
-      used = EXACT
-    else
-      used = used + cost
-    end
+    redis.call('SET', key, value, 'PX', math.floor((expires - now) / 1000) + 1 + slack)
   end
-  if at + reset >= EXACT then
-    far = i
-  end
-  return at, used, part, at + reset, reset + (at - now), rest
 end

@@ -1,35 +1,39 @@
 if mode == RESET then
   for i = 1, ops do
-    call('DEL', KEYS[i])
+    redis.call('DEL', KEYS[i])
   end
-  return pack('<dd', FREE, now)
+  return struct.pack('<dd', FREE, now)
+end
+
+-- periodOf returns the period of the i-th op.
+local function periodOf(i)
+  return struct.unpack('<d', arg, first + (i - 1) * width + 32)
 end
 
 if mode == RENEW or mode == HOLDS then
   local all = true
   for i = 1, ops do
-    local _, _, _, _, period = op(i)
-    all = logRenew(i, period, false) and all
+    local why, holds = logRenew(KEYS[i], periodOf(i), false)
+    if why then
+      failed(why, i)
+    end
+    all = all and holds
   end
-  if corrupt or far then
-    return fault()
+  if fault then
+    return faulty()
   end
   if all and mode == RENEW then
     for i = 1, ops do
-      local _, _, _, _, period = op(i)
-      logRenew(i, period, true)
+      logRenew(KEYS[i], periodOf(i), true)
     end
   end
-  return pack('<dd', all and SPENT or REFUSED, now)
+  return struct.pack('<dd', all and SPENT or REFUSED, now)
 end
 
--- refunded returns what the cell becomes when a cost is given back that was to
--- be paid at until; nothing when it stays as it is.
-local function refunded(i, value, cost, till, rest, from, algorithm, count, period, quota, fill)
-  local was, used, part, expires = read(i, value)
-  if now >= expires then
-    return value and 0, 0, 0, 0
-  end
+-- refunded returns what a cell becomes when a cost is given back that was to be
+-- paid at till; nothing when it stays as it is. From is the start of the window
+-- that the cost was taken in.
+local function refunded(was, used, part, cost, till, rest, from, algorithm, count, period, fill)
   local at = now
   if was > at then
     at = was
@@ -37,17 +41,12 @@ local function refunded(i, value, cost, till, rest, from, algorithm, count, peri
   if cost <= 0 or at >= till then
     return
   end
-  local left, before = used, part
   if algorithm == TOKENS then
     local overdrawn = used < 0
     if overdrawn then
       used = -used
     end
-    local unpaid = till - at
-    if unpaid > fill then
-      unpaid = fill
-    end
-    local units, parts = muldiv(unpaid, count, period)
+    local units, parts = muldiv(math.min(till - at, fill), count, period)
     local over = rest % period
     units, parts = units - (rest - over) / period, parts - over
     if parts < 0 then
@@ -66,107 +65,113 @@ local function refunded(i, value, cost, till, rest, from, algorithm, count, peri
     if overdrawn then
       used = -used
     end
-    if used == 0 and part == 0 then
-      return 0, 0, 0, 0
+  elseif algorithm == SLIDING then
+    local passed = (till - till % period) / period - 2 - (was - was % period) / period
+    if passed == 0 then
+      used = math.max(used - cost, 0)
+    elseif passed == -1 then
+      part = math.max(part - cost, 0)
     end
-  else
-    if algorithm == SLIDING then
-      local passed = (till - till % period) / period - 2 - (was - was % period) / period
-      if passed == 0 then
-        used = used > cost and used - cost or 0
-      elseif passed == -1 then
-        part = part > cost and part - cost or 0
-      end
-      if used == 0 and part == 0 then
-        return 0, 0, 0, 0
-      end
-    elseif part <= from then
-      used = used > cost and used - cost or 0
-      if used == 0 then
-        return 0, 0, 0, 0
-      end
+  elseif part <= from then
+    used = math.max(used - cost, 0)
+    if used == 0 then
+      return 0, 0
     end
   end
-  if used ~= left or part ~= before then
-    return was, used, part, expires
-  end
+  return used, part
 end
 
 -- The rest are CHARGE, SETTLE and RELEASE: all reads and checks, then all writes.
-local cells, outcomes, latest, spent = {}, {}, now + hold, false
+local latest = now + hold -- until then a settlement is remembered
 if mode == SETTLE then
   for i = 1, ops do
-    local _, till = unpack('<dd', ARGV[1], first + (i - 1) * width + 64)
-    if till > latest then
-      latest = till
-    end
+    local _, till = struct.unpack('<dd', arg, first + (i - 1) * width + 64)
+    latest = math.max(latest, till)
   end
-  if latest <= now or call('EXISTS', KEYS[ops + 1]) == 1 then
-    return pack('<dd', FREE, now)
+  if latest <= now or redis.call('EXISTS', KEYS[ops + 1]) == 1 then
+    return struct.pack('<dd', FREE, now)
   end
 end
+local outcomes, cells, spent = {}, {}, false
 for i = 1, ops do
-  local algorithm, _, cost, count, period, quota, fill, most = op(i)
+  local algorithm, _, cost, count, period, quota, fill, most, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
+  local more, till, rest, since, reset, over = cost, 0, 0, 0, 0, 0
+  if mode == SETTLE then
+    more, till, rest, since, pos = struct.unpack('<dddd', arg, pos)
+    more = more - cost
+  end
   if algorithm == LOG or algorithm == LEASES then
-    log(i) -- sees that it is one
-    if mode == CHARGE and cost > 0 then
-      local _, _, reset = logTake(i, 0, period, quota)
-      local _, _, _, _, at = log(i)
-      if at + period - now > reset then
-        reset = at + period - now
-      end
-      outcomes[i] = pack('<dddd', 0, 0, reset, 0)
-      if at + period >= EXACT then
-        far = i
+    local why, _, _, _, last, at = log(KEYS[i])
+    if why then
+      failed(why, i)
+    else
+      reset = math.max(last, at + period) - now
+      if now + reset >= EXACT and mode ~= RELEASE then
+        failed(FAR, i)
       end
     end
   else
-    local value = call('GET', KEYS[i])
-    local actual, till, rest, from = cost, 0, 0, 0
-    if mode == SETTLE then
-      actual, till, rest, from = unpack('<dddd', ARGV[1], first + (i - 1) * width + 64)
-      cost = actual - cost
+    local value, from, to = redis.call('GET', KEYS[i]), 0, 0
+    if algorithm == CALENDAR then
+      from, to = struct.unpack('<dd', arg, pos)
     end
-    if cost > 0 then
-      local at, used, part, expires, reset, over = charge(i, value, cost, algorithm, count, period, quota, fill, most)
-      cells[i] = {at, used, part, expires}
-      outcomes[i] = pack('<dddd', 0, 0, reset, over)
-    elseif mode == SETTLE then
-      local at, used, part, expires = refunded(i, value, -cost, till, rest, from, algorithm, count, period, quota, fill)
-      if at then
-        cells[i] = {at, used, part, expires}
+    if more > 0 then
+      local why, where, _, used, part, at
+      why, where, _, reset, over, at, used, part =
+        take(value, math.min(more, EXACT), true, now, algorithm, count, period, quota, fill, most, from, to)
+      if why then
+        failed(why, i, where)
+      else
+        cells[i] = {at, used, part, now + reset}
+      end
+    elseif value and mode == SETTLE then
+      local why = take(value, 0, false, now, FIXED, count, period, quota, fill, most) -- whether it is a cell
+      if why then
+        failed(why, i)
+      else
+        local _, at, used, part, expires = struct.unpack('<Bdddd', value)
+        if now >= expires then
+          cells[i] = {}
+        else
+          used, part = refunded(at, used, part, -more, till, rest, since, algorithm, count, period, fill)
+          if used then
+            cells[i] = {at, used, part, (used ~= 0 or part ~= 0) and expires}
+          end
+        end
       end
     end
   end
-  outcomes[i] = outcomes[i] or pack('<dddd', 0, 0, 0, 0)
+  outcomes[i] = struct.pack('<dddd', 0, 0, reset or 0, over or 0)
 end
-if outside or corrupt or far then
-  return fault()
+if fault or times then
+  return faulty()
 end
 for i = 1, ops do
-  local algorithm, _, cost, _, period = op(i)
+  local algorithm, _, cost, _, period, _, _, _, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
   local c = cells[i]
   if algorithm == LOG or algorithm == LEASES then
-    if mode ~= CHARGE then
-      logSettle(i, mode == SETTLE and unpack('<d', ARGV[1], first + (i - 1) * width + 64) or 0)
+    if mode == SETTLE then
+      logSettle(KEYS[i], cost, struct.unpack('<d', arg, pos), algorithm, period)
+    elseif mode == RELEASE then
+      logSettle(KEYS[i], 0, 0, algorithm, period)
     elseif cost > 0 then
-      logCharge(i, cost, period)
+      logCharge(KEYS[i], cost, period)
       spent = true
     end
   elseif c then
     spent = true
-    if c[4] == 0 then
-      call('DEL', KEYS[i])
+    if c[4] then
+      write(KEYS[i], c[1], c[2], c[3], c[4], clock, now, slack)
     else
-      write(i, c[1], c[2], c[3], c[4])
+      redis.call('DEL', KEYS[i])
     end
   end
 end
 if mode == SETTLE then
   if clock < 0 then
-    call('SET', KEYS[ops + 1], '', 'PXAT', floor(latest / 1000) + 1)
+    redis.call('SET', KEYS[ops + 1], '', 'PXAT', math.floor(latest / 1000) + 1)
   else
-    call('SET', KEYS[ops + 1], '', 'PX', floor((latest - now) / 1000) + 1 + slack)
+    redis.call('SET', KEYS[ops + 1], '', 'PX', math.floor((latest - now) / 1000) + 1 + slack)
   end
 end
-return pack('<ddd', spent and SPENT or FREE, now, 0) .. table.concat(outcomes)
+return struct.pack('<ddd', spent and SPENT or FREE, now, 0) .. table.concat(outcomes)

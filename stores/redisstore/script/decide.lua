@@ -1,88 +1,122 @@
--- fault says why nothing was decided: for windows, with the time that each op
--- decides at, for which the caller has to give one.
-local function fault()
-  if corrupt then
-    return pack('<dd', CORRUPT, corrupt)
-  elseif far then
-    return pack('<dd', FAR, far)
+-- The most common request, without the detour over tables.
+if mode == TAKE and #KEYS == 1 and logged == 0 then
+  local algorithm, shadow, cost, count, period, quota, fill, most, pos = struct.unpack('<dddddddd', arg, first)
+  local from, to = 0, 0
+  if algorithm == CALENDAR then
+    from, to = struct.unpack('<dd', arg, pos)
   end
-  local at = {pack('<dd', WINDOWS, now)}
+  local fault, remaining, retry, reset, rest, at, used, part =
+    take(redis.call('GET', KEYS[1]), cost, false, now, algorithm, count, period, quota, fill, most, from, to)
+  if fault then
+    return struct.pack('<ddd', fault, now, remaining or 1)
+  end
+  if at then
+    write(KEYS[1], at, used, part, now + reset, clock, now, slack)
+    return struct.pack('<ddddddd', SPENT, now, cost, remaining, retry, reset, rest)
+  end
+  return struct.pack('<ddddddd', (retry == 0 or shadow == 1) and FREE or REFUSED, now, cost, remaining, retry, reset, rest)
+end
+
+local ops = #KEYS
+if mode == SETTLE then
+  ops = ops - 1 -- the last key remembers the ID
+end
+
+-- faulty answers why nothing was decided: for windows with the times for which
+-- the caller has to give others, -1 where the one given is right.
+local fault, culprit, times
+local function failed(why, i, at)
+  if why == WINDOWS then
+    times = times or {}
+    times[i] = at
+  elseif not fault then
+    fault, culprit = why, i
+  end
+end
+local function faulty()
+  if fault then
+    return struct.pack('<dd', fault, culprit)
+  end
+  local all = {struct.pack('<dd', WINDOWS, now)}
   for i = 1, ops do
-    local t = now
-    if op(i) == CALENDAR then
-      local was, _, _, expires = read(i, call('GET', KEYS[i]))
-      if now < expires and was > now then
-        t = was
-      end
-    end
-    at[i + 1] = pack('<d', t)
+    all[i + 1] = struct.pack('<d', times[i] or -1)
   end
-  return table.concat(at)
+  return table.concat(all)
 end
 
 if mode <= PEEK then
-  local allowed, spent, most = true, false, EXACT
-  local values, outcomes, cells = {}, {}, {}
-  local function decide(i, cost)
-    local algorithm, _, _, count, period, quota, fill, owed = op(i)
-    if algorithm == LOG or algorithm == LEASES then
-      return logTake(i, cost, period, quota)
-    end
-    local value = values[i]
-    if value == nil then
-      value = call('GET', KEYS[i])
-      values[i] = value
-    end
-    return take(i, value, cost, algorithm, count, period, quota, fill, owed)
-  end
-  if mode == UPTO then
-    local _, _, cost = op(1)
-    most = cost
+  local values, outcomes, cells, entries = {}, {}, {}, {}
+  local most, allowed, spent = 0, true, false
+  -- A round decides about each op: at first, to take up to a cost, about a cost
+  -- of 0, then about the cost, and at last about 0 again for those costs that
+  -- pass and are not taken.
+  for round = mode == UPTO and 0 or 1, 2 do
     for i = 1, ops do
-      local _, shadow = op(i)
-      if shadow == 0 then
-        local remaining = decide(i, 0)
-        if remaining < 1 then
-          remaining = 1
+      local algorithm, shadow, cost, count, period, quota, fill, owed, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
+      local skip = false
+      if mode == UPTO then
+        if round == 0 and i == 1 then
+          most = cost
         end
-        if remaining < most then
-          most = remaining
+        cost = most
+      end
+      if round == 0 then
+        cost, skip = 0, shadow == 1
+      elseif round == 2 then
+        cost, skip = 0, not (cells[i] or entries[i])
+      end
+      if not skip then
+        local why, remaining, retry, reset, rest, at, used, part
+        if algorithm == LOG or algorithm == LEASES then
+          why, remaining, retry, reset = logTake(KEYS[i], cost, period, quota)
+          rest = 0
+        else
+          local value, from, to = values[i], 0, 0
+          if value == nil then
+            value = redis.call('GET', KEYS[i])
+            values[i] = value
+          end
+          if algorithm == CALENDAR then
+            from, to = struct.unpack('<dd', arg, pos)
+          end
+          why, remaining, retry, reset, rest, at, used, part =
+            take(value, cost, false, now, algorithm, count, period, quota, fill, owed, from, to)
+        end
+        if why then
+          failed(why, i, remaining)
+        elseif round == 0 then
+          most = math.min(most, math.max(remaining, 1))
+        else
+          outcomes[i] = struct.pack('<dddd', remaining, retry, reset, rest)
+          if round == 1 and retry ~= 0 then
+            allowed = allowed and shadow == 1
+          elseif round == 1 and cost > 0 then
+            spent = true
+            if at then
+              cells[i] = {at, used, part, now + reset}
+            else
+              entries[i] = {cost, period}
+            end
+          end
         end
       end
     end
-  end
-  for i = 1, ops do
-    local _, shadow, cost = op(i)
-    if mode == UPTO then
-      cost = most
+    if fault or times then
+      return faulty()
     end
-    local remaining, retry, reset, rest, at, used, part = decide(i, cost)
-    outcomes[i] = pack('<dddd', remaining, retry, reset, rest)
-    if retry ~= 0 then
-      if shadow == 0 then
-        allowed = false
-      end
-    elseif cost > 0 then
-      spent = true
-      cells[i] = at and {at, used, part, now + reset} or cost
+    if round == 1 and allowed and mode ~= PEEK then
+      break
     end
   end
-  if outside or corrupt or far then
-    return fault()
-  end
+  local status = allowed and FREE or REFUSED
   if allowed and spent and mode ~= PEEK then
+    status = SPENT
     for i, c in pairs(cells) do
-      if type(c) == 'table' then
-        write(i, c[1], c[2], c[3], c[4])
-      else
-        local _, _, _, _, period = op(i)
-        logCharge(i, c, period)
-      end
+      write(KEYS[i], c[1], c[2], c[3], c[4], clock, now, slack)
     end
-    return pack('<ddd', SPENT, now, most) .. table.concat(outcomes)
+    for i, e in pairs(entries) do
+      logCharge(KEYS[i], e[1], e[2])
+    end
   end
-  for i in pairs(cells) do
-    outcomes[i] = pack('<dddd', decide(i, 0))
-  end
-  return pack('<ddd', allowed and FREE or REFUSED, now, most) .. table.concat(outcomes)
+  return struct.pack('<ddd', status, now, most) .. table.concat(outcomes)
 end

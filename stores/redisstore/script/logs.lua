@@ -4,67 +4,67 @@
 -- how many IDs have not one unit, and 'u' with an ID its units.
 
 local log, logTake, logCharge, logSettle, logRenew
+local EXACT = 9007199254740992 -- 2^53
 if logged > 0 then
   local function units(key, of)
-    local u = call('ZSCORE', key, 'u' .. of)
+    local u = redis.call('ZSCORE', key, 'u' .. of)
     return u and -u or 1
   end
 
-  local function live(key, seconds) -- lives as long as its last entry
+  local function live(key, till) -- lives as long as its last entry
     if clock < 0 then
-      call('PEXPIREAT', key, floor(seconds / 1000) + 1)
+      redis.call('PEXPIREAT', key, math.floor(till / 1000) + 1)
     else
-      call('PEXPIRE', key, floor((seconds - now) / 1000) + 1 + slack)
+      redis.call('PEXPIRE', key, math.floor((till - now) / 1000) + 1 + slack)
     end
   end
 
   local function note(key, seen, sum, uneven)
-    call('ZADD', key, -1 - seen, 'a', -1 - sum, 's', -1 - uneven, 'u')
+    redis.call('ZADD', key, -1 - seen, 'a', -1 - sum, 's', -1 - uneven, 'u')
   end
 
-  -- log returns the latest time seen, the sum and the number of uneven, the
-  -- latest end, the time that it decides at, how many entries are over by then,
-  -- and the units of the others.
-  log = function(i)
-    local key = KEYS[i]
-    local has = call('ZMSCORE', key, 'a', 's', 'u')
+  -- log returns no fault, the latest time seen, the sum and the number of uneven,
+  -- the latest end, the time that it decides at, how many entries are over by
+  -- then, and the units of the others.
+  log = function(key)
+    local has = redis.call('ZMSCORE', key, 'a', 's', 'u')
     if not (has[1] and has[2] and has[3]) then
-      if call('EXISTS', key) == 1 then
-        corrupt = i
+      if redis.call('EXISTS', key) == 1 then
+        return CORRUPT
       end
-      return 0, 0, 0, 0, now, 0, 0
+      return nil, 0, 0, 0, 0, now, 0, 0
     end
     local seen, sum, uneven = -1 - has[1], -1 - has[2], -1 - has[3]
-    local last = tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
+    local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
     if seen < 0 or sum < 1 or uneven < 0 or last < 1 then
-      corrupt = i
+      return CORRUPT
     end
     local at = now
     if seen > at and now < last then
       at = seen
     end
-    local over, used = call('ZCOUNT', key, 1, at), sum
+    local over, used = redis.call('ZCOUNT', key, 1, at), sum
     if over > 0 then
       if uneven == 0 then
         used = sum - over
       else
-        for _, of in ipairs(call('ZRANGEBYSCORE', key, 1, at)) do
+        for _, of in ipairs(redis.call('ZRANGEBYSCORE', key, 1, at)) do
           used = used - units(key, of)
         end
       end
     end
-    return seen, sum, uneven, last, at, over, used
+    return nil, seen, sum, uneven, last, at, over, used
   end
 
   -- frees returns the time by which so many units are free again.
   local function frees(key, need, uneven, at, over)
     if uneven == 0 then
       local rank = 2 + over + need
-      return tonumber(call('ZRANGE', key, rank, rank, 'WITHSCORES')[2])
+      return tonumber(redis.call('ZRANGE', key, rank, rank, 'WITHSCORES')[2])
     end
     local skip = 0
     while true do
-      local some = call('ZRANGEBYSCORE', key, at + 1, '+inf', 'WITHSCORES', 'LIMIT', skip, 100)
+      local some = redis.call('ZRANGEBYSCORE', key, at + 1, '+inf', 'WITHSCORES', 'LIMIT', skip, 100)
       for k = 1, #some, 2 do
         need = need - units(key, some[k])
         if need <= 0 then
@@ -78,13 +78,17 @@ if logged > 0 then
     end
   end
 
-  logTake = function(i, cost, period, quota)
-    local _, _, uneven, last, at, over, used = log(i)
+  -- logTake tells no fault, remaining, retry and reset.
+  logTake = function(key, cost, period, quota)
+    local fault, _, _, uneven, last, at, over, used = log(key)
+    if fault then
+      return fault
+    end
     local remaining, retry, reset = 0, 0, 0
     if cost > quota then
       retry = -1
     elseif cost > 0 and cost > quota - used then
-      retry = frees(KEYS[i], cost - (quota - used), uneven, at, over) - now
+      retry = frees(key, cost - (quota - used), uneven, at, over) - now
     else
       used = used + cost
     end
@@ -99,32 +103,31 @@ if logged > 0 then
         reset = at + period - now
       end
       if at + period >= EXACT then
-        far = i
+        return FAR
       end
     end
-    return remaining, retry, reset, 0
+    return nil, remaining, retry, reset
   end
 
   -- logCharge drops what is over and enters the cost; a delivery that is
   -- repeated enters it once.
-  logCharge = function(i, cost, period)
-    local key = KEYS[i]
-    local _, _, uneven, last, at, over, used = log(i)
+  logCharge = function(key, cost, period)
+    local _, _, _, uneven, last, at, over, used = log(key)
     if over > 0 then
       if uneven > 0 then
-        for _, of in ipairs(call('ZRANGEBYSCORE', key, 1, at)) do
-          uneven = uneven - call('ZREM', key, 'u' .. of)
+        for _, of in ipairs(redis.call('ZRANGEBYSCORE', key, 1, at)) do
+          uneven = uneven - redis.call('ZREM', key, 'u' .. of)
         end
       end
-      call('ZREMRANGEBYSCORE', key, 1, at)
+      redis.call('ZREMRANGEBYSCORE', key, 1, at)
     end
     if cost > EXACT - used then
       cost = EXACT - used
     end
-    if cost > 0 and call('ZADD', key, 'NX', at + period, id) == 1 then
+    if cost > 0 and redis.call('ZADD', key, 'NX', at + period, id) == 1 then
       used = used + cost
       if cost ~= 1 then
-        call('ZADD', key, -cost, 'u' .. id)
+        redis.call('ZADD', key, -cost, 'u' .. id)
         uneven = uneven + 1
       end
       if at + period > last then
@@ -135,11 +138,15 @@ if logged > 0 then
     live(key, last)
   end
 
-  logSettle = function(i, actual)
-    local key = KEYS[i]
-    local seen, sum, uneven, _, at = log(i)
-    local till = call('ZSCORE', key, id)
+  -- logSettle brings the entry to actual; what actual exceeds the cost by is
+  -- charged when the entry is over, but never to a lease.
+  logSettle = function(key, cost, actual, algorithm, period)
+    local _, seen, sum, uneven, _, at = log(key)
+    local till = redis.call('ZSCORE', key, id)
     if not till or tonumber(till) <= at then
+      if actual > cost and algorithm == LOG then
+        logCharge(key, actual - cost, period)
+      end
       return
     end
     local had = units(key, id)
@@ -150,45 +157,48 @@ if logged > 0 then
       return
     end
     if had ~= 1 then
-      call('ZREM', key, 'u' .. id)
+      redis.call('ZREM', key, 'u' .. id)
       uneven = uneven - 1
     end
     if actual <= 0 then
-      call('ZREM', key, id)
+      redis.call('ZREM', key, id)
     elseif actual ~= 1 then
-      call('ZADD', key, -actual, 'u' .. id)
+      redis.call('ZADD', key, -actual, 'u' .. id)
       uneven = uneven + 1
     end
     sum = sum - had + actual
     if sum == 0 then
-      call('DEL', key)
+      redis.call('DEL', key)
     else
       note(key, seen, sum, uneven)
     end
   end
 
-  -- logRenew renews the lease, or tells whether it counts.
-  logRenew = function(i, period, act)
-    local key = KEYS[i]
-    local _, sum, uneven, last, at = log(i)
-    local till = call('ZSCORE', key, id)
+  -- logRenew tells no fault and whether the lease counts, and may renew it.
+  logRenew = function(key, period, act)
+    local fault, _, sum, uneven, last, at = log(key)
+    if fault then
+      return fault
+    end
+    local till = redis.call('ZSCORE', key, id)
     till = till and tonumber(till) or 0
     if till <= at then
-      return false
+      return nil, false
     end
     if at + period > till then
       till = at + period
     end
     if till >= EXACT then
-      far = i
-    elseif act then
-      call('ZADD', key, till, id)
+      return FAR
+    end
+    if act then
+      redis.call('ZADD', key, till, id)
       note(key, at, sum, uneven)
       if till > last then
         last = till
       end
       live(key, last)
     end
-    return true
+    return nil, true
   end
 end

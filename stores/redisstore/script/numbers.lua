@@ -1,24 +1,25 @@
--- One decision of a rate limiter, as one atomic step. Five files are one script:
--- numbers, cells, logs, decide, change.
+-- One decision of a rate limiter, as one atomic step. Six files are one script:
+-- numbers, request, cells, logs, decide, change.
 --
 -- Numbers are whole, below 2^53, and doubles hold them exactly. None is ever
 -- turned into text by Lua, which would keep 14 digits.
-
-local call, pack, unpack = redis.call, struct.pack, struct.unpack
-local floor = math.floor
-local EXACT = 9007199254740992 -- 2^53
+--
+-- A server makes every function anew for every call of the script, and every
+-- local variable that a function reaches costs as much again: so there are few
+-- functions, they take what they need as arguments, and what not every call
+-- needs is made where it is.
 
 -- muldiv returns the quotient of a*b by c, rounded down, and the remainder. The
 -- quotient must be below 2^53.
 local function muldiv(a, b, c)
   local p = a * b
-  if p < EXACT then
+  if p < 9007199254740992 then -- 2^53
     local r = p % c
     return (p - r) / c, r
   end
   if c >= 2251799813685248 then -- 2^51: bit by bit, so that no sum exceeds c
     local step = a % c
-    local q, r, whole, bit = 0, 0, (a - step) / c * b, EXACT
+    local q, r, whole, bit = 0, 0, (a - step) / c * b, 9007199254740992
     while bit >= 1 do
       q = q + q
       if r >= c - r then
@@ -48,7 +49,7 @@ local function muldiv(a, b, c)
   local bh = t - (t - b)
   local bl = b - bh
   local e = al * bl - (((p - ah * bh) - al * bh) - ah * bl)
-  local q = floor(p / c)
+  local q = math.floor(p / c)
   local s = q * c
   t = q * 134217729
   ah = t - (t - q)
@@ -65,22 +66,3 @@ local function muldiv(a, b, c)
   end
   return q, r
 end
-
--- What is asked: the mode, the caller's time or -1 for the server's, how much
--- longer than needed keys live, for how long a settlement is remembered, how
--- many bytes an op has, whether an op keeps a log, and the ID.
-local TAKE, UPTO, PEEK, CHARGE, SETTLE, RENEW, RELEASE, RESET, HOLDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
-local mode, clock, slack, hold, width, logged, id, first = unpack('<ddddddc16', ARGV[1])
-local ops = #KEYS
-if mode == SETTLE then
-  ops = ops - 1 -- the last key remembers the ID
-end
-local now = clock
-if clock < 0 then
-  local t = call('TIME')
-  now = t[1] * 1000000 + t[2]
-end
-
--- What is answered first.
-local REFUSED, SPENT, FREE, WINDOWS, CORRUPT, FAR = 0, 1, 2, 3, 4, 5
-local outside, corrupt, far -- a window that was not given, an op whose key holds something else, whose time ends after 2^53
