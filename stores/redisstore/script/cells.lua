@@ -199,11 +199,10 @@ local function take(value, cost, force, now, algorithm, count, period, quota, fi
 end
 
 -- write keeps a cell until it expires.
-local function write(key, at, used, part, expires, clock, now, slack)
-  local value = struct.pack('<Bdddd', 1, at, used, part, expires)
+local function write(key, cell, expires, clock, now, slack)
   if clock < 0 then
-    redis.call('SET', key, value, 'PXAT', math.floor(expires / 1000) + 1)
+    redis.call('SET', key, cell, 'PXAT', math.floor(expires / 1000) + 1)
   else
-    redis.call('SET', key, value, 'PX', math.floor((expires - now) / 1000) + 1 + slack)
+    redis.call('SET', key, cell, 'PX', math.floor((expires - now) / 1000) + 1 + slack)
   end
 end

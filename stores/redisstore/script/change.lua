@@ -10,17 +10,23 @@ local function periodOf(i)
   return struct.unpack('<d', arg, first + (i - 1) * width + 32)
 end
 
+local faults
+local function failed(i, fault, at)
+  faults = faults or {}
+  faults[i] = {fault, at}
+end
+
 if mode == RENEW or mode == HOLDS then
   local all = true
   for i = 1, ops do
     local why, holds = logRenew(KEYS[i], periodOf(i), false)
     if why then
-      failed(why, i)
+      failed(i, why)
     end
     all = all and holds
   end
-  if fault then
-    return faulty()
+  if faults then
+    return faulty(faults, ops, now)
   end
   if all and mode == RENEW then
     for i = 1, ops do
@@ -103,11 +109,11 @@ for i = 1, ops do
   if algorithm == LOG or algorithm == LEASES then
     local why, _, _, _, last, at = log(KEYS[i])
     if why then
-      failed(why, i)
+      failed(i, why)
     else
       reset = math.max(last, at + period) - now
       if now + reset >= EXACT and mode ~= RELEASE then
-        failed(FAR, i)
+        failed(i, FAR)
       end
     end
   else
@@ -120,14 +126,14 @@ for i = 1, ops do
       why, where, _, reset, over, at, used, part =
         take(value, math.min(more, EXACT), true, now, algorithm, count, period, quota, fill, most, from, to)
       if why then
-        failed(why, i, where)
+        failed(i, why, where)
       else
         cells[i] = {at, used, part, now + reset}
       end
     elseif value and mode == SETTLE then
       local why = take(value, 0, false, now, FIXED, count, period, quota, fill, most) -- whether it is a cell
       if why then
-        failed(why, i)
+        failed(i, why)
       else
         local _, at, used, part, expires = struct.unpack('<Bdddd', value)
         if now >= expires then
@@ -143,8 +149,8 @@ for i = 1, ops do
   end
   outcomes[i] = struct.pack('<dddd', 0, 0, reset or 0, over or 0)
 end
-if fault or times then
-  return faulty()
+if faults then
+  return faulty(faults, ops, now)
 end
 for i = 1, ops do
   local algorithm, _, cost, _, period, _, _, _, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
@@ -161,7 +167,7 @@ for i = 1, ops do
   elseif c then
     spent = true
     if c[4] then
-      write(KEYS[i], c[1], c[2], c[3], c[4], clock, now, slack)
+      write(KEYS[i], struct.pack('<Bdddd', 1, c[1], c[2], c[3], c[4]), c[4], clock, now, slack)
     else
       redis.call('DEL', KEYS[i])
     end

@@ -11,7 +11,7 @@ if mode == TAKE and #KEYS == 1 and logged == 0 then
     return struct.pack('<ddd', fault, now, remaining or 1)
   end
   if at then
-    write(KEYS[1], at, used, part, now + reset, clock, now, slack)
+    write(KEYS[1], struct.pack('<Bdddd', 1, at, used, part, now + reset), now + reset, clock, now, slack)
     return struct.pack('<ddddddd', SPENT, now, cost, remaining, retry, reset, rest)
   end
   return struct.pack('<ddddddd', (retry == 0 or shadow == 1) and FREE or REFUSED, now, cost, remaining, retry, reset, rest)
@@ -23,36 +23,34 @@ if mode == SETTLE then
 end
 
 -- faulty answers why nothing was decided: for windows with the times for which
--- the caller has to give others, -1 where the one given is right.
-local fault, culprit, times
-local function failed(why, i, at)
-  if why == WINDOWS then
-    times = times or {}
-    times[i] = at
-  elseif not fault then
-    fault, culprit = why, i
-  end
-end
-local function faulty()
-  if fault then
-    return struct.pack('<dd', fault, culprit)
-  end
-  local all = {struct.pack('<dd', WINDOWS, now)}
+-- the caller has to give others, -1 where the one given is right. Faults has the
+-- reason and the time by op.
+local function faulty(faults, ops, now)
+  local all = {struct.pack('<dd', 3, now)}
   for i = 1, ops do
-    all[i + 1] = struct.pack('<d', times[i] or -1)
+    local fault = faults[i]
+    if fault and fault[1] ~= 3 then
+      return struct.pack('<dd', fault[1], i)
+    end
+    all[i + 1] = struct.pack('<d', fault and fault[2] or -1)
   end
   return table.concat(all)
 end
 
 if mode <= PEEK then
-  local values, outcomes, cells, entries = {}, {}, {}, {}
+  local faults
   local most, allowed, spent = 0, true, false
+  local outcomes = {'', '', '', ''} -- a table that need not grow for so many
+  local cells = {false, false, false, false}
+  local ends = {false, false, false, false}
   -- A round decides about each op: at first, to take up to a cost, about a cost
   -- of 0, then about the cost, and at last about 0 again for those costs that
   -- pass and are not taken.
   for round = mode == UPTO and 0 or 1, 2 do
+    local from = first
     for i = 1, ops do
-      local algorithm, shadow, cost, count, period, quota, fill, owed, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
+      local algorithm, shadow, cost, count, period, quota, fill, owed, pos = struct.unpack('<dddddddd', arg, from)
+      from = from + width
       local skip = false
       if mode == UPTO then
         if round == 0 and i == 1 then
@@ -63,27 +61,24 @@ if mode <= PEEK then
       if round == 0 then
         cost, skip = 0, shadow == 1
       elseif round == 2 then
-        cost, skip = 0, not (cells[i] or entries[i])
+        cost, skip = 0, not ends[i]
       end
       if not skip then
-        local why, remaining, retry, reset, rest, at, used, part
+        local fault, remaining, retry, reset, rest, at, used, part
         if algorithm == LOG or algorithm == LEASES then
-          why, remaining, retry, reset = logTake(KEYS[i], cost, period, quota)
+          fault, remaining, retry, reset = logTake(KEYS[i], cost, period, quota)
           rest = 0
         else
-          local value, from, to = values[i], 0, 0
-          if value == nil then
-            value = redis.call('GET', KEYS[i])
-            values[i] = value
-          end
+          local since, to = 0, 0
           if algorithm == CALENDAR then
-            from, to = struct.unpack('<dd', arg, pos)
+            since, to = struct.unpack('<dd', arg, pos)
           end
-          why, remaining, retry, reset, rest, at, used, part =
-            take(value, cost, false, now, algorithm, count, period, quota, fill, owed, from, to)
+          fault, remaining, retry, reset, rest, at, used, part =
+            take(redis.call('GET', KEYS[i]), cost, false, now, algorithm, count, period, quota, fill, owed, since, to)
         end
-        if why then
-          failed(why, i, remaining)
+        if fault then
+          faults = faults or {}
+          faults[i] = {fault, remaining}
         elseif round == 0 then
           most = math.min(most, math.max(remaining, 1))
         else
@@ -92,17 +87,14 @@ if mode <= PEEK then
             allowed = allowed and shadow == 1
           elseif round == 1 and cost > 0 then
             spent = true
-            if at then
-              cells[i] = {at, used, part, now + reset}
-            else
-              entries[i] = {cost, period}
-            end
+            ends[i] = now + reset
+            cells[i] = at and struct.pack('<Bdddd', 1, at, used, part, now + reset)
           end
         end
       end
     end
-    if fault or times then
-      return faulty()
+    if faults then
+      return faulty(faults, ops, now)
     end
     if round == 1 and allowed and mode ~= PEEK then
       break
@@ -111,11 +103,13 @@ if mode <= PEEK then
   local status = allowed and FREE or REFUSED
   if allowed and spent and mode ~= PEEK then
     status = SPENT
-    for i, c in pairs(cells) do
-      write(KEYS[i], c[1], c[2], c[3], c[4], clock, now, slack)
-    end
-    for i, e in pairs(entries) do
-      logCharge(KEYS[i], e[1], e[2])
+    for i = 1, ops do
+      if cells[i] then
+        write(KEYS[i], cells[i], ends[i], clock, now, slack)
+      elseif ends[i] then
+        local _, _, cost, _, period = struct.unpack('<ddddd', arg, first + (i - 1) * width)
+        logCharge(KEYS[i], mode == UPTO and most or cost, period)
+      end
     end
   end
   return struct.pack('<ddd', status, now, most) .. table.concat(outcomes)
