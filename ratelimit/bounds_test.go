@@ -153,6 +153,42 @@ func TestBoundsAreReached(t *testing.T) {
 	}
 }
 
+func TestFixedWindowWorstCaseAsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ratelimit.Limit{Name: "m", Algorithm: ratelimit.FixedWindow, Count: 100, Period: time.Minute})
+	w.now = w.now.Add(time.Minute - time.Microsecond)
+	w.want(true, 100)
+	w.now = w.now.Add(time.Microsecond)
+	w.want(true, 100) // 200 within two microseconds, and no more
+	w.want(false, 1)
+}
+
+func TestSlidingWindowWorstCaseAsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ratelimit.Limit{Name: "m", Algorithm: ratelimit.SlidingWindow, Count: 100, Period: time.Minute})
+	w.now = w.now.Add(time.Minute - time.Microsecond)
+	w.want(true, 100)
+	w.now = w.now.Add(time.Minute - time.Microsecond) // the last instant of the trailing minute
+	w.want(true, 99)
+	w.want(false, 1)
+}
+
+func TestTokenBucketWorstCaseAsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ratelimit.Limit{Name: "m", Count: 60, Period: time.Minute, Burst: 5})
+	w.want(true, 5)
+	passed := int64(5)
+	for range 59_999 { // the rest of one minute
+		w.now = w.now.Add(time.Millisecond)
+		if w.take(1).Allowed {
+			passed++
+		}
+	}
+	if passed != 64 { // Burst + floor(Count * 59.999/60)
+		t.Errorf("%d passed, want 64", passed)
+	}
+}
+
 // At most Count is leased at any time, however leases end.
 func TestBoundOfConcurrency(t *testing.T) {
 	t.Parallel()

@@ -1,8 +1,6 @@
 package ratelimit_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -46,6 +44,17 @@ func set(tb testing.TB, limits ...ratelimit.Limit) ratelimit.Limits {
 	return l
 }
 
+// counting returns a limit of 10 of each algorithm that counts.
+func counting() []ratelimit.Limit {
+	limits := []ratelimit.Limit{{Name: "d", Algorithm: ratelimit.Calendar, Count: 10, Every: ratelimit.Day}}
+	for _, a := range []ratelimit.Algorithm{
+		ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow, ratelimit.SlidingLog, ratelimit.Concurrency,
+	} {
+		limits = append(limits, ratelimit.Limit{Name: "h", Algorithm: a, Count: 10, Period: time.Hour})
+	}
+	return limits
+}
+
 func (w *world) take(cost int64) ratelimit.Result {
 	w.t.Helper()
 	r, err := w.Take(w.t.Context(), "k", cost)
@@ -73,13 +82,25 @@ func (w *world) remain(n int64) {
 
 func TestBackwardsClockMintsNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "s", Count: 10, Period: time.Second})
-	w.want(true, 10)
-	w.now = w.now.Add(-time.Hour)
-	w.want(true, 0) // a zero cost that rewinds the bucket would mint ten tokens
-	w.want(false, 1)
-	w.now = w.now.Add(time.Hour)
-	w.want(false, 1)
+	for _, l := range counting() {
+		w := newWorld(t, l)
+		w.want(true, 10)
+		for _, back := range []time.Duration{time.Microsecond, time.Hour, 48 * time.Hour} {
+			w.now = w.now.Add(-back)
+			w.want(true, 0) // a zero cost that rewinds the state would mint ten
+			if r := w.want(false, 1); r.RetryAfter <= back {
+				t.Errorf("%v: RetryAfter is %v after %v back", l.Algorithm, r.RetryAfter, back)
+			}
+			w.now = w.now.Add(back)
+			w.want(false, 1)
+		}
+		w.now = w.now.Add(-time.Hour)
+		r := w.want(false, 1)
+		w.now = w.now.Add(r.RetryAfter - time.Microsecond)
+		w.want(false, 1)
+		w.now = w.now.Add(time.Microsecond)
+		w.want(true, 1)
+	}
 }
 
 // A Duration holds 292 years of nanoseconds.
@@ -208,8 +229,8 @@ func TestPeekNeverSpends(t *testing.T) {
 
 func TestDeniedRequestsAreNotCharged(t *testing.T) {
 	t.Parallel()
-	for _, a := range []ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow} {
-		w := newWorld(t, ratelimit.Limit{Name: "h", Algorithm: a, Count: 10, Period: time.Hour})
+	for _, l := range counting() {
+		w := newWorld(t, l)
 		w.want(true, 3)
 		for range 100 {
 			w.want(false, 8)
@@ -241,189 +262,151 @@ func TestIdleBucketMintsNoCredit(t *testing.T) {
 	w.want(false, 1)
 }
 
-func TestRefundReallyRestores(t *testing.T) {
+// A rate beyond the clock's tick must not become unlimited, or a round number.
+func TestRatesBeyondTheClocksTick(t *testing.T) {
 	t.Parallel()
-	for _, a := range []ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow} {
-		for _, period := range []time.Duration{time.Hour, 7 * time.Microsecond} {
-			w := newWorld(t, ratelimit.Limit{Name: "h", Algorithm: a, Count: 10, Period: period})
-			r := w.want(true, 10)
-			w.want(false, 1)
-			for range 3 { // the second and third change nothing
-				if err := w.Refund(t.Context(), r.Reservation); err != nil {
-					t.Fatal(err)
-				}
+	for _, perSecond := range []int64{1500, 6000, 700_000_000, 1_500_000_001} {
+		w := newWorld(t, ratelimit.Limit{Name: "s", Count: perSecond, Period: time.Second})
+		w.want(true, perSecond)
+		w.want(false, perSecond)
+		for _, us := range []int64{1, 2, 1000, 333_333, 500_000} {
+			w.now = w.now.Add(time.Duration(us) * time.Microsecond)
+			r, err := w.Take(t.Context(), "k", 0)
+			if err != nil {
+				t.Fatal(err)
 			}
-			w.remain(10)
-			w.want(true, 10)
-			w.want(false, 1)
+			if want := us * perSecond / 1e6; r.Remaining != want && r.Remaining != want+1 { // a fraction may complete a unit
+				t.Errorf("%d a second: %d came back in %dus, want %d", perSecond, r.Remaining, us, want)
+			}
+			if n := r.Remaining; n > 0 {
+				w.want(true, n)
+			}
 		}
 	}
 }
 
-func TestRefundOfADenialIsNothing(t *testing.T) {
+// 65 535 in 100 ms came back as 1525 where the interval was inverted.
+func TestManyTokensInAShortInterval(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "h", Count: 10, Period: time.Hour})
-	w.want(true, 8)
-	for _, r := range []ratelimit.Reservation{{}, w.want(false, 5).Reservation, w.want(true, 0).Reservation} {
-		if err := w.Refund(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
+	w := newWorld(t, ratelimit.Limit{Name: "s", Count: 65_535, Period: 100 * time.Millisecond})
+	for range 3 {
+		w.want(true, 65_535)
+		w.now = w.now.Add(100 * time.Millisecond)
 	}
-	w.remain(2)
+	w.remain(65_535)
 }
 
-func TestRefundOutlivesItsResult(t *testing.T) {
+// A refused request that says "nothing remains" or "everything does" while
+// neither is so sends the caller away for nothing.
+func TestRefusalShowsWhatRemains(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	h := set(t, ratelimit.Limit{Name: "h", Count: 10, Period: time.Hour})
+	for _, l := range counting() {
+		w := newWorld(t, l)
+		w.want(true, 6)
+		if r := w.want(false, 5); r.Remaining != 4 || r.RetryAfter <= 0 {
+			t.Errorf("%v: %d remain, RetryAfter %v", l.Algorithm, r.Remaining, r.RetryAfter)
+		}
+	}
+}
+
+// Debt that grows by refusals is never paid.
+func TestRefusalsMakeNoDebt(t *testing.T) {
+	t.Parallel()
+	for _, l := range counting() {
+		w := newWorld(t, l)
+		w.want(true, 7)
+		first := w.want(false, 7)
+		for range 4 {
+			if r := w.want(false, 7); r.RetryAfter != first.RetryAfter {
+				t.Errorf("%v: RetryAfter was %v and is %v", l.Algorithm, first.RetryAfter, r.RetryAfter)
+			}
+		}
+		w.now = w.now.Add(first.RetryAfter)
+		w.want(true, 7)
+	}
+}
+
+// A cost that can never pass is told apart from one that has to wait.
+func TestCostAboveTheQuotaHasNoFiniteWait(t *testing.T) {
+	t.Parallel()
+	for _, l := range counting() {
+		w := newWorld(t, l)
+		w.want(true, 10)
+		if r := w.want(false, 11); r.RetryAfter != ratelimit.Never {
+			t.Errorf("%v: RetryAfter is %v, want Never", l.Algorithm, r.RetryAfter)
+		}
+	}
+	w := newWorld(t, ratelimit.Limit{Name: "s", Count: 10, Period: time.Second, Burst: 3})
+	if r := w.want(false, 4); r.RetryAfter != ratelimit.Never {
+		t.Errorf("above the burst: RetryAfter is %v, want Never", r.RetryAfter)
+	}
+}
+
+// The end of the window is both too early and too late as RetryAfter: this
+// very cost passes then, not before, whatever the window's length.
+func TestRetryAfterIsNotTheWindow(t *testing.T) {
+	t.Parallel()
+	for _, l := range counting() {
+		for _, period := range []time.Duration{time.Hour, 300 * time.Millisecond, 7 * time.Microsecond} {
+			if l.Algorithm != ratelimit.Calendar {
+				l.Period = period
+			}
+			w := newWorld(t, l)
+			for _, cost := range []int64{9, 3, 10, 1} {
+				w.now = w.now.Add(l.Period * 2 / 5)
+				w.take(cost)
+				r := w.take(cost)
+				if r.Allowed {
+					continue
+				}
+				w.now = w.now.Add(r.RetryAfter - time.Microsecond)
+				w.want(false, cost)
+				w.now = w.now.Add(time.Microsecond)
+				w.want(true, cost)
+			}
+		}
+	}
+}
+
+// The weight of the window before is not rounded to the nearest: what is in use
+// counts whole.
+func TestSlidingWindowRoundsNothingDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ratelimit.Limit{Name: "m", Algorithm: ratelimit.SlidingWindow, Count: 3, Period: time.Minute})
+	w.want(true, 3)
+	for _, tt := range []struct {
+		into   time.Duration
+		remain int64
+	}{{0, 0}, {19 * time.Second, 0}, {20 * time.Second, 1}, {30 * time.Second, 1}, {40 * time.Second, 2}, {59 * time.Second, 2}, {time.Minute, 3}} {
+		at := *w
+		at.now = w.now.Add(time.Minute + tt.into)
+		w.now, at.now = at.now, w.now
+		w.remain(tt.remain)
+		w.now = at.now
+	}
+}
+
+// A clock read twice may decide in one window and answer about the next.
+func TestOneReadingOfTheClockForADecision(t *testing.T) {
+	t.Parallel()
+	reads := 0
+	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{Now: func() time.Time {
+		reads++
+		return time.Date(2026, 5, 1, 10, 0, reads, 0, time.UTC)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(store, set(t, counting()[1:2]...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads = 0
 	var charges []ratelimit.Charge
-	for i := range 9 { // more than a reservation holds inline
-		charges = append(charges, ratelimit.Charge{Key: fmt.Sprint("k", i), Limits: h, Cost: 4})
+	for i := range 4 {
+		charges = append(charges, ratelimit.Charge{Key: fmt.Sprint("k", i), Cost: 1})
 	}
-	r, err := w.TakeAll(t.Context(), charges...)
-	if err != nil || !r.Allowed {
-		t.Fatal(r.Allowed, err)
-	}
-	request := struct{ paid ratelimit.Reservation }{r.Reservation}
-	clear(charges)
-	if err := w.Refund(context.WithoutCancel(t.Context()), request.paid); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 9 {
-		if r, err := w.PeekAll(t.Context(), ratelimit.Charge{Key: fmt.Sprint("k", i), Limits: h}); err != nil || r.Remaining != 10 {
-			t.Errorf("key %d: %d remain, error %v", i, r.Remaining, err)
-		}
-	}
-}
-
-func TestFixedWindowWorstCaseAsDocumented(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "m", Algorithm: ratelimit.FixedWindow, Count: 100, Period: time.Minute})
-	w.now = w.now.Add(time.Minute - time.Microsecond)
-	w.want(true, 100)
-	w.now = w.now.Add(time.Microsecond)
-	w.want(true, 100) // 200 within two microseconds, and no more
-	w.want(false, 1)
-}
-
-func TestSlidingWindowWorstCaseAsDocumented(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "m", Algorithm: ratelimit.SlidingWindow, Count: 100, Period: time.Minute})
-	w.now = w.now.Add(time.Minute - time.Microsecond)
-	w.want(true, 100)
-	w.now = w.now.Add(time.Minute - time.Microsecond) // the last instant of the trailing minute
-	w.want(true, 99)
-	w.want(false, 1)
-}
-
-func TestTokenBucketWorstCaseAsDocumented(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "m", Count: 60, Period: time.Minute, Burst: 5})
-	w.want(true, 5)
-	passed := int64(5)
-	for range 59_999 { // the rest of one minute
-		w.now = w.now.Add(time.Millisecond)
-		if w.take(1).Allowed {
-			passed++
-		}
-	}
-	if passed != 64 { // Burst + floor(Count * 59.999/60)
-		t.Errorf("%d passed, want 64", passed)
-	}
-}
-
-func TestDuplicateLimitsAreRefused(t *testing.T) {
-	t.Parallel()
-	h := ratelimit.Limit{Name: "h", Count: 10, Period: time.Hour}
-	if _, err := ratelimit.NewLimits(h, h); err == nil {
-		t.Error("a set with one name twice is accepted")
-	}
-	w := newWorld(t, h)
-	if _, err := w.TakeAll(t.Context(), ratelimit.Charge{Key: "k", Cost: 1}, ratelimit.Charge{Key: "k", Cost: 1}); err == nil {
-		t.Error("one state twice in one decision is accepted") // locked twice, it would never return
-	}
-	w.remain(10)
-}
-
-func TestSubjectsInAnyOrderDoNotDeadlock(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "h", Count: 1 << 40, Period: time.Hour})
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for j := range 500 {
-				a, b := fmt.Sprint(j%7), fmt.Sprint(j%7+1)
-				if i%2 == 0 {
-					a, b = b, a
-				}
-				if _, err := w.TakeAll(t.Context(), ratelimit.Charge{Key: a, Cost: 1}, ratelimit.Charge{Key: b, Cost: 1}); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func TestSpeaksForTheLongestWait(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t,
-		ratelimit.Limit{Name: "second", Count: 1, Period: time.Second},
-		ratelimit.Limit{Name: "hour", Count: 1, Period: time.Hour},
-		ratelimit.Limit{Name: "minute", Count: 1, Period: time.Minute})
-	w.want(true, 1)
-	if r := w.want(false, 1); r.Limit != "hour" || r.RetryAfter != time.Hour {
-		t.Errorf("refused by %q for %v", r.Limit, r.RetryAfter)
-	}
-}
-
-func TestErrorsOfACall(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ratelimit.Limit{Name: "h", Count: 10, Period: time.Hour})
-	long := string(make([]byte, 1025))
-	for name, charges := range map[string][]ratelimit.Charge{
-		"none":          {},
-		"empty key":     {{Cost: 1}},
-		"long key":      {{Key: long, Cost: 1}},
-		"negative cost": {{Key: "a", Cost: 1}, {Key: "b", Cost: -1}},
-	} {
-		if r, err := w.TakeAll(t.Context(), charges...); err == nil || r.Allowed {
-			t.Errorf("%s: allowed %v, error %v", name, r.Allowed, err)
-		}
-	}
-	if r, err := newWorld(t).Take(t.Context(), "k", 1); err == nil || r.Allowed {
-		t.Errorf("a decision about no limit: allowed %v, error %v", r.Allowed, err)
-	}
-	done, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := w.Take(done, "k", 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("error is %v, want context.Canceled", err)
-	}
-}
-
-func TestRefundAcrossAPeriodChangeFreesNothingElse(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	with := func(p time.Duration) ratelimit.Charge {
-		return ratelimit.Charge{Key: "k", Cost: 10, Limits: set(t, ratelimit.Limit{Name: "w", Algorithm: ratelimit.FixedWindow, Count: 10, Period: p})}
-	}
-	take := func(c ratelimit.Charge) ratelimit.Result {
-		t.Helper()
-		r, err := w.TakeAll(t.Context(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
-	day := take(with(24 * time.Hour))
-	w.now = w.now.Add(5 * time.Minute)
-	if !take(with(time.Minute)).Allowed {
-		t.Fatal("a new minute is not free")
-	}
-	if err := w.Refund(t.Context(), day.Reservation); err != nil {
-		t.Fatal(err)
-	}
-	if take(with(time.Minute)).Allowed {
-		t.Error("what the day gave back was freed in a minute that never took it")
+	if r, err := l.TakeAll(t.Context(), charges...); err != nil || !r.Allowed || reads != 1 {
+		t.Errorf("allowed %v with %d readings, error %v", r.Allowed, reads, err)
 	}
 }

@@ -108,6 +108,29 @@ func TestWaitEndsWithItsDeadlineWhileInTheQueue(t *testing.T) {
 	})
 }
 
+// What is free belongs to who came first: a cost that would pass is refused when
+// it cannot wait so long, and told how long that is.
+func TestWaitBehindOthersIsRefusedThoughItsCostIsFree(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := waiting(t, nil, ratelimit.Limit{Name: "s", Count: 10, Period: 10 * time.Second})
+		drain(t, l, "k", 5)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if r, err := l.Wait(t.Context(), "k", 10); err != nil || !r.Allowed {
+				t.Errorf("allowed %v, error %v", r.Allowed, err)
+			}
+		})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if r, err := l.Wait(ctx, "k", 1); err != nil || r.Allowed || r.RetryAfter != 5*time.Second || r.Reservation.ID() != (ratelimit.ID{}) {
+			t.Errorf("allowed %v, RetryAfter %v, error %v", r.Allowed, r.RetryAfter, err)
+		}
+		wg.Wait()
+	})
+}
+
 func TestWaitIsRefusedAfterMaxWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
