@@ -12,7 +12,6 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
-	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 	"github.com/keytoll/keytoll/webhook"
 )
@@ -38,7 +37,7 @@ const (
 type app struct {
 	log      *slog.Logger
 	now      func() time.Time
-	shelf    shelf // where keys and credits are kept
+	shelf    shelf // where keys, credits and limits are kept
 	keys     *apikey.Service
 	ledger   *credits.Ledger
 	gate     *middleware.Gate
@@ -64,7 +63,7 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.addr); err != nil {
 		return a, fmt.Errorf("%w; -addr HOST:PORT listens elsewhere, port 0 on a free one", err)
 	}
-	if a.shelf, err = openShelf(ctx, c); err != nil {
+	if a.shelf, err = openShelf(ctx, c, log); err != nil {
 		return a, err
 	}
 	format, err := apikey.NewFormat("kt", &apikey.FormatOptions{Environments: []string{environment, "test"}})
@@ -81,12 +80,8 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 	if a.ledger, err = credits.NewLedger(a.shelf.credits, nil); err != nil {
 		return a, err
 	}
-	windows, err := ratelimit.NewMemoryStore(nil)
-	if err != nil {
-		return a, err
-	}
 	a.gate, err = middleware.NewGate(a.keys, &middleware.Options{
-		Limits:      windows,
+		Limits:      a.shelf.limits,
 		Credits:     a.ledger,
 		Environment: environment,
 		MaxBody:     64 << 10,

@@ -14,8 +14,8 @@ import (
 type config struct {
 	addr     string // host:port to listen on
 	db       string // path of the SQLite file; "" is memory
-	postgres string // URL of the PostgreSQL server that keeps the keys; "" is none
-	redis    string // URL of the Redis server that carries what changes; "" is none
+	postgres string // URL of the PostgreSQL server that keeps keys and limits; "" is none
+	redis    string // URL of the Redis server that keeps the limits and carries what changes; "" is none
 	webhook  string // where finished images are posted; "" is nowhere
 	json     bool   // one JSON line instead of the banner
 }
@@ -27,11 +27,11 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one")
-	flags.StringVar(&c.db, "db", "", "keep keys, credits and the ledger in this SQLite `FILE`")
+	flags.StringVar(&c.db, "db", "", "keep keys, credits and limits in this SQLite `FILE`")
 	flags.StringVar(&c.webhook, "webhook", "", "post each finished image to this `URL`, signed")
 	flags.BoolVar(&c.json, "json", false, "print one JSON line when ready, instead of the banner")
-	flags.StringVar(&c.postgres, "postgres", "", "keep keys on PostgreSQL at this `URL`, shared by all who do")
-	flags.StringVar(&c.redis, "redis", "", "tell others who share the keys what changes, through Redis at this `URL`")
+	flags.StringVar(&c.postgres, "postgres", "", "keep keys and limits on PostgreSQL at this `URL`, shared by all who do")
+	flags.StringVar(&c.redis, "redis", "", "keep limits on Redis at this `URL`, shared by all who do, and tell of changes to shared keys through it")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}
@@ -56,9 +56,6 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 		if f.is != "" && (err != nil || !slices.Contains(f.schemes, u.Scheme) || u.Host+u.Path == "" || f.name == "webhook" && u.Host == "") {
 			fault("-%s is not a URL of its kind; %s would be", f.name, f.example)
 		}
-	}
-	if c.redis != "" && c.postgres == "" && c.db == "" {
-		fault("-redis tells of keys that are shared, and keys in memory are not; give -postgres too, or -db on one machine")
 	}
 	if err := errors.Join(faults...); err != nil {
 		fmt.Fprintln(stderr, err)

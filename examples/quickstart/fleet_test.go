@@ -3,6 +3,9 @@ package main_test
 import (
 	"net/http"
 	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,9 +20,7 @@ func TestFleetSharesKeys(t *testing.T) {
 		"PostgreSQL": func(t *testing.T) []string {
 			return []string{"-postgres", pgtest.Database(t)}
 		},
-		"PostgreSQL and Redis": func(t *testing.T) []string {
-			return []string{"-postgres", pgtest.Database(t), "-redis", "redis://" + redistest.StartOwn(t).Addr()}
-		},
+		"PostgreSQL and Redis": postgresAndRedis,
 		"a file and Redis": func(t *testing.T) []string {
 			return []string{"-db", filepath.Join(t.TempDir(), "fleet.db"), "-redis", "redis://" + redistest.StartOwn(t).Addr()}
 		},
@@ -37,6 +38,109 @@ func TestFleetSharesKeys(t *testing.T) {
 			t.Logf("refused by the other process %v after the answer to DELETE", b.untilRefused(t, b.Key))
 			b.must(t, http.MethodGet, "/v1/models", a.Key, "").want(t, http.StatusOK)
 		})
+	}
+}
+
+// Two processes over one store of limits count together, exactly: what both
+// served is what each says is used, and a burst is given once.
+func TestFleetSharesLimits(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string]func(t *testing.T) []string{
+		"a file":               func(t *testing.T) []string { return []string{"-db", filepath.Join(t.TempDir(), "fleet.db")} },
+		"PostgreSQL":           func(t *testing.T) []string { return []string{"-postgres", pgtest.Database(t)} },
+		"PostgreSQL and Redis": postgresAndRedis,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shared := args(t)
+			a, b := start(t, shared...), start(t, shared...)
+			var served atomic.Int64
+			var images sync.WaitGroup
+			for i := range 16 {
+				images.Go(func() {
+					if [...]*process{a, b}[i%2].image(t, a.Key).status == http.StatusOK {
+						served.Add(1)
+					}
+				})
+			}
+			images.Wait()
+			if served.Load() != 16 {
+				t.Fatalf("%d images served, want 16", served.Load())
+			}
+			for _, p := range []*process{a, b} {
+				if used := p.self(t, a.Key).used(t); used != 16 {
+					t.Errorf("one process says that %d images were used, want 16", used)
+				}
+			}
+			// 20 at once, and one more each second.
+			served.Store(0)
+			begun := time.Now()
+			var models sync.WaitGroup
+			for i := range 60 {
+				models.Go(func() {
+					if [...]*process{a, b}[i%2].must(t, http.MethodGet, "/v1/models", a.Key, "").status == http.StatusOK {
+						served.Add(1)
+					}
+				})
+			}
+			models.Wait()
+			most := 20 + int64(time.Since(begun)/time.Second) + 1
+			if n := served.Load(); n < 20 || n > most {
+				t.Errorf("%d calls passed, want 20 to %d", n, most)
+			}
+		})
+	}
+}
+
+func postgresAndRedis(t *testing.T) []string {
+	return []string{"-postgres", pgtest.Database(t), "-redis", "redis://" + redistest.StartOwn(t).Addr()}
+}
+
+// With Redis alone each process has keys of its own, and the limits of an owner
+// are one all the same.
+func TestRedisAloneSharesLimits(t *testing.T) {
+	t.Parallel()
+	line := redistest.StartOwn(t)
+	a, b := start(t, "-redis", "redis://"+line.Addr()), start(t, "-redis", "redis://"+line.Addr())
+	for range 3 {
+		a.image(t, a.Key).want(t, http.StatusOK)
+		b.image(t, b.Key).want(t, http.StatusOK)
+	}
+	for _, p := range []*process{a, b} {
+		if used := p.self(t, p.Key).used(t); used != 6 {
+			t.Errorf("one process says that %d images were used, want 6", used)
+		}
+	}
+}
+
+// Without Redis an instance goes on with its share of each limit: half of 20
+// calls at once. It goes back to Redis when that is there again.
+func TestFleetOutlivesRedis(t *testing.T) {
+	t.Parallel()
+	line := redistest.StartOwn(t)
+	a := start(t, "-redis", "redis://"+line.Addr())
+	a.must(t, http.MethodGet, "/v1/models", a.Key, "").want(t, http.StatusOK)
+	line.Kill()
+	served, begun := int64(1), time.Now()
+	for range 40 {
+		switch status := a.must(t, http.MethodGet, "/v1/models", a.Key, "").status; status {
+		case http.StatusOK:
+			served++
+		case http.StatusTooManyRequests:
+		default:
+			t.Fatalf("status %d without Redis, want 200 or 429", status)
+		}
+	}
+	most := 10 + int64(time.Since(begun)/time.Second) + 1
+	if served < 10 || served > most {
+		t.Errorf("%d calls passed, want 10 to %d", served, most)
+	}
+	line.Restart()
+	for deadline := time.Now().Add(patience); !strings.Contains(a.stderr.String(), "rate limit store answers again"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not back at Redis after %v:\n%s", patience, a.stderr)
+		}
+		a.must(t, http.MethodGet, "/v1/models", a.Key, "")
 	}
 }
 

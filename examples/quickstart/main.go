@@ -6,17 +6,19 @@
 // It prints a fresh key and curl lines to paste. Flags:
 //
 //	-addr HOST:PORT   where to listen (default 127.0.0.1:8080; port 0 picks a free one)
-//	-db FILE          keep keys, credits and the ledger in this SQLite file; without it all is in memory
+//	-db FILE          keep keys, credits and limits in this SQLite file; without it all is in memory
 //	-webhook URL      post each finished image there, signed with Standard Webhooks headers
 //	-json             print one JSON line when ready, instead of the banner
-//	-postgres URL     keep keys on PostgreSQL, for several instances that share them
-//	-redis URL        carry what changes about shared keys through Redis (with -postgres or -db)
+//	-postgres URL     keep keys and limits on PostgreSQL, for several instances that share them
+//	-redis URL        keep limits on Redis, shared too, and carry what changes about shared keys
 //
 // Instances that share keys keep what they looked up, and hear of changes from
 // PostgreSQL, or through Redis if that is given: a key revoked through one is
 // refused by the others at once, and in no case later than 2 seconds, also when
-// they can no longer hear of it. Limits are each instance's own, and credits
-// are, unless the instances share a machine and -db FILE.
+// they can no longer hear of it. Instances that share limits count together,
+// exactly; while they cannot reach Redis each goes on with half of every limit.
+// Credits are each instance's own, unless the instances share a machine and -db
+// FILE.
 //
 // SIGINT and SIGTERM stop it: requests in flight are finished and settled,
 // webhooks that wait are delivered (those that their receiver has not taken 8

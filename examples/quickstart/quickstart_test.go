@@ -243,7 +243,6 @@ func TestFlags(t *testing.T) {
 		"redis":              {[]string{"-redis", "127.0.0.1:6379"}, 2, "-redis is not"},
 		"no postgres there":  {[]string{"-postgres", "postgres://127.0.0.1:1/x", "-addr", "127.0.0.1:0"}, 1, "cannot start"},
 		"no redis there":     {[]string{"-redis", "redis://127.0.0.1:1", "-db", filepath.Join(t.TempDir(), "x.db"), "-addr", "127.0.0.1:0"}, 1, "no answer from Redis"},
-		"redis alone":        {[]string{"-redis", "redis://127.0.0.1:6379"}, 2, "give -postgres too"},
 		"everything at once": {[]string{"-addr", "8080", "-webhook", "x", "-redis", "y"}, 2, "-webhook is not"},
 		"help":               {[]string{"-help"}, 0, "Usage of quickstart"},
 		"database":           {[]string{"-db", "/nonexistent/dir/x.db", "-addr", "127.0.0.1:0"}, 1, "cannot start"},

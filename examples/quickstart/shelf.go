@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/stores/pgstore"
 	"github.com/keytoll/keytoll/stores/redisstore"
 	"github.com/keytoll/keytoll/stores/sqlitestore"
@@ -20,11 +22,15 @@ import (
 // another that can no longer hear of it.
 const bound = 2 * time.Second
 
+// nodes is how many instances share the limits while they cannot reach Redis.
+const nodes = 2
+
 // A shelf is where the service keeps what must outlive a request: in memory, in
 // a file, on servers.
 type shelf struct {
 	keys    apikey.Store
 	credits credits.Store
+	limits  ratelimit.Store
 	cache   *apikey.CacheOptions // nil: nobody tells what others change, so each look-up asks the store
 	open    []opened             // in the order of opening
 }
@@ -37,8 +43,11 @@ type opened struct {
 
 // openShelf opens the stores that c names. After an error what is open already
 // is in the shelf all the same, to be closed.
-func openShelf(ctx context.Context, c config) (s shelf, err error) {
+func openShelf(ctx context.Context, c config, log *slog.Logger) (s shelf, err error) {
 	s = shelf{keys: apikey.NewMemoryStore(), credits: credits.NewMemoryStore(nil)}
+	if s.limits, err = ratelimit.NewMemoryStore(nil); err != nil {
+		return s, err
+	}
 	if c.db != "" {
 		db, err := sqlitestore.Open(c.db, nil)
 		if err != nil {
@@ -48,7 +57,7 @@ func openShelf(ctx context.Context, c config) (s shelf, err error) {
 		if err := db.Migrate(ctx); err != nil {
 			return s, err
 		}
-		s.keys, s.credits = db.Keys(), db.Credits()
+		s.keys, s.credits, s.limits = db.Keys(), db.Credits(), db.Limits()
 	}
 	if c.postgres != "" {
 		db, err := pgstore.Open(c.postgres, nil)
@@ -59,7 +68,7 @@ func openShelf(ctx context.Context, c config) (s shelf, err error) {
 		if err := db.Migrate(ctx); err != nil {
 			return s, err
 		}
-		s.keys = db.Keys()
+		s.keys, s.limits = db.Keys(), db.Limits(nil)
 		// What PostgreSQL does not tell of has not changed, so that keys are read anew
 		// every few minutes only.
 		s.cache = &apikey.CacheOptions{Bound: bound, MaxAge: 5 * time.Minute, Feed: db.Feed()}
@@ -74,11 +83,24 @@ func openShelf(ctx context.Context, c config) (s shelf, err error) {
 		if err := client.Ping(ctx).Err(); err != nil {
 			return s, fmt.Errorf("no answer from Redis: %w", err)
 		}
-		feed, err := redisstore.NewFeed(client, nil)
+		limits, err := redisstore.NewLimits(redisstore.GoRedis(client), nil)
 		if err != nil {
 			return s, err
 		}
-		s.cache = &apikey.CacheOptions{Bound: bound, Feed: feed}
+		// Without Redis each instance goes on with its share of what is left.
+		s.limits, err = ratelimit.NewGuardedStore(limits, ratelimit.Local, &ratelimit.GuardOptions{
+			Nodes: nodes, Observer: ratelimit.NewSlogObserver(log),
+		})
+		if err != nil {
+			return s, err
+		}
+		if c.postgres != "" || c.db != "" { // keys in memory are nobody else's
+			feed, err := redisstore.NewFeed(client, nil)
+			if err != nil {
+				return s, err
+			}
+			s.cache = &apikey.CacheOptions{Bound: bound, Feed: feed}
+		}
 	}
 	return s, nil
 }
