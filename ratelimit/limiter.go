@@ -131,7 +131,9 @@ func (l *Limiter) Refund(ctx context.Context, r Reservation) error {
 // too much is given back as by [Limiter.Refund]; what was taken too little is
 // charged whether it passes or not, so a limit may be overdrawn: it then
 // refuses until the debt is back. Settle and Refund act once together for each
-// decision. The zero Reservation settles nothing.
+// decision. The zero Reservation settles nothing, nor does that of a decision
+// whose costs were all 0: estimate 1 or more. A shadow limit that refused the
+// estimate is not charged what it came to.
 func (l *Limiter) Settle(ctx context.Context, r Reservation, actual ...int64) error {
 	const op = "ratelimit.Settle"
 	charges, _ := r.parts()
