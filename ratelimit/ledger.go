@@ -56,10 +56,11 @@ type taken struct {
 // no harm.
 type settlement struct {
 	mode  Mode
-	id    ID
+	id    ID // zero: one is drawn for it
 	ops   []Op
 	until int64 // it changes nothing from then on
-	done  atomic.Bool
+	done  bool
+	busy  bool // somebody carries it out
 	size  int64
 }
 
@@ -218,7 +219,8 @@ func (l *local) queue(ctx context.Context, mode Mode, id ID, ops []Op) bool {
 
 // settled forgets a settlement. The ledger must be locked.
 func (l *ledger) settled(s *settlement) {
-	if !s.done.Swap(true) {
+	if !s.done {
+		s.done = true
 		l.bytes -= s.size
 	}
 }
@@ -243,7 +245,7 @@ func (l *local) age(ctx context.Context, c combination, a *account, now int64) {
 		if s.until <= now {
 			l.settled(s)
 		}
-		if !s.done.Load() {
+		if !s.done {
 			late = append(late, s)
 		}
 	}
@@ -304,7 +306,7 @@ func (l *local) finish(mine []*payment) {
 			a.takes = p.takes
 		}
 		for _, s := range p.late {
-			if !s.done.Load() {
+			if !s.done {
 				a.settlements = append(a.settlements, s)
 			}
 		}

@@ -121,10 +121,8 @@ func (l *local) owesLess(op *Op, id ID) bool {
 }
 
 // giveBack has the store give back what was taken here at a time and charged to
-// it later, as if time had paid for nothing else since. The settlement goes by
-// the ID of a charge made for it, of a limit that has it back at once. What the
-// store does not answer is not repeated: it stays in use until time gives it
-// back.
+// it later, as if time had paid for nothing else since: now or, when the store
+// fails, before it decides about one of the subjects again.
 func (l *local) giveBack(ctx context.Context, back *Request, at int64) error {
 	now := l.clock()
 	kept := back.Ops[:0]
@@ -139,15 +137,22 @@ func (l *local) giveBack(ctx context.Context, back *Request, at int64) error {
 			kept = append(kept, op)
 		}
 	}
-	if back.Mode, back.Ops = ModeSettle, kept; len(kept) == 0 {
+	if len(kept) == 0 {
 		return nil
 	}
-	charge := Request{Mode: ModeCharge, Ops: []Op{{Rule: &l.source, Key: kept[0].Key, Cost: 1}}}
-	if down, err := l.guard.ask(ctx, &charge); down || err != nil {
-		return unlessDown(down, err)
+	_, err := l.tell(ctx, ModeSettle, ID{}, kept)
+	return err
+}
+
+// draw returns a new ID of the store: that of a charge made for it, under a
+// limit that has it back at once.
+func (l *local) draw(ctx context.Context, key string) (id ID, down bool, err error) {
+	charge := Request{Mode: ModeCharge, Ops: []Op{{Rule: &l.source, Key: key, Cost: 1}}}
+	down, err = l.guard.ask(ctx, &charge)
+	if down || err != nil {
+		return ID{}, down, err
 	}
-	back.ID = charge.ID
-	return unlessDown(l.guard.ask(ctx, back))
+	return charge.ID, false, nil
 }
 
 // noteSettled settles a take in the node's own store, once for each ID, and

@@ -80,23 +80,46 @@ func unlessDown(down bool, err error) error {
 	return err
 }
 
-// repeat has the store carry out a settlement that it did not answer.
-func (l *local) repeat(ctx context.Context, s *settlement) (done bool, err error) {
-	if s.done.Load() {
-		return true, nil
+// repeat has the store carry out a settlement that it did not answer, and
+// reports whether a decision may follow.
+func (l *local) repeat(ctx context.Context, s *settlement) (paid bool, err error) {
+	l.mu.Lock()
+	done, busy := s.done, s.busy
+	if done || busy { // several accounts may wait for it, and one payer is enough
+		l.mu.Unlock()
+		return done, nil
 	}
+	s.busy = true
 	again := Request{Mode: s.mode, ID: s.id, Ops: append([]Op(nil), s.ops...)}
-	down, err := l.guard.ask(ctx, &again)
+	l.mu.Unlock()
+	var down bool
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		s.id, s.busy = again.ID, false
+		if done {
+			l.settled(s)
+		}
+	}()
+	down, err = l.carryOut(ctx, &again)
 	switch {
-	case errors.Is(err, ErrFull):
-		return true, nil // with the next decision again: until then more is in use, not less
+	case errors.Is(err, ErrFull): // again with the next decision
+		return true, nil
 	case err != nil && errors.CodeOf(err) != errors.Invalid:
 		return false, unlessDown(down, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.settled(s)
+	done = true
 	return true, nil
+}
+
+// carryOut asks the store for a settlement, with a new ID where it has none.
+func (l *local) carryOut(ctx context.Context, req *Request) (down bool, err error) {
+	if req.ID == (ID{}) {
+		if req.ID, down, err = l.draw(ctx, req.Ops[0].Key); down || err != nil {
+			return down, err
+		}
+	}
+	return l.guard.ask(ctx, req)
 }
 
 // payTake has the store charge a take under a limit with a log, or renew the
@@ -146,12 +169,13 @@ func (l *local) payTake(ctx context.Context, p *payment, id ID, t *taken) (paid 
 }
 
 // tell has the store carry out a settlement, now or, when it fails or the caller
-// gives up, before it decides about one of the subjects again. Where there is no
-// room to remember it, that is an error, and the settlement may be repeated.
+// gives up, before it decides about one of the subjects again; the zero ID asks
+// for one of its own. Where there is no room to remember it, that is an error,
+// and the settlement may be repeated.
 func (l *local) tell(ctx context.Context, mode Mode, id ID, ops []Op) (down bool, err error) {
 	req := Request{Mode: mode, ID: id, Ops: append([]Op(nil), ops...)}
-	down, err = l.guard.ask(ctx, &req)
-	if (down || ctx.Err() != nil) && err != nil && !l.queue(ctx, mode, id, ops) {
+	down, err = l.carryOut(ctx, &req)
+	if (down || ctx.Err() != nil) && err != nil && !l.queue(ctx, mode, req.ID, ops) {
 		return true, l.guard.refuse(ErrFull)
 	}
 	return down, unlessDown(down, err)
