@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -224,18 +225,115 @@ func TestDecisionsAtOnceAfterAnOutagePayOnce(t *testing.T) {
 	})
 }
 
+// gate is a store whose charges wait for the test.
+type gate struct {
+	*frail
+	open  chan struct{}
+	takes atomic.Int64
+}
+
+func (g *gate) Apply(ctx context.Context, req *ratelimit.Request) error {
+	switch req.Mode {
+	case ratelimit.ModeCharge:
+		<-g.open
+	case ratelimit.ModeTake:
+		g.takes.Add(1)
+	}
+	return g.frail.Apply(ctx, req)
+}
+
+// gated is a fleet of one whose charges wait.
+func gated(t *testing.T, limit ratelimit.Limit) (*fleet, *gate) {
+	t.Helper()
+	f := newFleet(t, ratelimit.Local, 1, limit)
+	g := &gate{frail: f.store, open: make(chan struct{})}
+	guard, err := ratelimit.NewGuardedStore(g, ratelimit.Local, &ratelimit.GuardOptions{Samples: 1, Probes: 1, Nodes: 1, Now: f.hand.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.nodes[0], err = ratelimit.NewLimiter(guard, set(t, limit), nil); err != nil {
+		t.Fatal(err)
+	}
+	return f, g
+}
+
+func TestNoDecisionOvertakesAPayment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, g := gated(t, hourly(12))
+		f.wants(true, false, 0, 1) // one at a time only tries while the breaker is open
+		f.store.fail(refused)
+		f.wants(true, true, 0, 8)
+		f.heal()
+		if r, err := f.nodes[0].Take(t.Context(), "other", 1); err != nil || r.Degraded {
+			t.Fatalf("degraded is %v, error %v", r.Degraded, err)
+		}
+		before := g.takes.Load()
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { f.wants(true, false, 0, 1) })
+			synctest.Wait()
+		}
+		if n := g.takes.Load(); n != before {
+			t.Errorf("%d decisions were made before the charge", n-before)
+		}
+		close(g.open)
+		both.Wait()
+		f.free(1)
+	})
+}
+
+func TestALeaseThatEndsWhileItIsChargedIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, g := gated(t, ratelimit.Limit{Name: "l", Algorithm: ratelimit.Concurrency, Count: 4, Period: time.Hour})
+		f.store.fail(refused)
+		id := f.lease(true)
+		f.heal()
+		if r, err := f.nodes[0].Take(t.Context(), "other", 1); err != nil || r.Degraded {
+			t.Fatalf("degraded is %v, error %v", r.Degraded, err)
+		}
+		var payer sync.WaitGroup
+		payer.Go(func() { f.wants(true, false, 0, 1) })
+		synctest.Wait()
+		f.check(f.nodes[0].Release(t.Context(), "k", id))
+		close(g.open)
+		payer.Wait()
+		f.free(3)
+	})
+}
+
+// Charged in the window after its own, a cost is not given back in its own:
+// that is of others.
+func TestARefundInTheNextWindowTakesNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, ratelimit.Local, 1, ratelimit.Limit{Name: "s", Algorithm: ratelimit.SlidingWindow, Count: 12, Period: time.Hour})
+	if r, err := f.plain.Take(t.Context(), "k", 6); err != nil || !r.Allowed {
+		t.Fatalf("allowed is %v, error %v", r.Allowed, err)
+	}
+	f.store.fail(refused)
+	r := f.wants(true, true, 0, 6)
+	f.hand.pass(time.Hour)
+	f.store.fail(up)
+	f.wants(true, false, 0, 0)
+	f.free(0) // 6 charged now, and 6 of the window before
+	f.check(f.nodes[0].Refund(t.Context(), r.Reservation))
+	f.free(0)
+}
+
 func TestAShadowLimitOwesWhatItTook(t *testing.T) {
 	t.Parallel()
 	shadow := hourly(4)
 	shadow.Name, shadow.Shadow = "shadow", true
-	f := newFleet(t, ratelimit.Local, 1, hourly(10), shadow)
+	log := ratelimit.Limit{Name: "log", Algorithm: ratelimit.SlidingLog, Count: 4, Period: time.Hour, Shadow: true}
+	f := newFleet(t, ratelimit.Local, 1, hourly(10), shadow, log)
 	f.store.fail(refused)
 	f.wants(true, true, 0, 3)
 	f.wants(true, true, 0, 3) // the shadow refuses, and takes nothing
 	f.heal()
 	r := f.wants(true, false, 0, 0)
 	for s := range r.States() {
-		if want := map[string]int64{"h": 4, "shadow": 1}[s.Limit.Name]; s.Remaining != want {
+		if want := map[string]int64{"h": 4, "shadow": 1, "log": 1}[s.Limit.Name]; s.Remaining != want {
 			t.Errorf("%s: %d remain, want %d", s.Limit.Name, s.Remaining, want)
 		}
 	}

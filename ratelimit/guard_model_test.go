@@ -3,6 +3,9 @@ package ratelimit_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,6 +178,138 @@ func TestModelOfTimeDuringOutages(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+type admission struct{ at, cost int64 }
+
+// The bound holds in each window, in each trailing Period of a log, and for a
+// bucket in each span of time, however outages and windows fall together.
+func TestModelOfAFleetInTime(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(150) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		limit := everyLimit()[[]int{0, 1, 3, 4}[rng.IntN(4)]]
+		limit.Count = 1 + rng.Int64N(40)
+		nodes := 2 + rng.IntN(3)
+		f := newFleet(t, ratelimit.Local, nodes, limit)
+		share := max(limit.Count/int64(nodes), 1)
+		var all []admission
+		for range 250 {
+			switch n := rng.IntN(12); {
+			case n == 0:
+				f.store.fail(refused)
+			case n == 1:
+				f.heal()
+			case n < 4:
+				f.hand.pass(time.Duration(rng.Int64N(int64(20*time.Minute)) << rng.IntN(3)))
+			default:
+				cost := 1 + rng.Int64N(max(limit.Count/3, 1))
+				if r := f.take(rng.IntN(nodes), "k", cost); r.Allowed {
+					all = append(all, admission{f.hand.us.Load(), cost})
+				}
+			}
+		}
+		r := set(t, limit)
+		for i := range all {
+			sum, most := int64(0), limit.Count+int64(nodes-1)*share
+			for _, a := range all[i:] {
+				span := a.at - all[i].at
+				switch limit.Algorithm {
+				case ratelimit.TokenBucket: // all in units times the period
+					us := limit.Period.Microseconds()
+					store, here := limit.Count*(us+span), share*(us+span)
+					if sum += a.cost; sum*us > store+int64(nodes)*here {
+						t.Fatalf("seed %d, %d nodes, %+v: %d let pass in %dus", seed, nodes, limit, sum, span)
+					}
+					continue
+				case ratelimit.SlidingLog:
+					if span >= limit.Period.Microseconds() {
+						continue
+					}
+				default:
+					if _, end := r.Rule(0).WindowAt(all[i].at); a.at >= end {
+						continue
+					}
+				}
+				if sum += a.cost; sum > most {
+					t.Fatalf("seed %d, %d nodes, %+v: %d let pass, want at most %d", seed, nodes, limit, sum, most)
+				}
+			}
+		}
+	}
+}
+
+// While nodes decide at once and the store comes and goes, no more passes than
+// the count and all shares, and nothing of it is free.
+func TestFlappingStoreUnderLoad(t *testing.T) {
+	t.Parallel()
+	const nodes, count = 2, 400
+	var limits []ratelimit.Limit
+	for _, l := range still() {
+		l.Count = count
+		limits = append(limits, l)
+	}
+	f := newFleet(t, ratelimit.Local, nodes, limits...)
+	var allowed atomic.Int64
+	var workers, flapper sync.WaitGroup
+	stop := make(chan struct{})
+	flapper.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				f.store.fail([]outage{up, refused, up, lost}[i%4])
+				if i < 20_000 { // the window must not end
+					f.hand.pass(time.Second)
+				}
+				runtime.Gosched()
+			}
+		}
+	})
+	for w := range 8 {
+		workers.Go(func() {
+			n := f.nodes[w%nodes]
+			for i := range 150 {
+				r, err := n.Take(t.Context(), "k", 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if r.Allowed && i%3 == 0 {
+					if err := n.Refund(t.Context(), r.Reservation); err != nil {
+						t.Error(err)
+						return
+					}
+				} else if r.Allowed {
+					allowed.Add(1)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(stop)
+	flapper.Wait()
+	got := allowed.Load()
+	if most := int64(count + nodes*(count/nodes)); got > most {
+		t.Errorf("%d let pass, want at most %d", got, most)
+	}
+	f.heal()
+	for node := range nodes {
+		for range 4 {
+			f.hand.pass(time.Second)
+			f.take(node, "k", 0)
+		}
+	}
+	r, err := f.plain.Peek(t.Context(), "k", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range r.States() {
+		if used := count - s.Remaining; used < min(got, count) {
+			t.Errorf("%s: %d in use, %d were let pass", s.Limit.Name, used, got)
 		}
 	}
 }

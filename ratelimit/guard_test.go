@@ -462,6 +462,63 @@ func TestOneCallAtATimeTriesAStoreThatFailed(t *testing.T) {
 	})
 }
 
+func TestFewFailuresAreNoOutage(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, ratelimit.Open, 1, hourly(1000))
+	o := &turns{}
+	g, err := ratelimit.NewGuardedStore(f.store, ratelimit.Open, &ratelimit.GuardOptions{Observer: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(g, set(t, hourly(1000)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(how outage, times int) {
+		t.Helper()
+		f.store.fail(how)
+		for range times {
+			if r, err := l.Take(t.Context(), "k", 1); err != nil || r.Degraded != (how == refused) {
+				t.Fatalf("degraded is %v, error %v", r.Degraded, err)
+			}
+		}
+	}
+	ask(refused, 4) // all of four, which are too few to tell
+	ask(up, 16)
+	for range 20 { // 9 of the latest 20
+		ask(refused, 9)
+		ask(up, 11)
+	}
+	if n := len(o.list()); n != 0 {
+		t.Fatalf("%d turns", n)
+	}
+	ask(refused, 10)
+	if all := o.list(); len(all) != 1 || !all[0].Degraded || all[0].Failures != 4+180+10 || all[0].Allowed != 4+180+9 {
+		t.Errorf("turns are %+v", all)
+	}
+}
+
+// A call that outlives a turn says nothing about the store after it.
+func TestLateAnswersTurnNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, ratelimit.Open, 1, hourly(100))
+		f.store.fail(hung)
+		var late sync.WaitGroup
+		late.Go(func() { f.wants(true, true, 0, 1) })
+		synctest.Wait()
+		f.store.fail(refused)
+		f.wants(true, true, 0, 1)
+		f.heal()
+		f.wants(true, false, 0, 1)
+		late.Wait()
+		f.wants(true, false, 0, 1)
+		if n := len(f.turns.list()); n != 2 {
+			t.Errorf("%d turns, want 2", n)
+		}
+	})
+}
+
 // A line for each request buries the line that matters.
 func TestATurnIsToldOnce(t *testing.T) {
 	t.Parallel()
@@ -505,6 +562,7 @@ func TestAnObserverMayAskTheStore(t *testing.T) {
 	t.Parallel()
 	var l *ratelimit.Limiter
 	var seen []bool
+	var telling bool
 	h := newHand()
 	memory, err := ratelimit.NewMemoryStore(h.options())
 	if err != nil {
@@ -514,6 +572,11 @@ func TestAnObserverMayAskTheStore(t *testing.T) {
 	g, err := ratelimit.NewGuardedStore(store, ratelimit.Open, &ratelimit.GuardOptions{
 		Samples: 1, Probes: 1, Now: h.now,
 		Observer: observing(func(ctx context.Context, turn ratelimit.Turn) {
+			if telling {
+				t.Error("told of a turn while it is told of another")
+			}
+			telling = true
+			defer func() { telling = false }()
 			seen = append(seen, turn.Degraded)
 			if turn.Degraded { // comes back while it is being told
 				store.fail(up)
