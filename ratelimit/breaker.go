@@ -55,16 +55,31 @@ func (b *breaker) enter(clock func() int64) (epoch uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	epoch = b.epoch.Load()
+	if b.closedTo(clock) {
+		return epoch, b.cause
+	}
+	b.probing = b.open
+	return epoch, nil
+}
+
+// shut reports whether enter would let nobody in now.
+func (b *breaker) shut(clock func() int64) bool {
+	if b.calm.Load() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closedTo(clock)
+}
+
+// closedTo is shut for one who has the lock.
+func (b *breaker) closedTo(clock func() int64) bool {
 	if !b.open {
-		return epoch, nil
+		return false
 	}
 	now := clock()
 	b.retry = min(b.retry, now+b.cooldown) // where the clock went back
-	if b.probing || b.good == 0 && now < b.retry {
-		return epoch, b.cause
-	}
-	b.probing = true
-	return epoch, nil
+	return b.probing || b.good == 0 && now < b.retry
 }
 
 // leave notes how a call ended, and reports whether that brought about a turn.

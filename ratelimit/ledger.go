@@ -18,6 +18,7 @@ type ledger struct {
 	takes    map[takeOf]*taken
 	bytes    int64
 	most     int64 // bytes
+	times    int   // that tidy was called
 }
 
 type combination struct {
@@ -225,15 +226,18 @@ func (l *ledger) settled(s *settlement) {
 	}
 }
 
-// tidy looks at a few accounts, and drops what time has paid. The ledger must be
-// locked.
+// tidy looks at a few accounts every few times, and drops what time has paid.
+// The ledger must be locked.
 func (l *local) tidy(ctx context.Context, now int64) {
+	if l.times++; l.times%8 != 0 && l.bytes < l.most {
+		return
+	}
 	n := 0
 	for c, a := range l.accounts {
 		if a.payment == nil {
 			l.age(ctx, c, a, now)
 		}
-		if n++; n == 2 {
+		if n++; n == 16 {
 			break
 		}
 	}

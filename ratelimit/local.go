@@ -124,10 +124,11 @@ func (l *local) add(req *Request, op *Op) {
 // do carries out a request on the node's own store, whether or not the caller
 // is still there: the books must not stay half done.
 func (l *local) do(ctx context.Context, req *Request) error {
-	if ctx.Done() != nil {
-		ctx = context.WithoutCancel(ctx)
+	err := l.used.Apply(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		return l.used.Apply(context.WithoutCancel(ctx), req)
 	}
-	return l.used.Apply(ctx, req)
+	return err
 }
 
 func (l *local) apply(ctx context.Context, req *Request) error {

@@ -12,6 +12,9 @@ import (
 // with.
 func (l *local) pay(ctx context.Context, ops []Op) (paid bool, err error) {
 	for waited := false; l.owing.Load() > 0; waited = true {
+		if l.guard.breaker.shut(l.guard.clock) {
+			return false, nil
+		}
 		mine, busy := l.claim(ctx, ops)
 		if len(mine) > 0 {
 			if paid, err := l.payAll(ctx, mine); !paid || err != nil {
