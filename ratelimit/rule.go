@@ -30,17 +30,17 @@ func (l Limit) check(f *errors.Faults, i int) bool {
 		fault("algorithm is %d; give one of the constants, such as TokenBucket", l.Algorithm)
 		l.Algorithm = TokenBucket // as which the rest is checked
 	}
-	shape := shapes[l.Algorithm]
+	count, period := l.Algorithm.fields()
 	switch {
-	case shape.count == 0 && l.Count != 0:
+	case count == 0 && l.Count != 0:
 		fault("count is %d; %v has none, leave it 0", l.Count, l.Algorithm)
-	case shape.count != 0 && (l.Count < 1 || l.Count > shape.count):
-		fault("count is %d; give 1 to %d", l.Count, shape.count)
+	case count != 0 && (l.Count < 1 || l.Count > count):
+		fault("count is %d; give 1 to %d", l.Count, count)
 	}
 	switch {
-	case !shape.period && l.Period != 0:
+	case !period && l.Period != 0:
 		fault("period is %v; %v has none, leave it 0", l.Period, l.Algorithm)
-	case shape.period && (l.Period < time.Microsecond || l.Period > MaxPeriod || l.Period%time.Microsecond != 0):
+	case period && (l.Period < time.Microsecond || l.Period > MaxPeriod || l.Period%time.Microsecond != 0):
 		fault("period is %v; give whole microseconds, from 1µs to %v", l.Period, MaxPeriod)
 	}
 	switch {
@@ -60,18 +60,21 @@ func (l Limit) check(f *errors.Faults, i int) bool {
 	return ok
 }
 
-// shapes says which fields an algorithm has: the most of Count, and whether
-// there is a Period.
-var shapes = [algorithms]struct {
-	count  int64
-	period bool
-}{
-	TokenBucket:   {MaxCount, true},
-	FixedWindow:   {MaxCount, true},
-	SlidingWindow: {MaxCount, true},
-	SlidingLog:    {MaxLog, true},
-	Calendar:      {MaxCount, false},
-	Concurrency:   {MaxLog, true},
+// fields says which fields a limit of the algorithm has: the most of Count, 0
+// for none, and whether there is a Period.
+func (a Algorithm) fields() (count int64, period bool) {
+	f := [algorithms]struct {
+		count  int64
+		period bool
+	}{
+		TokenBucket:   {MaxCount, true},
+		FixedWindow:   {MaxCount, true},
+		SlidingWindow: {MaxCount, true},
+		SlidingLog:    {MaxLog, true},
+		Calendar:      {MaxCount, false},
+		Concurrency:   {MaxLog, true},
+	}[a]
+	return f.count, f.period
 }
 
 // fills reports whether l's bucket fills within MaxPeriod.
