@@ -144,5 +144,6 @@ func Queries() []string {
 		keyByHandle, keyByID, hasKey, hasHandle, countKeys, keysByAge, keysByOwner, keysByEnd, keysByOwnerAndEnd,
 		ownerByID, lastEvent,
 		accountByID, accountsAfter, lotByID, lotsDue, lotsBurn, lotsAll, opByID, opsDue, opsAll, entriesUp, entriesDown,
+		limitState, statesAfter, settledUntil,
 	}
 }

@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 		"spend": spendAll,
 		"cap":   fillCap,
 		"label": takeLabels,
+
+		"take":        takeAll,
+		"keep taking": takeForEver,
 	}
 	role := roles[os.Getenv(childRole)]
 	if role == nil {
