@@ -41,7 +41,7 @@
 // transaction, by the server's clock, read once under the locks of all subjects.
 // Refused takes, peeks and settlements of what is settled write nothing, and so
 // wait for no disk. A take is on the disk before it passes: kill -9 of the server
-// hands nobody a fresh quota. [LimitOptions.Relaxed] gives that up for the last
+// hands nobody a fresh quota. [LimitsOptions.Relaxed] gives that up for the last
 // moments before a crash, and waits for no disk.
 // The tables are logged for the same reason; who can bear that a crash empties
 // them, and that they exist on no replica, may ALTER TABLE ... SET UNLOGGED.
@@ -118,7 +118,7 @@
 // Instants are stored as timestamptz, to the microsecond; those of limits as
 // microseconds since 1970. No decision about keys rests on the server's clock:
 // the package apikey brings its own. Limits go by nothing else, unless
-// [LimitOptions.Now] is given. A server that takes over with a clock that is
+// [LimitsOptions.Now] is given. A server that takes over with a clock that is
 // behind mints nothing: each state stands still until that clock has caught up.
 //
 // # Security

@@ -29,3 +29,6 @@ func MigrateTo(ctx context.Context, db *DB, version int) error {
 	}
 	return db.committed(ctx, func(tx pgx.Tx) error { return db.migrate(ctx, tx, steps[:version]) })
 }
+
+// LockOf returns the number of the advisory lock of a subject.
+func LockOf(db *DB, key string) int64 { return lockOf(db.schema, subject(key)) }

@@ -9,9 +9,9 @@ import (
 	"github.com/keytoll/keytoll/ratelimit"
 )
 
-// LimitOptions are the choices of [DB.Limits]. The zero value, and nil, are the
+// LimitsOptions are the choices of [DB.Limits]. The zero value, and nil, are the
 // defaults.
-type LimitOptions struct {
+type LimitsOptions struct {
 	// Relaxed lets a take pass before it is on the disk. When the server crashes,
 	// what was taken in its last moments, up to three times its wal_writer_delay,
 	// is free again; an orderly stop loses nothing. By default each take waits for
@@ -38,8 +38,8 @@ var _ ratelimit.Store = (*LimitStore)(nil)
 
 // Limits returns a store of the rate limits of the schema, which all stores of
 // it share, in however many processes.
-func (db *DB) Limits(options *LimitOptions) *LimitStore {
-	var o LimitOptions
+func (db *DB) Limits(options *LimitsOptions) *LimitStore {
+	var o LimitsOptions
 	if options != nil {
 		o = *options
 	}

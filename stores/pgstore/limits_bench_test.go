@@ -36,7 +36,7 @@ func BenchmarkTake(b *testing.B) {
 	d := newDatabase(b)
 	run(b, d.pool, `CREATE TABLE bare (key text PRIMARY KEY, tat bigint NOT NULL) WITH (fillfactor = 70)`)
 	for _, relaxed := range []bool{false, true} {
-		store := d.open(b).Limits(&pgstore.LimitOptions{Relaxed: relaxed})
+		store := d.open(b).Limits(&pgstore.LimitsOptions{Relaxed: relaxed})
 		limits := []ratelimit.Limit{
 			{Name: "second", Count: 1_000_000, Period: time.Second},
 			{Name: "minute", Algorithm: ratelimit.SlidingWindow, Count: 60_000_000, Period: time.Minute},

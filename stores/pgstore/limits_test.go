@@ -33,7 +33,7 @@ type timed struct {
 func (d *database) openTimed(t testing.TB) timed {
 	t.Helper()
 	c := newClock()
-	return timed{d.open(t).Limits(&pgstore.LimitOptions{Now: c.now}), c}
+	return timed{d.open(t).Limits(&pgstore.LimitsOptions{Now: c.now}), c}
 }
 
 func TestLimitsKeepTheContract(t *testing.T) {

@@ -33,8 +33,11 @@ const (
 func TestMain(m *testing.M) {
 	if number := os.Getenv(childNumber); number != "" {
 		run := race
-		if os.Getenv(childKind) == "live" {
+		switch os.Getenv(childKind) {
+		case "live":
 			run = live
+		case "take":
+			run = takeAll
 		}
 		if err := run(context.Background(), number, os.Getenv(childURL)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

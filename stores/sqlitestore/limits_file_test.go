@@ -152,7 +152,7 @@ func TestTheClockIsReadInTheWritersTurn(t *testing.T) {
 // once they have expired; those that count stay.
 func TestExpiredStatesGoAsNewOnesCome(t *testing.T) {
 	clock := newClock()
-	db := open(t, &sqlitestore.Options{Now: clock.now})
+	db := open(t, &sqlitestore.Options{Now: clock.now, Synchronous: sqlitestore.Normal})
 	short := limiter(t, db.Limits(), ratelimit.Limit{Name: "short", Count: 1, Period: time.Second})
 	long := limiter(t, db.Limits(), ratelimit.Limit{Name: "long", Count: 1, Period: century}, ratelimit.Limit{Name: "log", Algorithm: ratelimit.SlidingLog, Count: 1, Period: century})
 	var most int64
