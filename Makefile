@@ -21,12 +21,13 @@ fmt:
 bench:
 	go test -run='^$$' -bench=. -benchmem work
 
-# Measures limiters beside others, which takes about LIMITSCOUNT times 15 minutes, 8 GiB and a quiet machine, and writes
-# the figures into docs/limits.md and docs/limits-cost.svg. LIMITSCOUNT=1 for a rough look.
+# Measures limiters beside others, which takes about LIMITSCOUNT times 10 minutes, 8 GiB and a quiet machine, and writes
+# the figures into docs/limits.md and docs/limits-cost.svg. LIMITS='Limit|State' measures a part and leaves the rest.
+LIMITS ?= Limit|LimitRefused|Redis|State
 LIMITSCOUNT ?= 5
 limits:
 	@mkdir -p bin
-	go test -run='^$$' -bench='^Benchmark(Limit|LimitRefused|Redis|State)$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/limits.txt
+	go test -run='^$$' -bench='^Benchmark($(LIMITS))$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/limits.txt
 	go run ./internal/benchcmp/limitreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
 
 # Every fuzz target for a short while; FUZZTIME=10m for a long one.

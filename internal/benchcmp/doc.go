@@ -37,7 +37,7 @@
 // mode=parallel one for each core on the same tables. B/key is the heap that
 // one tracked key takes, all in: the text of the key, too, where it is kept.
 // ms/GC is a full collection with nothing but that table in the heap, the least
-// of five.
+// of three.
 //
 // limits=3 holds each key to three limits of one kind. peer=keytoll decides them
 // in one atomic step; the others are asked in turn, one limiter for each limit,

@@ -158,10 +158,10 @@ func heap() float64 {
 }
 
 // collection returns the milliseconds that a full collection takes, the least of
-// five.
+// three.
 func collection() float64 {
 	least := time.Hour
-	for range 5 {
+	for range 3 {
 		start := time.Now()
 		runtime.GC()
 		least = min(least, time.Since(start))

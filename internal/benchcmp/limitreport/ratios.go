@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// ratios compares Keytoll with the fastest of the others in the same run.
-// httprate is left out in memory: its window is an estimate, and two keys may
-// share a counter.
-func ratios(r *report) string {
-	g := newGrid("", "keytoll", "the other", "ratio", "aim")
+// memoryRatios compares Keytoll with the fastest of the others in the same run.
+// httprate is left out: its window is an estimate, and two keys may share a
+// counter.
+func memoryRatios(r *report) string {
+	g := newRatios()
 	inMemory := func(keys, limits, peer string) string {
 		return "Limit/keys=" + keys + "/limits=" + limits + "/peer=" + peer + "/mode=serial"
 	}
@@ -27,6 +27,14 @@ func ratios(r *report) string {
 	if v, ok := r.median(inMemory("1000000", "1", "keytoll"), "B/key"); ok {
 		g.row("bytes a key, 10^6 keys", digits(v), "", "", "at most 48")
 	}
+	return g.text()
+}
+
+func newRatios() *grid { return newGrid("", "keytoll", "the other", "ratio", "aim") }
+
+// redisRatios compares with the fastest on the same client.
+func redisRatios(r *report) string {
+	g := newRatios()
 	for _, client := range []string{"goredis", "rueidis"} {
 		for _, callers := range []string{"1", "64"} {
 			g.redis(r, client, callers)
@@ -45,7 +53,7 @@ func (g *grid) redis(r *report, client, callers string) {
 			peers = append(peers, p)
 		}
 	}
-	where := fmt.Sprintf("Redis, %s, %s of 10^4 keys", client, map[string]string{"1": "1 caller", "64": "64 callers"}[callers])
+	where := fmt.Sprintf("%s, %s of 10^4 keys", client, map[string]string{"1": "1 caller", "64": "64 callers"}[callers])
 	ours, rival := "keytoll-"+client, r.least(peers, func(p string) string { return name("1", p) })
 	g.ratio(r, where+": one limit against "+rival, name("1", ours), name("1", rival), "ops/s", 1e-3, "k/s", "at least 1.0")
 	g.ratio(r, where+": three limits against one", name("3", ours), name("1", ours), "ops/s", 1e-3, "k/s", "at least 0.8")

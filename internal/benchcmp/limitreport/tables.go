@@ -22,7 +22,8 @@ func tables(r *report) []table {
 		{"redis three", redis(r, "3")},
 		{"state memory", state(r, "memory")},
 		{"state redis", state(r, "redis")},
-		{"ratios", ratios(r)},
+		{"ratios memory", memoryRatios(r)},
+		{"ratios redis", redisRatios(r)},
 	}
 	list = slices.DeleteFunc(list, func(t table) bool { return t.text == "" })
 	if len(list) > 0 {
