@@ -18,8 +18,7 @@ type crossing struct {
 	store *LimitStore
 	req   *ratelimit.Request
 	parts []part
-	clock int64
-	id    ratelimit.ID
+	call  call
 }
 
 // A part is what a request asks of one tag.
@@ -80,9 +79,11 @@ func (x *crossing) apply(ctx context.Context) error {
 // each carries out parts at once, in a mode of the script.
 func (x *crossing) each(ctx context.Context, parts []part, mode ratelimit.Mode) error {
 	errs := make([]error, len(parts))
+	c := x.call
+	c.mode = mode
 	var running sync.WaitGroup
 	for i := range parts {
-		running.Go(func() { errs[i] = x.store.step(ctx, &parts[i].req, mode, x.clock, x.id) })
+		running.Go(func() { errs[i] = x.store.step(ctx, &parts[i].req, c) })
 	}
 	running.Wait()
 	return errors.Join(errs...)
@@ -118,9 +119,11 @@ func (x *crossing) take(ctx context.Context) error {
 // takeParts carries out one part after the other, and returns how many passed.
 // When not all did it has given back what they took.
 func (x *crossing) takeParts(ctx context.Context, mode ratelimit.Mode) (taken int, err error) {
+	c := x.call
+	c.mode = mode
 	for taken = range x.parts {
 		p := &x.parts[taken]
-		if err = x.store.step(ctx, &p.req, mode, x.clock, x.id); err != nil || mode == ratelimit.ModeTake && !p.req.Allowed {
+		if err = x.store.step(ctx, &p.req, c); err != nil || mode == ratelimit.ModeTake && !p.req.Allowed {
 			return taken, errors.Join(err, x.giveBack(ctx, x.parts[:taken]))
 		}
 	}
@@ -132,6 +135,7 @@ func (x *crossing) giveBack(ctx context.Context, parts []part) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.store.undo)
 	defer cancel()
 	back := make([]part, 0, len(parts))
+	x.call.till = 0
 	for i := range parts {
 		p := &parts[i].req
 		settle := ratelimit.Request{Mode: ratelimit.ModeSettle}
@@ -139,6 +143,7 @@ func (x *crossing) giveBack(ctx context.Context, parts []part) error {
 			if op.Outcome.RetryAfter == 0 && op.Cost > 0 {
 				op.Actual, op.Until, op.Rest = 0, p.Now+op.Outcome.ResetAfter, op.Outcome.Rest
 				settle.Ops = append(settle.Ops, op)
+				x.call.till = max(x.call.till, op.Until)
 			}
 		}
 		if len(settle.Ops) > 0 {
@@ -165,6 +170,7 @@ func (x *crossing) takeUpTo(ctx context.Context) error {
 			cost = x.free(most)
 		}
 		x.price(cost)
+		x.call.fresh() // what was given back counts as settled
 		if err := x.take(ctx); err != nil {
 			return err
 		}

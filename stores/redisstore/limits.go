@@ -99,47 +99,72 @@ func (s *LimitStore) Apply(ctx context.Context, req *ratelimit.Request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	clock := int64(-1)
+	c := call{mode: req.Mode, clock: -1, id: req.ID}
 	if s.now != nil {
-		clock = max(s.now().UnixMicro(), 0)
+		c.clock = max(s.now().UnixMicro(), 0)
 	}
-	id := req.ID
-	if req.Mode == ratelimit.ModeTake || req.Mode == ratelimit.ModeTakeUpTo || req.Mode == ratelimit.ModeCharge {
-		_, _ = rand.Read(id[:]) // never fails
+	switch req.Mode {
+	case ratelimit.ModeTake, ratelimit.ModeTakeUpTo, ratelimit.ModeCharge:
+		c.fresh()
+	case ratelimit.ModeSettle:
+		c.hold = req.Hold()
+		for i := range req.Ops {
+			c.till = max(c.till, req.Ops[i].Until)
+		}
 	}
 	if s.cluster && len(req.Ops) > 1 {
 		if parts := s.parts(req); len(parts) > 1 {
-			return (&crossing{store: s, req: req, parts: parts, clock: clock, id: id}).apply(ctx)
+			return (&crossing{store: s, req: req, parts: parts, call: c}).apply(ctx)
 		}
 	}
-	return s.step(ctx, req, req.Mode, clock, id)
+	return s.step(ctx, req, c)
 }
 
-// step carries out the request as one script, in a mode of the script.
-func (s *LimitStore) step(ctx context.Context, req *ratelimit.Request, mode ratelimit.Mode, clock int64, id ratelimit.ID) error {
+// A call is what the script is told beside the ops.
+type call struct {
+	mode  ratelimit.Mode // modeHolds beside the eight
+	clock int64          // the caller's, -1 where the server's decides
+	guess int64          // about the time that decides
+	id    ratelimit.ID
+	hold  int64 // for how long a settlement is remembered
+	till  int64 // until when at least
+}
+
+// fresh gives the call an ID of its own.
+func (c *call) fresh() { _, _ = rand.Read(c.id[:]) } // never fails
+
+func (c *call) slack() int64 {
+	if c.clock < 0 {
+		return -1
+	}
+	return slack
+}
+
+// step carries out the request as one script.
+func (s *LimitStore) step(ctx context.Context, req *ratelimit.Request, c call) error {
 	d := s.drafts.Get().(*draft)
 	defer s.drafts.Put(d)
 	defer d.forget()
-	guess := clock
-	if clock < 0 {
-		guess = systemTime() + s.ahead.Load()
+	c.guess = c.clock
+	if c.clock < 0 {
+		c.guess = systemTime() + s.ahead.Load()
 	}
 	// A calendar's windows are asked for anew when the server's time lies outside,
 	// and once more when a clock jumps in between.
 	for range 3 {
-		d.lay(s, req, mode, clock, guess, id)
-		reply, err := s.client.EvalSHA(ctx, s.hash, d.keys, d.arg)
+		d.lay(s, req, &c)
+		text, err := s.client.EvalSHA(ctx, s.hash, d.keys, d.arg)
 		if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			reply, err = s.client.Eval(ctx, s.script, d.keys, d.arg)
+			text, err = s.client.Eval(ctx, s.script, d.keys, d.arg)
 		}
 		if err != nil {
 			return failed(ctx, err)
 		}
-		again, err := d.read(reply, req, mode, id)
+		again, err := d.read(reply(text), req, &c)
 		if err != nil || !again {
 			return err
 		}
-		if clock < 0 {
+		if c.clock < 0 {
 			s.ahead.Store(req.Now - systemTime())
 		}
 	}

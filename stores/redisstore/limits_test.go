@@ -63,6 +63,15 @@ func newMoved(t testing.TB, client redis.UniversalClient) moved {
 	return moved{newLimits(t, client, redisstore.LimitsOptions{Now: c.Now}), c}
 }
 
+// A divided store is one that takes several steps for several slots.
+type divided struct{ *redisstore.LimitStore }
+
+func (divided) Divided() bool { return true }
+
+type movedDivided struct{ moved }
+
+func (movedDivided) Divided() bool { return true }
+
 func TestLimits(t *testing.T) {
 	client := redistest.Start(t).Client(t)
 	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
@@ -78,11 +87,19 @@ func TestLimitsByTheCallersClock(t *testing.T) {
 func TestLimitsInACluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
 	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
-		return newLimits(t, client, redisstore.LimitsOptions{})
+		return divided{newLimits(t, client, redisstore.LimitsOptions{})}
 	})
 }
 
 func TestLimitsInAClusterByTheCallersClock(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return newMoved(t, client) })
+	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return movedDivided{newMoved(t, client)} })
+}
+
+// Where all subjects have one tag, a cluster decides in one step.
+func TestLimitsOfOneTagInACluster(t *testing.T) {
+	client := redistest.StartCluster(t).Client(t)
+	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+		return newLimits(t, client, redisstore.LimitsOptions{Tag: func(string) string { return "{tenant}" }})
+	})
 }

@@ -44,6 +44,10 @@ const modeHolds = ratelimit.ModeReset + 1
 // callers' clocks decide: they may disagree by that much.
 const slack = 3600e3
 
+// epoch is what the script's times are counted from, in microseconds since the
+// Unix epoch.
+const epoch = 1 << 53
+
 // What a reply begins with.
 const (
 	refused = iota
@@ -74,9 +78,11 @@ func (d *draft) number(n int64) {
 	d.buf = binary.LittleEndian.AppendUint64(d.buf, math.Float64bits(float64(n)))
 }
 
-// lay writes the keys and the argument of req. Guess is a time of the server's
-// clock.
-func (d *draft) lay(s *LimitStore, req *ratelimit.Request, mode ratelimit.Mode, clock, guess int64, id ratelimit.ID) {
+// instant is number for a time.
+func (d *draft) instant(us int64) { d.number(min(us, 3*epoch/2) - epoch) }
+
+// lay writes the keys and the argument of req.
+func (d *draft) lay(s *LimitStore, req *ratelimit.Request, c *call) {
 	d.buf, d.ends = d.buf[:0], d.ends[:0]
 	width, logged, calendar := int64(8), int64(0), false
 	for i := range req.Ops {
@@ -88,34 +94,35 @@ func (d *draft) lay(s *LimitStore, req *ratelimit.Request, mode ratelimit.Mode, 
 		}
 		calendar = calendar || op.Rule.Limit().Algorithm == ratelimit.Calendar
 	}
-	if mode == ratelimit.ModeSettle {
+	if c.mode == ratelimit.ModeSettle {
 		d.buf = append(s.slot(d.buf, req.Ops[0].Key), "%#"...)
-		d.buf = append(d.buf, id[:]...)
+		d.buf = append(d.buf, c.id[:]...)
 		d.ends = append(d.ends, len(d.buf))
 		width += 4
 	}
 	if calendar {
 		width += 2
 		for len(d.at) < len(req.Ops) {
-			d.at = append(d.at, guess)
+			d.at = append(d.at, c.guess)
 		}
 	}
-	d.number(int64(mode))
-	d.number(clock)
-	d.number(slack)
-	d.number(req.Hold())
+	d.number(int64(c.mode))
+	d.instant(max(c.clock, 0))
+	d.number(c.slack())
+	d.number(c.hold)
+	d.instant(c.till)
 	d.number(8 * width)
 	d.number(logged)
-	d.buf = append(d.buf, id[:]...)
+	d.buf = append(d.buf, c.id[:]...)
 	for i := range req.Ops {
-		d.op(&req.Ops[i], mode)
+		d.op(&req.Ops[i], c.mode)
 		if calendar {
 			from, to := int64(0), int64(0)
 			if r := req.Ops[i].Rule; r.Limit().Algorithm == ratelimit.Calendar {
 				from, to = r.WindowAt(d.at[i])
 			}
-			d.number(from)
-			d.number(to)
+			d.instant(from)
+			d.instant(to)
 		}
 	}
 	text, from := string(d.buf), 0
@@ -145,13 +152,17 @@ func (d *draft) op(op *ratelimit.Op, mode ratelimit.Mode) {
 		return
 	}
 	d.number(min(op.Actual, 2*ratelimit.MaxCount)) // a charge is cut to MaxCount
-	d.number(op.Until)
+	d.instant(op.Until)
 	d.number(op.Rest)
-	from := int64(0)
-	if l.Algorithm == ratelimit.FixedWindow || l.Algorithm == ratelimit.Calendar {
-		from, _ = op.Rule.WindowAt(op.Until - 1)
+	since := int64(0)
+	switch l.Algorithm {
+	case ratelimit.FixedWindow, ratelimit.Calendar:
+		since, _ = op.Rule.WindowAt(op.Until - 1)
+	case ratelimit.SlidingWindow:
+		period := l.Period.Microseconds()
+		since = (op.Until/period - 2) * period
 	}
-	d.number(from)
+	d.instant(since)
 }
 
 // most returns how many units a token bucket may owe: what refills within
@@ -168,58 +179,71 @@ func most(l *ratelimit.Limit) int64 {
 	return int64(min(q, ratelimit.MaxCount))
 }
 
+// A reply is what the script returned, as doubles.
+type reply string
+
+func (r reply) number(i int) float64 {
+	return math.Float64frombits(binary.LittleEndian.Uint64([]byte(r[8*i : 8*i+8])))
+}
+
+func (r reply) at(i int) int64 { return int64(r.number(i)) }
+
 // read fills in req from what the script returned, and reports whether it has to
 // be asked again with other windows.
-func (d *draft) read(reply string, req *ratelimit.Request, mode ratelimit.Mode, id ratelimit.ID) (again bool, err error) {
-	at := func(i int) int64 {
-		return int64(math.Float64frombits(binary.LittleEndian.Uint64([]byte(reply[8*i : 8*i+8]))))
-	}
-	decides := mode <= ratelimit.ModePeek
+func (d *draft) read(r reply, req *ratelimit.Request, c *call) (again bool, err error) {
 	want := 2
-	if decides || mode == ratelimit.ModeCharge {
+	if c.mode <= ratelimit.ModeCharge {
 		want = 3 + 4*len(req.Ops)
 	}
-	switch {
-	case len(reply) < 16:
-	case at(0) == windows && len(reply) == 8*(2+len(req.Ops)):
-		req.Now = at(1)
-		for i := range d.at {
-			if other := at(2 + i); other >= 0 {
-				d.at[i] = other
+	if len(r) >= 16 {
+		switch status := r.at(0); {
+		case status == windows && len(r) == 8*(2+len(req.Ops)) && len(d.at) == len(req.Ops):
+			req.Now = r.at(1) + epoch
+			for i := range d.at {
+				if other := r.number(2 + i); !math.IsInf(other, 1) {
+					d.at[i] = int64(other) + epoch
+				}
 			}
+			return true, nil
+		case status == corrupt:
+			return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; delete it, or give the store a prefix of its own"}
+		case status == far:
+			return false, &errors.Error{Code: errors.Invalid, Op: opApply, Msg: "the limit reaches beyond the year 2540; set the clock right, or give a shorter period"}
+		case status <= free && len(r) >= 8*want:
+			r.fill(req, c)
+			return false, nil
 		}
-		return true, nil
-	case at(0) == corrupt:
-		return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; delete it, or give the store a prefix of its own"}
-	case at(0) == far:
-		return false, &errors.Error{Code: errors.Invalid, Op: opApply, Msg: "the limit reaches beyond the year 2255; set the clock right, or give a shorter period"}
-	case at(0) <= free && len(reply) >= 8*want:
-		d.fill(req, at, decides, id)
-		return false, nil
 	}
 	return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "the server answered something else than the script returns"}
 }
 
-func (d *draft) fill(req *ratelimit.Request, at func(int) int64, decides bool, id ratelimit.ID) {
-	req.Now = at(1)
+func (r reply) fill(req *ratelimit.Request, c *call) {
+	now := r.at(1)
+	req.Now = now + epoch
 	if req.Mode <= ratelimit.ModeCharge {
 		req.ID = ratelimit.ID{}
-		if at(0) == spent {
-			req.ID = id
+		if r.at(0) == spent {
+			req.ID = c.id
 		}
 	}
-	if decides || req.Mode == ratelimit.ModeRenew {
-		req.Allowed = at(0) != refused
+	if req.Mode != ratelimit.ModeCharge {
+		req.Allowed = r.at(0) != refused
 	}
-	if !decides && req.Mode != ratelimit.ModeCharge {
+	if c.mode > ratelimit.ModeCharge {
 		return
 	}
 	for i := range req.Ops {
 		op := &req.Ops[i]
 		if req.Mode == ratelimit.ModeTakeUpTo {
-			op.Cost = min(op.Cost, at(2))
+			op.Cost = min(op.Cost, r.at(2))
 		}
-		op.Outcome = ratelimit.Outcome{Remaining: at(3 + 4*i), RetryAfter: at(4 + 4*i), ResetAfter: at(5 + 4*i), Rest: at(6 + 4*i)}
+		op.Outcome = ratelimit.Outcome{Remaining: r.at(3 + 4*i), ResetAfter: r.at(5+4*i) - now, Rest: r.at(6 + 4*i)}
+		switch until := r.number(4 + 4*i); {
+		case until > epoch:
+			op.Outcome.RetryAfter = -1
+		case until >= -epoch:
+			op.Outcome.RetryAfter = int64(until) - now
+		}
 	}
 }
 

@@ -24,22 +24,23 @@ local function refilled(used, part, count, period)
   return q, 0
 end
 
--- take tells what a cost would get of a key's value: no fault, remaining, retry,
--- reset, rest, and when it passes the cell to keep. With force it passes. From
--- and to are the window of a calendar.
+-- take tells what a cost would get of a key's value: no fault, remaining, from
+-- when on it passes (-1e300 for now, 1e300 for never), when all is free, rest,
+-- and when it passes the cell to keep. With force it passes. From and to are the
+-- window of a calendar.
 local function take(value, cost, force, now, algorithm, count, period, quota, fill, most, from, to)
-  local was, used, part, expires = 0, 0, 0, 0
+  local was, used, part, expires = now, 0, 0, now
   if value then
     local version
     if #value == 33 then
       version, was, used, part, expires = struct.unpack('<Bdddd', value)
     end
     if version ~= 1 or was % 1 ~= 0 or used % 1 ~= 0 or part % 1 ~= 0 or expires % 1 ~= 0
-      or was < 0 or part < 0 or expires < was or used > 9007199254740992 or used < -9007199254740992 then
+      or part < -9007199254740992 or expires < was or used > 9007199254740992 or used < -9007199254740992 then
       return 4 -- CORRUPT
     end
     if now >= expires then
-      was, used, part, expires = 0, 0, 0, 0
+      was, used, part, expires = now, 0, 0, now
     end
   end
   local at = now
@@ -110,8 +111,8 @@ local function take(value, cost, force, now, algorithm, count, period, quota, fi
       used = -used
     end
   elseif algorithm == 2 then -- SLIDING
-    local into = at % period
-    local passed = (at - into) - (was - was % period)
+    local into = (at + 9007199254740992) % period
+    local passed = (at - into) - (was - (was + 9007199254740992) % period)
     if passed == period then
       used, part = 0, used
     elseif passed ~= 0 then
@@ -147,7 +148,7 @@ local function take(value, cost, force, now, algorithm, count, period, quota, fi
     end
   else
     if algorithm == 1 then -- FIXED
-      from = at - at % period
+      from = at - (at + 9007199254740992) % period
       to = from + period
     elseif at < from or at >= to then
       return 3, at -- WINDOWS
@@ -174,34 +175,31 @@ local function take(value, cost, force, now, algorithm, count, period, quota, fi
       reset = to - at
     end
   end
-  if at > now then
-    if retry > 0 then
-      retry = retry + (at - now)
-    end
-    if reset > 0 then
-      reset = reset + (at - now)
-    end
-  end
   if retry == 0 and cost > 0 then
-    if now + reset >= 9007199254740992 then
+    if at + reset >= 9007199254740992 then
       return 5 -- FAR
     end
-    return nil, remaining, 0, reset, rest, at, used, part
+    return nil, remaining, -1e300, at + reset, rest, at, used, part
   end
-  local left = expires > now and expires - now or 0
-  if reset > left then
-    reset, rest = left, 0
-    if retry > left then
-      retry = left
+  reset = reset > 0 and at + reset or now
+  if retry > 0 then
+    retry = at + retry
+  else
+    retry = retry < 0 and 1e300 or -1e300
+  end
+  if reset > expires then -- written under a faster limit, it is forgotten first
+    reset, rest = expires, 0
+    if retry > expires and retry < 1e300 then
+      retry = expires
     end
   end
   return nil, remaining, retry, reset, rest
 end
 
 -- write keeps a cell until it expires.
-local function write(key, cell, expires, clock, now, slack)
-  if clock < 0 then
-    redis.call('SET', key, cell, 'PXAT', math.floor(expires / 1000) + 1)
+local function write(key, cell, expires, now, slack)
+  if slack < 0 then -- 2^53 microseconds are 9007199254741 milliseconds, rounded up
+    redis.call('SET', key, cell, 'PXAT', math.floor(expires / 1000) + 9007199254742)
   else
     redis.call('SET', key, cell, 'PX', math.floor((expires - now) / 1000) + 1 + slack)
   end

@@ -37,9 +37,8 @@ if mode == RENEW or mode == HOLDS then
 end
 
 -- refunded returns what a cell becomes when a cost is given back that was to be
--- paid at till; nothing when it stays as it is. From is the start of the window
--- that the cost was taken in.
-local function refunded(was, used, part, cost, till, rest, from, algorithm, count, period, fill)
+-- paid at till, and was taken in the window since; nothing when it stays as it is.
+local function refunded(was, used, part, cost, till, rest, since, algorithm, count, period, fill)
   local at = now
   if was > at then
     at = was
@@ -72,13 +71,13 @@ local function refunded(was, used, part, cost, till, rest, from, algorithm, coun
       used = -used
     end
   elseif algorithm == SLIDING then
-    local passed = (till - till % period) / period - 2 - (was - was % period) / period
-    if passed == 0 then
+    local later = was - (was + 9007199254740992) % period - since
+    if later == 0 then
       used = math.max(used - cost, 0)
-    elseif passed == -1 then
+    elseif later == period then
       part = math.max(part - cost, 0)
     end
-  elseif part <= from then
+  elseif part <= since then
     used = math.max(used - cost, 0)
     if used == 0 then
       return 0, 0
@@ -88,22 +87,16 @@ local function refunded(was, used, part, cost, till, rest, from, algorithm, coun
 end
 
 -- The rest are CHARGE, SETTLE and RELEASE: all reads and checks, then all writes.
-local latest = now + hold -- until then a settlement is remembered
-if mode == SETTLE then
-  for i = 1, ops do
-    local _, till = struct.unpack('<dd', arg, first + (i - 1) * width + 64)
-    latest = math.max(latest, till)
-  end
-  if latest <= now or redis.call('EXISTS', KEYS[ops + 1]) == 1 then
-    return struct.pack('<dd', FREE, now)
-  end
+local latest = math.max(now + hold, till) -- until then a settlement is remembered
+if mode == SETTLE and (latest <= now or redis.call('EXISTS', KEYS[ops + 1]) == 1) then
+  return struct.pack('<dd', FREE, now)
 end
 local outcomes, cells, spent = {}, {}, false
 for i = 1, ops do
   local algorithm, _, cost, count, period, quota, fill, most, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
-  local more, till, rest, since, reset, over = cost, 0, 0, 0, 0, 0
+  local more, due, rest, since, reset, over = cost, 0, 0, 0, 0, 0
   if mode == SETTLE then
-    more, till, rest, since, pos = struct.unpack('<dddd', arg, pos)
+    more, due, rest, since, pos = struct.unpack('<dddd', arg, pos)
     more = more - cost
   end
   if algorithm == LOG or algorithm == LEASES then
@@ -111,8 +104,8 @@ for i = 1, ops do
     if why then
       failed(i, why)
     else
-      reset = math.max(last, at + period) - now
-      if now + reset >= EXACT and mode ~= RELEASE then
+      reset = math.max(last, at + period)
+      if reset >= EXACT and mode ~= RELEASE then
         failed(i, FAR)
       end
     end
@@ -128,7 +121,7 @@ for i = 1, ops do
       if why then
         failed(i, why, where)
       else
-        cells[i] = {at, used, part, now + reset}
+        cells[i] = {at, used, part, reset}
       end
     elseif value and mode == SETTLE then
       local why = take(value, 0, false, now, FIXED, count, period, quota, fill, most) -- whether it is a cell
@@ -139,7 +132,7 @@ for i = 1, ops do
         if now >= expires then
           cells[i] = {}
         else
-          used, part = refunded(at, used, part, -more, till, rest, since, algorithm, count, period, fill)
+          used, part = refunded(at, used, part, -more, due, rest, since, algorithm, count, period, fill)
           if used then
             cells[i] = {at, used, part, (used ~= 0 or part ~= 0) and expires}
           end
@@ -147,7 +140,7 @@ for i = 1, ops do
       end
     end
   end
-  outcomes[i] = struct.pack('<dddd', 0, 0, reset or 0, over or 0)
+  outcomes[i] = struct.pack('<dddd', 0, -1e300, reset or 0, over or 0)
 end
 if faults then
   return faulty(faults, ops, now)
@@ -167,17 +160,13 @@ for i = 1, ops do
   elseif c then
     spent = true
     if c[4] then
-      write(KEYS[i], struct.pack('<Bdddd', 1, c[1], c[2], c[3], c[4]), c[4], clock, now, slack)
+      write(KEYS[i], struct.pack('<Bdddd', 1, c[1], c[2], c[3], c[4]), c[4], now, slack)
     else
       redis.call('DEL', KEYS[i])
     end
   end
 end
 if mode == SETTLE then
-  if clock < 0 then
-    redis.call('SET', KEYS[ops + 1], '', 'PXAT', math.floor(latest / 1000) + 1)
-  else
-    redis.call('SET', KEYS[ops + 1], '', 'PX', math.floor((latest - now) / 1000) + 1 + slack)
-  end
+  write(KEYS[ops + 1], '', latest, now, slack)
 end
 return struct.pack('<ddd', spent and SPENT or FREE, now, 0) .. table.concat(outcomes)

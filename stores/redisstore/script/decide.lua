@@ -11,10 +11,10 @@ if mode == TAKE and #KEYS == 1 and logged == 0 then
     return struct.pack('<ddd', fault, now, remaining or 1)
   end
   if at then
-    write(KEYS[1], struct.pack('<Bdddd', 1, at, used, part, now + reset), now + reset, clock, now, slack)
+    write(KEYS[1], struct.pack('<Bdddd', 1, at, used, part, reset), reset, now, slack)
     return struct.pack('<ddddddd', SPENT, now, cost, remaining, retry, reset, rest)
   end
-  return struct.pack('<ddddddd', (retry == 0 or shadow == 1) and FREE or REFUSED, now, cost, remaining, retry, reset, rest)
+  return struct.pack('<ddddddd', (retry == -1e300 or shadow == 1) and FREE or REFUSED, now, cost, remaining, retry, reset, rest)
 end
 
 local ops = #KEYS
@@ -23,7 +23,7 @@ if mode == SETTLE then
 end
 
 -- faulty answers why nothing was decided: for windows with the times for which
--- the caller has to give others, -1 where the one given is right. Faults has the
+-- the caller has to give others, infinite where the one given is right. Faults has the
 -- reason and the time by op.
 local function faulty(faults, ops, now)
   local all = {struct.pack('<dd', 3, now)}
@@ -32,7 +32,7 @@ local function faulty(faults, ops, now)
     if fault and fault[1] ~= 3 then
       return struct.pack('<dd', fault[1], i)
     end
-    all[i + 1] = struct.pack('<d', fault and fault[2] or -1)
+    all[i + 1] = struct.pack('<d', fault and fault[2] or math.huge)
   end
   return table.concat(all)
 end
@@ -66,8 +66,7 @@ if mode <= PEEK then
       if not skip then
         local fault, remaining, retry, reset, rest, at, used, part
         if algorithm == LOG or algorithm == LEASES then
-          fault, remaining, retry, reset = logTake(KEYS[i], cost, period, quota)
-          rest = 0
+          fault, remaining, retry, reset, rest = logTake(KEYS[i], cost, period, quota)
         else
           local since, to = 0, 0
           if algorithm == CALENDAR then
@@ -83,12 +82,12 @@ if mode <= PEEK then
           most = math.min(most, math.max(remaining, 1))
         else
           outcomes[i] = struct.pack('<dddd', remaining, retry, reset, rest)
-          if round == 1 and retry ~= 0 then
+          if round == 1 and retry ~= -1e300 then
             allowed = allowed and shadow == 1
           elseif round == 1 and cost > 0 then
             spent = true
-            ends[i] = now + reset
-            cells[i] = at and struct.pack('<Bdddd', 1, at, used, part, now + reset)
+            ends[i] = reset
+            cells[i] = at and struct.pack('<Bdddd', 1, at, used, part, reset)
           end
         end
       end
@@ -105,7 +104,7 @@ if mode <= PEEK then
     status = SPENT
     for i = 1, ops do
       if cells[i] then
-        write(KEYS[i], cells[i], ends[i], clock, now, slack)
+        write(KEYS[i], cells[i], ends[i], now, slack)
       elseif ends[i] then
         local _, _, cost, _, period = struct.unpack('<ddddd', arg, first + (i - 1) * width)
         logCharge(KEYS[i], mode == UPTO and most or cost, period)

@@ -1,26 +1,32 @@
 -- Logs: a sorted set of IDs by the time at which they stop to count, so that no
--- decision reads more than what it drops or waits for. Members with negative
--- scores hold the rest: 'a' the latest time seen, 's' the sum of all units, 'u'
--- how many IDs have not one unit, and 'u' with an ID its units.
+-- decision reads more than what it drops or waits for. The members before them
+-- hold the rest as numbers times -2^60, which is far below any time: 'a' the
+-- latest time seen, 's' the sum of all units, 'u' how many IDs have not one unit,
+-- and 'u' with an ID its units.
 
 local log, logTake, logCharge, logSettle, logRenew
 local EXACT = 9007199254740992 -- 2^53
 if logged > 0 then
   local function units(key, of)
     local u = redis.call('ZSCORE', key, 'u' .. of)
-    return u and -u or 1
+    return u and u / -1152921504606846976 or 1
+  end
+
+  local function setUnits(key, of, n)
+    redis.call('ZADD', key, n * -1152921504606846976, 'u' .. of)
   end
 
   local function live(key, till) -- lives as long as its last entry
-    if clock < 0 then
-      redis.call('PEXPIREAT', key, math.floor(till / 1000) + 1)
+    if slack < 0 then
+      redis.call('PEXPIREAT', key, math.floor(till / 1000) + 9007199254742)
     else
       redis.call('PEXPIRE', key, math.floor((till - now) / 1000) + 1 + slack)
     end
   end
 
   local function note(key, seen, sum, uneven)
-    redis.call('ZADD', key, -1 - seen, 'a', -1 - sum, 's', -1 - uneven, 'u')
+    local scale = -1152921504606846976
+    redis.call('ZADD', key, (seen + 9007199254740992) * scale, 'a', sum * scale, 's', (uneven + 1) * scale, 'u')
   end
 
   -- log returns no fault, the latest time seen, the sum and the number of uneven,
@@ -32,23 +38,24 @@ if logged > 0 then
       if redis.call('EXISTS', key) == 1 then
         return CORRUPT
       end
-      return nil, 0, 0, 0, 0, now, 0, 0
+      return nil, now, 0, 0, now, now, 0, 0
     end
-    local seen, sum, uneven = -1 - has[1], -1 - has[2], -1 - has[3]
+    local scale = -1152921504606846976
+    local seen, sum, uneven = has[1] / scale - 9007199254740992, has[2] / scale, has[3] / scale - 1
     local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
-    if seen < 0 or sum < 1 or uneven < 0 or last < 1 then
+    if seen < -9007199254740992 or sum < 1 or uneven < 0 or last < -9007199254740992 then
       return CORRUPT
     end
     local at = now
     if seen > at and now < last then
       at = seen
     end
-    local over, used = redis.call('ZCOUNT', key, 1, at), sum
+    local over, used = redis.call('ZCOUNT', key, -1e17, at), sum
     if over > 0 then
       if uneven == 0 then
         used = sum - over
       else
-        for _, of in ipairs(redis.call('ZRANGEBYSCORE', key, 1, at)) do
+        for _, of in ipairs(redis.call('ZRANGEBYSCORE', key, -1e17, at)) do
           used = used - units(key, of)
         end
       end
@@ -78,17 +85,17 @@ if logged > 0 then
     end
   end
 
-  -- logTake tells no fault, remaining, retry and reset.
+  -- logTake tells what take tells.
   logTake = function(key, cost, period, quota)
     local fault, _, _, uneven, last, at, over, used = log(key)
     if fault then
       return fault
     end
-    local remaining, retry, reset = 0, 0, 0
+    local remaining, retry, reset = 0, -1e300, now
     if cost > quota then
-      retry = -1
+      retry = 1e300
     elseif cost > 0 and cost > quota - used then
-      retry = frees(key, cost - (quota - used), uneven, at, over) - now
+      retry = frees(key, cost - (quota - used), uneven, at, over)
     else
       used = used + cost
     end
@@ -96,17 +103,15 @@ if logged > 0 then
       remaining = quota - used
     end
     if last > at then
-      reset = last - now
+      reset = last
     end
-    if retry == 0 and cost > 0 then
-      if at + period - now > reset then
-        reset = at + period - now
-      end
-      if at + period >= EXACT then
+    if retry == -1e300 and cost > 0 then
+      reset = math.max(reset, at + period)
+      if reset >= EXACT then
         return FAR
       end
     end
-    return nil, remaining, retry, reset
+    return nil, remaining, retry, reset, 0
   end
 
   -- logCharge drops what is over and enters the cost; a delivery that is
@@ -115,11 +120,11 @@ if logged > 0 then
     local _, _, _, uneven, last, at, over, used = log(key)
     if over > 0 then
       if uneven > 0 then
-        for _, of in ipairs(redis.call('ZRANGEBYSCORE', key, 1, at)) do
+        for _, of in ipairs(redis.call('ZRANGEBYSCORE', key, -1e17, at)) do
           uneven = uneven - redis.call('ZREM', key, 'u' .. of)
         end
       end
-      redis.call('ZREMRANGEBYSCORE', key, 1, at)
+      redis.call('ZREMRANGEBYSCORE', key, -1e17, at)
     end
     if cost > EXACT - used then
       cost = EXACT - used
@@ -127,7 +132,7 @@ if logged > 0 then
     if cost > 0 and redis.call('ZADD', key, 'NX', at + period, id) == 1 then
       used = used + cost
       if cost ~= 1 then
-        redis.call('ZADD', key, -cost, 'u' .. id)
+        setUnits(key, id, cost)
         uneven = uneven + 1
       end
       if at + period > last then
@@ -163,7 +168,7 @@ if logged > 0 then
     if actual <= 0 then
       redis.call('ZREM', key, id)
     elseif actual ~= 1 then
-      redis.call('ZADD', key, -actual, 'u' .. id)
+      setUnits(key, id, actual)
       uneven = uneven + 1
     end
     sum = sum - had + actual
@@ -181,7 +186,7 @@ if logged > 0 then
       return fault
     end
     local till = redis.call('ZSCORE', key, id)
-    till = till and tonumber(till) or 0
+    till = till and tonumber(till) or at
     if till <= at then
       return nil, false
     end
