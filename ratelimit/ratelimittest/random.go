@@ -64,10 +64,14 @@ func agree(ctx context.Context, s ratelimit.Store, kind walkKind, seed uint64, s
 	return nil
 }
 
+// The walk stays between 2001 and 2041, so that no time in an answer is after
+// 2255: until then they are exact in the floating-point numbers of some servers.
+const latest = 1 << 51
+
 // move moves the time of both by some microseconds.
 func (w *walk) move(us int64) {
-	if to := w.m.now + us; to < 1e15 || to > 1<<53 { // stay from 2001 to 2255
-		us = 1<<51 - w.m.now
+	if to := w.m.now + us; to < 1e15 || to > latest {
+		us = 3<<49 - w.m.now
 	}
 	for left := us; left != 0; {
 		d := min(max(left, -1<<52), 1<<52) // as much as a Duration holds
@@ -253,7 +257,7 @@ func (w *walk) wander() {
 	case n == 14:
 		w.move(-w.rnd.Int64N(int64(1) << w.rnd.IntN(38)))
 	case n == 15 && w.kind == extreme:
-		w.move(w.rnd.Int64N(1<<52) - 1<<51)
+		w.move(w.rnd.Int64N(1<<50) - 1<<49)
 	default: // beside the end of a window, a debt or an entry
 		if len(w.m.states) == 0 {
 			return
@@ -476,7 +480,7 @@ func (w *walk) retry() error {
 			wait = max(wait, op.Outcome.RetryAfter)
 		}
 	}
-	if wait > 1<<53-w.m.now {
+	if wait > latest-w.m.now {
 		return nil
 	}
 	start := w.m.now
