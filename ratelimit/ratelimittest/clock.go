@@ -3,6 +3,7 @@ package ratelimittest
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"time"
 
 	"github.com/keytoll/keytoll/ratelimit"
@@ -38,7 +39,7 @@ func leastWait(ctx context.Context, s ratelimit.Store) error {
 		quota := l.Rule(0).Quota()
 		for _, cost := range []int64{1, (quota + 1) / 2, quota} {
 			c.advance(l.Rule(0).Window() / 3)
-			for c.take(charge("k", l, max(quota/3, 1))).Allowed && c.err == nil {
+			for n := 0; n < 20 && c.take(charge("k", l, max(quota/3, 1))).Allowed; n++ {
 				if quota > 10 {
 					c.advance(time.Microsecond) // less than a third of the quota comes back
 				}
@@ -58,6 +59,42 @@ func leastWait(ctx context.Context, s ratelimit.Store) error {
 			c.advance(time.Microsecond)
 			if !c.take(charge("k", l, cost)).Allowed {
 				c.fail("%+v: cost %d did not pass after RetryAfter, %v", l.At(0), cost, r.RetryAfter)
+			}
+		}
+	}
+	return c.err
+}
+
+// exactRate knows what comes back by the rule of three, in big numbers.
+func exactRate(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for i, r := range []struct {
+		count  int64
+		period time.Duration
+	}{
+		{7, time.Second}, {700_000, time.Second}, {1500, time.Second}, {3, 10 * time.Microsecond}, {7, 3 * time.Microsecond},
+		{1000, 24 * time.Hour}, {ratelimit.MaxCount - 1, ratelimit.MaxPeriod}, {1<<52 + 1, 99*year - time.Microsecond},
+	} {
+		l := limits(ratelimit.Limit{Name: fmt.Sprint("rate", i), Count: r.count, Period: r.period})
+		us := big.NewInt(r.period.Microseconds())
+		cost := r.count/2 + 1
+		reset := new(big.Int).Mul(big.NewInt(cost), us)
+		reset.Add(reset, big.NewInt(r.count-1)).Quo(reset, big.NewInt(r.count))
+		if got := c.takes(true, charge("k", l, cost)).ResetAfter.Microseconds(); got != reset.Int64() {
+			c.fail("%d of %d in %v come back in %dus, want %d", cost, r.count, r.period, got, reset)
+		}
+		c.takes(true, charge("k", l, r.count-cost))
+		past, taken := int64(0), int64(0)
+		for range 3 { // in steps that leave fractions of a unit, which add up
+			step := max((r.period/10).Truncate(time.Microsecond)-time.Microsecond, time.Microsecond)
+			c.advance(step)
+			past += step.Microseconds()
+			back := new(big.Int).Mul(big.NewInt(past), big.NewInt(r.count))
+			free := back.Quo(back, us).Int64() - taken
+			c.free(free, "k", l)
+			if free > 0 {
+				c.takes(true, charge("k", l, 1))
+				taken++
 			}
 		}
 	}

@@ -79,6 +79,9 @@ func leaseLapses(ctx context.Context, s ratelimit.Store) error {
 	c := on(ctx, s)
 	l := hourly("hour", ratelimit.Concurrency, 10)
 	r := c.takes(true, charge("k", l, 6))
+	c.advance(time.Hour)
+	c.renews(false, r, charge("k", l, 0)) // at the microsecond of its end, and nobody has come since
+	r = c.takes(true, charge("k", l, 6))
 	c.advance(10 * time.Minute)
 	c.takes(true, charge("k", l, 4))
 	c.waits(50*time.Minute, charge("k", l, 6))

@@ -135,6 +135,7 @@ func checks() []check {
 
 		{"a retry passes after RetryAfter and not before", true, leastWait},
 		{"the whole quota is free after ResetAfter and not before", true, resetAfter},
+		{"a bucket refills at exactly its rate", true, exactRate},
 		{"a window ends where the Unix epoch's do", true, windowTurns},
 		{"a calendar's window starts when its first date does", true, calendarTurns},
 		{"an entry of a log counts for its Period to the microsecond", true, logTrails},
