@@ -139,3 +139,19 @@ func BenchmarkRefund(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkWait waits for what is free, so for its place in line alone.
+func BenchmarkWait(b *testing.B) {
+	l := benchLimiter(b, benchLimits(b, 1))
+	names := make([]string, 1e4)
+	for i := range names {
+		names[i] = fmt.Sprintf("key_%016x", i)
+	}
+	b.ReportAllocs()
+	ctx, r := b.Context(), rand.New(rand.NewPCG(1, 2))
+	for b.Loop() {
+		if _, err := l.Wait(ctx, names[r.IntN(len(names))], 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

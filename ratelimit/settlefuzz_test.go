@@ -47,10 +47,10 @@ func FuzzSettle(f *testing.F) {
 		quota, us := r.Quota(), r.Window().Microseconds()
 		type open struct {
 			id                   ratelimit.ID
-			cost, actual         int64
+			cost, came           int64
 			until, rest, settled int64 // settled: the step
 		}
-		now, real, ideal := noon, make([]ratelimit.Kept, 1), make([]ratelimit.Kept, 1)
+		now, actual, ideal := noon, make([]ratelimit.Kept, 1), make([]ratelimit.Kept, 1)
 		run := func(kept []ratelimit.Kept, mode ratelimit.Mode, op ratelimit.Op, id ratelimit.ID) ratelimit.Request {
 			op.Rule, op.Key = r, "k"
 			req := ratelimit.Request{Mode: mode, ID: id, Ops: []ratelimit.Op{op}}
@@ -64,40 +64,40 @@ func FuzzSettle(f *testing.F) {
 				now += int64(b>>4) * (us/9 + 1)
 			}
 			id, cost := ratelimit.ID{byte(i), 1}, int64(b>>1&7)*(quota/5+1)
-			switch take := run(real, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}); {
+			switch take := run(actual, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}); {
 			case take.Allowed && cost > 0:
-				before := clone(real)
-				take = run(real, ratelimit.ModeTake, ratelimit.Op{Cost: cost}, id)
-				if run(before, ratelimit.ModeCharge, ratelimit.Op{Cost: cost}, id); !reflect.DeepEqual(before, real) {
-					t.Fatalf("%+v: a charge of what passes leaves %+v, a take %+v", r.Limit(), before, real)
+				before := clone(actual)
+				take = run(actual, ratelimit.ModeTake, ratelimit.Op{Cost: cost}, id)
+				if run(before, ratelimit.ModeCharge, ratelimit.Op{Cost: cost}, id); !reflect.DeepEqual(before, actual) {
+					t.Fatalf("%+v: a charge of what passes leaves %+v, a take %+v", r.Limit(), before, actual)
 				}
 				o := take.Ops[0].Outcome
 				p := open{id, cost, cost * int64(b>>5&3) / 2, now + o.ResetAfter, o.Rest, int64(i) + int64(b>>6)} // to 0, a half, all or one and a half
 				if r.Limit().Algorithm == ratelimit.TokenBucket && len(pending) > 0 {
 					if !overlap {
-						p.actual = cost
+						p.came = cost
 					}
-					slack += max(p.cost-p.actual, 0)
+					slack += max(p.cost-p.came, 0)
 				}
-				run(ideal, ratelimit.ModeCharge, ratelimit.Op{Cost: min(cost, p.actual)}, id)
+				run(ideal, ratelimit.ModeCharge, ratelimit.Op{Cost: min(cost, p.came)}, id)
 				pending = append(pending, p)
 			case b&128 != 0: // a charge in both worlds
-				run(real, ratelimit.ModeCharge, ratelimit.Op{Cost: cost / 3}, id)
+				run(actual, ratelimit.ModeCharge, ratelimit.Op{Cost: cost / 3}, id)
 				run(ideal, ratelimit.ModeCharge, ratelimit.Op{Cost: cost / 3}, id)
 			}
 			pending = slices.DeleteFunc(pending, func(p open) bool {
 				if p.settled > int64(i) {
 					return false
 				}
-				op := ratelimit.Op{Cost: p.cost, Actual: p.actual, Until: p.until, Rest: p.rest}
-				run(real, ratelimit.ModeSettle, op, p.id)
-				if p.actual > p.cost { // in the other world the rest is charged now, or to a lease or log with the take
-					op.Cost = min(p.cost, p.actual)
+				op := ratelimit.Op{Cost: p.cost, Actual: p.came, Until: p.until, Rest: p.rest}
+				run(actual, ratelimit.ModeSettle, op, p.id)
+				if p.came > p.cost { // in the other world the rest is charged now, or to a lease or log with the take
+					op.Cost = min(p.cost, p.came)
 					run(ideal, ratelimit.ModeSettle, op, p.id)
 				}
 				return true
 			})
-			a, e := run(real, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Ops[0].Outcome,
+			a, e := run(actual, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Ops[0].Outcome,
 				run(ideal, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Ops[0].Outcome
 			if a.Remaining < 0 || a.Remaining > e.Remaining+slack || a.Remaining > quota {
 				t.Fatalf("%+v, step %d: %d free, without the refunded takes %d", r.Limit(), i, a.Remaining, e.Remaining)
@@ -107,9 +107,9 @@ func FuzzSettle(f *testing.F) {
 			}
 			if at := now; a.RetryAfter > 0 {
 				now = at + a.RetryAfter - 1
-				early := run(real, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Allowed
+				early := run(actual, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Allowed
 				now++
-				if late := run(real, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Allowed; early || !late {
+				if late := run(actual, ratelimit.ModePeek, ratelimit.Op{Cost: cost}, ratelimit.ID{}).Allowed; early || !late {
 					t.Fatalf("%+v, step %d, cost %d: RetryAfter %d: passes before %v, then %v", r.Limit(), i, cost, a.RetryAfter, early, late)
 				}
 				now = at

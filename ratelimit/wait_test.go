@@ -75,10 +75,9 @@ func TestWaitServesInOrderAtTheEarliestInstant(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				order = append(order, i)
-				n := time.Duration(len(order))
-				want := (n*1_000_000 + 6) / 7 * time.Microsecond
-				if got := time.Since(start); got != want {
-					t.Errorf("served as number %d after %v, want %v", n, got, want)
+				n := int64(len(order))
+				if got, want := time.Since(start).Microseconds(), (n*1_000_000+6)/7; got != want {
+					t.Errorf("served as number %d after %dus, want %d", n, got, want)
 				}
 			})
 			synctest.Wait() // it stands in line

@@ -143,7 +143,7 @@ func TestWaitIsRefusedAfterMaxWait(t *testing.T) {
 				r, err := l.Wait(t.Context(), "k", 1)
 				// The third becomes first after 2 s and hears that it is too long; the
 				// fourth and the fifth then do so, too.
-				want, after := i < 2, min(time.Duration(i+1), 2)*time.Second
+				want, after := i < 2, []time.Duration{time.Second, 2 * time.Second}[min(i, 1)]
 				if err != nil || r.Allowed != want || time.Since(start) != after {
 					t.Errorf("waiter %d: allowed %v after %v, want %v after %v; error %v", i, r.Allowed, time.Since(start), want, after, err)
 				}
