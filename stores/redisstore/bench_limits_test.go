@@ -54,6 +54,9 @@ func BenchmarkLimitsAndFloor(b *testing.B) {
 	for name, s := range sharedSteps(b, redisstore.GoRedis(client)) {
 		steps[name] = s
 	}
+	for name, s := range sharedSteps(b, redisstore.Coalesced(client)) {
+		steps["coalesced-"+name] = s
+	}
 	measure(b, client, steps)
 }
 

@@ -44,14 +44,23 @@ func (g goRedis) Eval(ctx context.Context, script string, keys []string, arg str
 }
 
 func (g goRedis) run(ctx context.Context, verb, script string, keys []string, arg string) (string, error) {
-	args := make([]any, 0, 8)
-	args = append(args, verb, script, len(keys))
-	for i := range keys {
-		args = append(args, &keys[i])
-	}
-	cmd := redis.NewStringCmd(ctx, append(args, &arg)...)
+	cmd := g.command(ctx, verb, script, keys, arg)
 	_ = g.client.Process(ctx, cmd) // cmd has the error
 	return cmd.Result()
+}
+
+func (g goRedis) command(ctx context.Context, verb, script string, keys []string, arg string) *redis.StringCmd {
+	texts := make([]string, 0, 8)
+	texts = append(append(texts, verb, script), keys...)
+	texts = append(texts, arg)
+	args := make([]any, 0, 8)
+	for i := range texts {
+		if i == 2 {
+			args = append(args, len(keys))
+		}
+		args = append(args, &texts[i])
+	}
+	return redis.NewStringCmd(ctx, args...)
 }
 
 func (g goRedis) Cluster() bool {

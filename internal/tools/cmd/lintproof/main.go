@@ -180,13 +180,14 @@ var foreign = map[string]string{
 	"foreign/sqlite":  "modernc.org/sqlite",
 	"foreign/pgx":     "github.com/jackc/pgx/v5",
 	"foreign/redis":   "github.com/redis/go-redis/v9",
+	"foreign/rueidis": "github.com/redis/rueidis",
 	"foreign/crypto":  "golang.org/x/crypto",
 	"foreign/testify": "github.com/stretchr/testify",
 }
 
 // modules of the skeleton beside the root's.
 var modules = []string{
-	"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "examples/program", "internal/tools", "internal/benchcmp",
+	"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "examples/program", "internal/tools", "internal/benchcmp",
 }
 
 func skeleton(root, top string) error {

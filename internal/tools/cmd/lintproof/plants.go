@@ -10,27 +10,28 @@ import (
 // arrows says which of the module's packages a package may import. What it does
 // not name is forbidden, and planted.
 var arrows = map[string][]string{
-	"errors":                  {},
-	"scopes":                  {"errors", "internal/part"},
-	"apikey":                  {"errors", "scopes", "apikey/legacy", "internal/part"},
-	"apikey/apikeytest":       {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
-	"apikey/legacy":           {"errors", "scopes", "apikey", "internal/part"},
-	"ratelimit":               {"errors", "internal/part"},
-	"ratelimit/ratelimittest": {"errors", "ratelimit", "internal/part"},
-	"credits":                 {"errors", "internal/part"},
-	"credits/creditstest":     {"errors", "credits", "internal/part"},
-	"webhook":                 {"errors", "internal/part"},
-	"webhook/webhooktest":     {"errors", "webhook", "internal/part"},
-	"middleware":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/secretscan", "internal/part"},
-	"middleware/clientip":     {"errors", "internal/part"},
-	"middleware/secretscan":   {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
-	"internal/part":           {"errors"},
-	"stores/sqlitestore":      {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
-	"stores/pgstore":          {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
-	"stores/redisstore":       {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
+	"errors":                          {},
+	"scopes":                          {"errors", "internal/part"},
+	"apikey":                          {"errors", "scopes", "apikey/legacy", "internal/part"},
+	"apikey/apikeytest":               {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
+	"apikey/legacy":                   {"errors", "scopes", "apikey", "internal/part"},
+	"ratelimit":                       {"errors", "internal/part"},
+	"ratelimit/ratelimittest":         {"errors", "ratelimit", "internal/part"},
+	"credits":                         {"errors", "internal/part"},
+	"credits/creditstest":             {"errors", "credits", "internal/part"},
+	"webhook":                         {"errors", "internal/part"},
+	"webhook/webhooktest":             {"errors", "webhook", "internal/part"},
+	"middleware":                      {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/secretscan", "internal/part"},
+	"middleware/clientip":             {"errors", "internal/part"},
+	"middleware/secretscan":           {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
+	"internal/part":                   {"errors"},
+	"stores/sqlitestore":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
+	"stores/pgstore":                  {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
+	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
+	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "stores/redisstore"},
 	"examples/program": {
 		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan",
-		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "newcomer",
+		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "newcomer",
 	},
 	"internal/tools": {},
 	"newcomer":       {},
@@ -38,17 +39,18 @@ var arrows = map[string][]string{
 
 // drivers says which module from outside a package may import.
 var drivers = map[string]string{
-	"stores/sqlitestore": "modernc.org/sqlite",
-	"stores/pgstore":     "github.com/jackc/pgx/v5",
-	"stores/redisstore":  "github.com/redis/go-redis/v9",
-	"apikey/legacy":      "golang.org/x/crypto",
+	"stores/sqlitestore":              "modernc.org/sqlite",
+	"stores/pgstore":                  "github.com/jackc/pgx/v5",
+	"stores/redisstore":               "github.com/redis/go-redis/v9",
+	"stores/redisstore/rueidisclient": "github.com/redis/rueidis",
+	"apikey/legacy":                   "golang.org/x/crypto",
 }
 
 // What library code may not take from the standard library, and the packages
 // that stay clear of HTTP.
 var (
 	bannedInLibraries = []string{"testing", "testing/iotest", "math/rand", "math/rand/v2", "log", "unsafe"}
-	transportFree     = []string{"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "stores/sqlitestore", "stores/pgstore", "stores/redisstore"}
+	transportFree     = []string{"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient"}
 )
 
 // statements that library code may not hold, with the import that each needs.
@@ -95,7 +97,7 @@ func plants() []plant {
 		imports("errors", "testing", true, "x_test"))
 	for _, dir := range []string{
 		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan",
-		"stores/sqlitestore", "stores/pgstore", "stores/redisstore",
+		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
 	} {
 		for i, s := range statements {
 			all = append(all, statement(dir, fmt.Sprintf("statement%d.go", i), s.imports, s.code, s.linter, s.says))
