@@ -111,6 +111,22 @@
 // takes nothing from it. So it shows what it would do to real traffic before it
 // is allowed to.
 //
+// # When the store fails
+//
+// [NewGuardedStore] puts a deadline, a breaker and a [Policy] around a store.
+// While the store fails, [Closed] refuses with an error, [Open] lets pass, and
+// [Local] decides in this process by Count/Nodes and Burst/Nodes of each limit;
+// what the policy decided has Degraded set. A denial, [ErrFull], a wrong
+// argument and a caller who gives up are no failures and never meet the policy.
+//
+// Local starts from what this node used while the store answered, and what it
+// lets pass is charged to the store before that decides about the subject again.
+// So N nodes admit together, over any outages, at most what the limit admits and
+// N times what a share admits, of costs that are not refunded. A decision whose
+// outcome is unknown is charged here and left charged there. Reservations and
+// leases of either side are settled, renewed and released on the side that has
+// them. A store that forgets what it had taken frees it; no policy can know.
+//
 // # Errors
 //
 // A refusal is a [Result], never an error. An error means that nothing was
