@@ -206,7 +206,8 @@ func (g *GuardedStore) tell(ctx context.Context) {
 		g.observer.StoreTurned(ctx, t)
 		return true
 	}
-	for tellOne() { //nolint:revive // the work is in the condition
+	for more := true; more; {
+		more = tellOne()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -79,8 +80,8 @@ type payment struct {
 
 // What the parts cost in memory, about, without their keys.
 const (
-	accountBytes    = 400
-	takenBytes      = 300
+	accountBytes    = 200
+	takenBytes      = 220
 	settlementBytes = 200
 	opBytes         = 160
 )
@@ -95,6 +96,7 @@ func (l *ledger) of(op *Op) *account {
 	a := l.accounts[c]
 	if a == nil {
 		a = &account{first: math.MaxUint64}
+		c.key = strings.Clone(c.key)
 		l.accounts[c] = a
 		l.bytes += accountBytes + int64(len(c.key))
 		l.owing.Store(int64(len(l.accounts)))
@@ -115,6 +117,7 @@ func (l *ledger) drop(c combination, a *account) {
 func (l *ledger) keep(of takeOf, t *taken) {
 	if l.takes[of] == nil {
 		l.bytes += takenBytes + int64(len(of.of.key))
+		of.of.key = strings.Clone(of.of.key)
 	}
 	l.takes[of] = t
 }
@@ -130,9 +133,9 @@ func (l *ledger) lose(of takeOf) {
 	}
 }
 
-// full makes a little room, and reports whether there is none. The ledger must
-// be locked.
-func (l *ledger) full(now int64) bool {
+// full makes a little room, and reports whether so many bytes are in use. The
+// ledger must be locked.
+func (l *ledger) full(most, now int64) bool {
 	n := 0
 	for of, t := range l.takes {
 		if t.until <= now {
@@ -142,7 +145,7 @@ func (l *ledger) full(now int64) bool {
 			break
 		}
 	}
-	return l.bytes > l.most
+	return l.bytes > most
 }
 
 // remember notes what a take that the store allowed has in logs.
@@ -150,7 +153,7 @@ func (l *local) remember(req *Request, here ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.clock()
-	if l.full(now) {
+	if l.full(l.most/2, now) { // the rest is for what is owed
 		return // it is then in use here until it runs out by itself
 	}
 	for i := range req.Ops {
@@ -167,7 +170,7 @@ func (l *local) owe(ctx context.Context, id, here ID, req *Request) bool {
 	defer l.mu.Unlock()
 	now := l.clock()
 	l.tidy(ctx, now)
-	if l.full(now) {
+	if l.full(l.most, now) && !l.knows(req) {
 		return false
 	}
 	number := l.number(id)
@@ -182,6 +185,16 @@ func (l *local) owe(ctx context.Context, id, here ID, req *Request) bool {
 			continue
 		}
 		l.oweTake(a, takeOf{id, op.combination()}, &taken{here: here, units: op.Cost, until: now + op.Rule.period})
+	}
+	return true
+}
+
+// knows reports whether what was taken needs no further room.
+func (l *ledger) knows(req *Request) bool {
+	for i := range req.Ops {
+		if op := &req.Ops[i]; req.took(op) && (op.Rule.Logged() || l.accounts[op.combination()] == nil) {
+			return false
+		}
 	}
 	return true
 }
@@ -201,7 +214,7 @@ func (l *local) queue(ctx context.Context, mode Mode, id ID, ops []Op) bool {
 	defer l.mu.Unlock()
 	now := l.clock()
 	l.tidy(ctx, now)
-	if l.full(now) {
+	if l.full(l.most, now) {
 		return false
 	}
 	s := &settlement{mode: mode, id: id, ops: append([]Op(nil), ops...), until: now, size: settlementBytes}
@@ -209,6 +222,7 @@ func (l *local) queue(ctx context.Context, mode Mode, id ID, ops []Op) bool {
 	s.until += req.Hold()
 	for i := range s.ops {
 		op := &s.ops[i]
+		op.Key = strings.Clone(op.Key)
 		s.until = max(s.until, op.Until)
 		s.size += opBytes + int64(len(op.Key))
 		a := l.of(op)
@@ -272,6 +286,7 @@ func (l *local) claim(ctx context.Context, ops []Op) (mine []*payment, busy <-ch
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.clock()
+	l.tidy(ctx, now)
 	for i := range ops {
 		op := &ops[i]
 		c := op.combination()

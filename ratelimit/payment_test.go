@@ -1,0 +1,182 @@
+package ratelimit_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/ratelimit"
+)
+
+// A bucket refills during the outage, once: not in the store and again in what
+// is owed.
+func TestTimePaysADebtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, ratelimit.Local, 1, ratelimit.Limit{Name: "b", Count: 60, Period: time.Minute})
+	f.wants(true, false, 0, 30)
+	f.store.fail(refused)
+	f.wants(true, true, 0, 30)
+	f.hand.pass(20 * time.Second)
+	f.wants(true, true, 0, 20)
+	f.store.fail(up)
+	f.hand.pass(10 * time.Second)
+	f.wants(true, false, 0, 0)
+	f.free(10)
+}
+
+func TestAFailedChargeIsNotLost(t *testing.T) {
+	t.Parallel()
+	forEveryLimit(t, 1, func(t *testing.T, f *fleet) {
+		f.store.fail(refused)
+		f.wants(true, true, 0, 5)
+		for range 3 {
+			f.hand.pass(time.Second)
+			f.wants(true, true, 0, 1) // the charge is tried, and fails
+		}
+		f.free(12)
+		f.heal()
+		f.wants(false, false, 0, 5)
+		f.free(4)
+	})
+}
+
+// The store may have taken what it did not answer for: that is never free.
+func TestAnUnknownOutcomeIsNotFree(t *testing.T) {
+	t.Parallel()
+	for _, how := range []outage{lost, hungToo} {
+		synctest.Test(t, func(t *testing.T) {
+			for _, l := range everyLimit() {
+				f := newFleet(t, ratelimit.Local, 1, l)
+				f.store.fail(how)
+				f.wants(true, true, 0, 3) // taken in the store, unknown, and here
+				f.heal()
+				f.wants(true, false, 0, 1)
+				f.free(12 - 3 - 3 - 1)
+			}
+			f := newFleet(t, ratelimit.Closed, 1, hourly(10))
+			f.store.fail(how)
+			if r, err := f.nodes[0].Take(t.Context(), "k", 3); errors.CodeOf(err) != errors.Unavailable || r.Allowed {
+				t.Errorf("allowed is %v, error %v", r.Allowed, err)
+			}
+			f.free(7)
+			f = newFleet(t, ratelimit.Local, 1, hourly(10)) // also of the charge for what is owed
+			f.store.fail(refused)
+			f.wants(true, true, 0, 2)
+			f.store.fail(how)
+			f.hand.pass(time.Second)
+			f.wants(true, true, 0, 1)
+			f.heal()
+			f.wants(true, false, 0, 1)
+			f.free(10 - 2 - 3 - 1)
+		})
+	}
+}
+
+// While one decision pays what a subject owes, no other may be made on the
+// store: it would come before the charge.
+func TestDecisionsAtOnceAfterAnOutagePayOnce(t *testing.T) {
+	t.Parallel()
+	forEveryLimit(t, 1, func(t *testing.T, f *fleet) {
+		f.store.fail(refused)
+		f.wants(true, true, 0, 8)
+		f.heal()
+		var allowed atomic.Int64
+		var wg sync.WaitGroup
+		for range 32 {
+			wg.Go(func() {
+				if r, err := f.nodes[0].Take(t.Context(), "k", 1); err == nil && r.Allowed {
+					allowed.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := allowed.Load(); n != 4 {
+			t.Errorf("%d more were let pass, want 4", n)
+		}
+		f.hand.pass(time.Second)
+		f.wants(false, false, 0, 1)
+		f.free(0)
+	})
+}
+
+// gate is a store whose charges wait for the test.
+type gate struct {
+	*frail
+	open  chan struct{}
+	takes atomic.Int64
+}
+
+func (g *gate) Apply(ctx context.Context, req *ratelimit.Request) error {
+	switch req.Mode {
+	case ratelimit.ModeCharge:
+		<-g.open
+	case ratelimit.ModeTake:
+		g.takes.Add(1)
+	}
+	return g.frail.Apply(ctx, req)
+}
+
+// gated is a fleet of one whose charges wait.
+func gated(t *testing.T, limit ratelimit.Limit) (*fleet, *gate) {
+	t.Helper()
+	f := newFleet(t, ratelimit.Local, 1, limit)
+	g := &gate{frail: f.store, open: make(chan struct{})}
+	guard, err := ratelimit.NewGuardedStore(g, ratelimit.Local, &ratelimit.GuardOptions{Samples: 1, Probes: 1, Nodes: 1, Now: f.hand.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.nodes[0], err = ratelimit.NewLimiter(guard, set(t, limit), nil); err != nil {
+		t.Fatal(err)
+	}
+	return f, g
+}
+
+func TestNoDecisionOvertakesAPayment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, g := gated(t, hourly(12))
+		f.wants(true, false, 0, 1) // one at a time only tries while the breaker is open
+		f.store.fail(refused)
+		f.wants(true, true, 0, 8)
+		f.heal()
+		if r, err := f.nodes[0].Take(t.Context(), "other", 1); err != nil || r.Degraded {
+			t.Fatalf("degraded is %v, error %v", r.Degraded, err)
+		}
+		before := g.takes.Load()
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { f.wants(true, false, 0, 1) })
+			synctest.Wait()
+		}
+		if n := g.takes.Load(); n != before {
+			t.Errorf("%d decisions were made before the charge", n-before)
+		}
+		close(g.open)
+		both.Wait()
+		f.free(1)
+	})
+}
+
+func TestALeaseThatEndsWhileItIsChargedIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, g := gated(t, ratelimit.Limit{Name: "l", Algorithm: ratelimit.Concurrency, Count: 4, Period: time.Hour})
+		f.store.fail(refused)
+		id := f.lease(true)
+		f.heal()
+		if r, err := f.nodes[0].Take(t.Context(), "other", 1); err != nil || r.Degraded {
+			t.Fatalf("degraded is %v, error %v", r.Degraded, err)
+		}
+		var payer sync.WaitGroup
+		payer.Go(func() { f.wants(true, false, 0, 1) })
+		synctest.Wait()
+		f.check(f.nodes[0].Release(t.Context(), "k", id))
+		close(g.open)
+		payer.Wait()
+		f.free(3)
+	})
+}
