@@ -131,7 +131,7 @@ func TestFewFailuresAreNoOutage(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, ratelimit.Open, 1, hourly(1000))
 	o := &turns{}
-	g, err := ratelimit.NewGuardedStore(f.store, ratelimit.Open, &ratelimit.GuardOptions{Observer: o})
+	g, err := ratelimit.NewGuardedStore(f.store, ratelimit.Open, &ratelimit.GuardOptions{Observer: o, Deadline: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

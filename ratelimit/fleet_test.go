@@ -81,6 +81,10 @@ func (o *turns) list() []ratelimit.Turn {
 	return append([]ratelimit.Turn(nil), o.all...)
 }
 
+// patience is a deadline that a busy machine does not miss. Where a test has a
+// store hang, time is that of a bubble.
+const patience = time.Minute
+
 // A fleet is some nodes with limiters on guarded stores around one frail store.
 type fleet struct {
 	t     *testing.T
@@ -104,7 +108,7 @@ func newFleet(t *testing.T, policy ratelimit.Policy, nodes int, limits ...rateli
 	l := set(t, limits...)
 	for range nodes {
 		g, err := ratelimit.NewGuardedStore(f.store, policy, &ratelimit.GuardOptions{
-			Samples: 1, MinSamples: 1, Probes: 1, Cooldown: time.Second, Nodes: nodes, Observer: f.turns, Now: f.hand.now,
+			Samples: 1, MinSamples: 1, Probes: 1, Cooldown: time.Second, Deadline: patience, Nodes: nodes, Observer: f.turns, Now: f.hand.now,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ func benchGuard(b *testing.B, limits ratelimit.Limits, policy ratelimit.Policy, 
 	frail := &frail{MemoryStore: memory}
 	store := ratelimit.Store(frail)
 	if policy != 0 {
-		if store, err = ratelimit.NewGuardedStore(store, policy, &ratelimit.GuardOptions{Nodes: 2, Cooldown: time.Hour}); err != nil {
+		if store, err = ratelimit.NewGuardedStore(store, policy, &ratelimit.GuardOptions{Nodes: 2, Cooldown: time.Hour, Deadline: patience}); err != nil {
 			b.Fatal(err)
 		}
 	}

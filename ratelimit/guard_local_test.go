@@ -157,7 +157,7 @@ func TestLocalFollowsTheStoresClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := &frail{MemoryStore: memory}
-	g, err := ratelimit.NewGuardedStore(store, ratelimit.Local, &ratelimit.GuardOptions{Nodes: 1, Samples: 1, Probes: 1, Now: own.now})
+	g, err := ratelimit.NewGuardedStore(store, ratelimit.Local, &ratelimit.GuardOptions{Nodes: 1, Samples: 1, Probes: 1, Now: own.now, Deadline: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

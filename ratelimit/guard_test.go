@@ -30,7 +30,7 @@ func TestGuardedStoreKeepsTheContract(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				g, err := ratelimit.NewGuardedStore(memory, policy, &ratelimit.GuardOptions{Nodes: 3})
+				g, err := ratelimit.NewGuardedStore(memory, policy, &ratelimit.GuardOptions{Nodes: 3, Deadline: patience})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -139,7 +139,7 @@ func TestAnswersThatAreErrorsAreNoFailures(t *testing.T) {
 	} {
 		for _, policy := range []ratelimit.Policy{ratelimit.Closed, ratelimit.Open, ratelimit.Local} {
 			o := &turns{}
-			g, err := ratelimit.NewGuardedStore(saying{answer}, policy, &ratelimit.GuardOptions{Nodes: 1, MinSamples: 1, Observer: o})
+			g, err := ratelimit.NewGuardedStore(saying{answer}, policy, &ratelimit.GuardOptions{Nodes: 1, MinSamples: 1, Observer: o, Deadline: patience})
 			if err != nil {
 				t.Fatal(err)
 			}

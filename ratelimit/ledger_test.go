@@ -14,7 +14,7 @@ func small(t *testing.T, limits ...ratelimit.Limit) *fleet {
 	t.Helper()
 	f := newFleet(t, ratelimit.Local, 1, limits...)
 	g, err := ratelimit.NewGuardedStore(f.store, ratelimit.Local, &ratelimit.GuardOptions{
-		Nodes: 1, Samples: 1, Probes: 1, Now: f.hand.now, MaxBytes: 1 << 20, Observer: f.turns,
+		Nodes: 1, Samples: 1, Probes: 1, Deadline: patience, Now: f.hand.now, MaxBytes: 1 << 20, Observer: f.turns,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func TestAnObserverMayAskTheStore(t *testing.T) {
 	}
 	store := &frail{MemoryStore: memory}
 	g, err := ratelimit.NewGuardedStore(store, ratelimit.Open, &ratelimit.GuardOptions{
-		Samples: 1, Probes: 1, Now: h.now,
+		Samples: 1, Probes: 1, Deadline: patience, Now: h.now,
 		Observer: observing(func(ctx context.Context, turn ratelimit.Turn) {
 			if telling {
 				t.Error("told of a turn while it is told of another")

@@ -125,7 +125,7 @@ func gated(t *testing.T, limit ratelimit.Limit) (*fleet, *gate) {
 	t.Helper()
 	f := newFleet(t, ratelimit.Local, 1, limit)
 	g := &gate{frail: f.store, open: make(chan struct{})}
-	guard, err := ratelimit.NewGuardedStore(g, ratelimit.Local, &ratelimit.GuardOptions{Samples: 1, Probes: 1, Nodes: 1, Now: f.hand.now})
+	guard, err := ratelimit.NewGuardedStore(g, ratelimit.Local, &ratelimit.GuardOptions{Samples: 1, Probes: 1, Nodes: 1, Now: f.hand.now, Deadline: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

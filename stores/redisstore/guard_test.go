@@ -152,7 +152,7 @@ func TestGuardOfAServerThatIsKilled(t *testing.T) {
 	for _, policy := range []ratelimit.Policy{ratelimit.Closed, ratelimit.Open, ratelimit.Local} {
 		t.Run(policy.String(), func(t *testing.T) {
 			const nodes = 2
-			g := newGuarded(t, policy, nodes, 0)
+			g := newGuarded(t, policy, nodes, 10*time.Second)
 			before, _, _ := g.load(100)
 			if before != 100*nodes {
 				t.Fatalf("%d of %d let pass", before, 100*nodes)
