@@ -53,6 +53,7 @@ type MemoryStore struct {
 	odd   uint64 // spreads the tags of rules
 	nonce [2]uint64
 	bytes int64        // the most to use
+	most  int          // slots of one table
 	free  atomic.Int64 // of bytes
 }
 
@@ -80,6 +81,7 @@ func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		bytes: opts.MaxBytes,
 	}
+	m.most = int(min(max(m.bytes/slotBytes/64, leastSlots), mostSlots))
 	m.base = m.start.UnixMicro()
 	if m.now != nil {
 		m.base = min(max(m.now().UnixMicro(), 0), maxNow)

@@ -211,8 +211,8 @@ func ten(t *testing.T, key, name string, period time.Duration) ratelimit.Charge 
 func TestRefundsLeaveRoomForSubjects(t *testing.T) {
 	t.Parallel()
 	const (
-		bytes    = 256 << 10
-		refunded = (bytes*7/8 - minBytes) / 46 * 128 // beside what an empty store takes, and what the last table does to grow
+		bytes    = 128 << 10
+		refunded = (bytes*7/8 - minBytes/2) / 48 * 128 // beside what an empty store takes
 	)
 	w, _ := bounded(t, bytes)
 	n := 0

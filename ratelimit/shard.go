@@ -21,7 +21,7 @@ type shard struct {
 
 const (
 	mostDepth  = 24
-	tidyPeriod = 1024 // decisions from one tidying step of a shard to the next
+	tidyPeriod = 8192 // decisions from one tidying step of a shard to the next
 
 	shardBytes   = 64
 	pointerBytes = 8
@@ -60,8 +60,8 @@ func (m *MemoryStore) makeRoom(sh *shard, id uint64, now int64) *table {
 // enlarge gives the table of an id more room, and reports whether it could.
 func (m *MemoryStore) enlarge(sh *shard, id uint64) bool {
 	t := sh.table(id)
-	if n := len(t.slots); n < mostSlots {
-		return t.rebuild(min(n+max(n/8, firstSlots), mostSlots))
+	if n := len(t.slots); n < m.most {
+		return t.rebuild(min(n+max(n/8, firstSlots), m.most))
 	}
 	return m.split(sh, id)
 }
@@ -149,7 +149,7 @@ func (m *MemoryStore) merge(sh *shard, id uint64) bool {
 	t := sh.table(id)
 	other := sh.table(id ^ 1<<(64-t.depth))
 	n := int(t.used + other.used)
-	if other.depth != t.depth || sizeFor(n) > mostSlots/2 {
+	if other.depth != t.depth || sizeFor(n) > m.most/2 {
 		return false
 	}
 	_, wides := t.count(0)

@@ -7,25 +7,26 @@ import "slices"
 // shard with others. Slots are without pointers, so that the garbage collector
 // never looks inside, and those of one subject lie next to each other.
 type table struct {
-	of    *MemoryStore // whose memory it takes
 	slots []slot
+	used  int32        // slots that are not empty
+	depth uint8        // how many leading bits of the id all its slots share
+	of    *MemoryStore // whose memory it takes
 	wide  []wide
 	spare int32 // index of the first unused wide and one more; 0: none
-	used  int32 // slots that are not empty
 	hand  int32 // where a short sweep goes on
-	depth uint8 // how many leading bits of the id all its slots share
 }
 
 const (
 	tableBytes = 80   // of the struct, as it is allocated
 	firstSlots = 4    // of a table that gets its first state
-	mostSlots  = 1024 // 32 KiB
+	mostSlots  = 8192 // 256 KiB; a small store has smaller tables
+	leastSlots = 128  // to which every table can grow: room for a subject of MaxOps
 	shortSweep = 128
 )
 
 // room is how many of size slots may be used, so that probing stays short and
 // ends.
-func room(size int) int { return size - max(size/5, 1) }
+func room(size int) int { return size - max(size*3/16, 1) }
 
 // home returns the slot where the search for an id begins. The bits that the
 // table's slots share are left out.

@@ -1,11 +1,14 @@
 package ratelimit
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/keytoll/keytoll/errors"
 )
 
 // audit fails the test unless every table of the store is whole, no larger than
@@ -47,7 +50,7 @@ func (t *table) bytes() int64 {
 
 func (t *table) audit(tb *testing.T, prefix uint64) {
 	tb.Helper()
-	if n := len(t.slots); n > mostSlots || n != cap(t.slots) || int(t.used) > max(room(n), 0) {
+	if n := len(t.slots); n > t.of.most || n != cap(t.slots) || int(t.used) > max(room(n), 0) {
 		tb.Fatalf("%d slots of %d, %d used", n, cap(t.slots), t.used)
 	}
 	used, wides := 0, map[uint64]bool{}
@@ -205,35 +208,33 @@ func TestOrdinaryCellsFit(t *testing.T) {
 	}
 }
 
-// takes takes once from that many keys. It looks after each decision how many
-// slots lie in tables that the decision made, and so were moved at most.
-func (m *MemoryStore) takes(t *testing.T, l *Limiter, prefix string, keys int) (took, full, moved int) {
-	t.Helper()
-	for i := range keys {
-		key := fmt.Sprint(prefix, i)
-		_, w1 := m.hash(key)
-		sh := &m.shards[shardOf(w1)]
-		before := map[*slot]bool{}
-		for _, tab := range sh.dir {
-			before[tab.first()] = true
+// keysOf returns n keys whose subjects lie in the shard of that index.
+func (m *MemoryStore) keysOf(index, n int) []string {
+	var keys []string
+	for i := uint64(0); len(keys) < n; i++ {
+		key := string(binary.BigEndian.AppendUint64(nil, i))
+		if _, w1 := m.hash(key); shardOf(w1) == index {
+			keys = append(keys, key)
 		}
-		res, err := l.Take(t.Context(), key, 1)
-		switch {
-		case err != nil:
-			full++
-		case res.Allowed:
-			took++
-		}
-		now := 0
-		for _, tab := range sh.dir {
-			if first := tab.first(); first != nil && !before[first] {
-				before[first] = true
-				now += len(tab.slots)
-			}
-		}
-		moved = max(moved, now)
 	}
-	return took, full, moved
+	return keys
+}
+
+// moving takes from key and returns how many slots of the shard lie in tables
+// that this made, and so were moved at most.
+func moving(sh *shard, take func()) (moved int) {
+	before := map[*slot]bool{}
+	for _, t := range sh.dir {
+		before[t.first()] = true
+	}
+	take()
+	for _, t := range sh.dir {
+		if first := t.first(); first != nil && !before[first] {
+			before[first] = true
+			moved += len(t.slots)
+		}
+	}
+	return moved
 }
 
 func (t *table) first() *slot {
@@ -245,14 +246,28 @@ func (t *table) first() *slot {
 
 // No decision moves or looks at more than the slots of a few tables of bounded
 // size: while a store fills up, when it is full, and when it gives memory back.
+// One shard may have all the memory.
 func TestDecisionsAreBoundedSteps(t *testing.T) {
 	t.Parallel()
+	for _, bytes := range []int64{minBytes, 1 << 20, 64 << 20} {
+		t.Run(fmt.Sprint(bytes>>10, " KiB"), func(t *testing.T) {
+			t.Parallel()
+			boundedSteps(t, bytes)
+		})
+	}
+}
+
+func boundedSteps(t *testing.T, bytes int64) {
+	const (
+		most  = 2 * mostSlots // a table split, and one tidied
+		shard = 7
+	)
 	now := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
-	m, err := NewMemoryStore(&MemoryOptions{MaxBytes: 16 << 20, Now: func() time.Time { return now }})
+	m, err := NewMemoryStore(&MemoryOptions{MaxBytes: bytes, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits, err := NewLimits(Limit{Name: "m", Count: 1e12, Period: time.Minute}, Limit{Name: "n", Count: 1e12, Period: time.Minute})
+	limits, err := NewLimits(Limit{Name: "m", Count: 1e12, Period: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,25 +275,45 @@ func TestDecisionsAreBoundedSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 4 * mostSlots // two limits, each of which may split a table or have one tidied
-	took, full, moved := m.takes(t, l, "many", 250_000)
-	m.audit(t) // which bounds each table
-	if moved > most || moved < mostSlots {
-		t.Errorf("a decision moved up to %d slots, want %d to %d", moved, mostSlots, most)
+	sh := &m.shards[shard]
+	keys := m.keysOf(shard, 30_000)
+	took, full, moved := 0, 0, 0
+	take := func(key string) {
+		switch res, err := l.Take(t.Context(), key, 1); {
+		case errors.Is(err, ErrFull):
+			full++
+		case err != nil:
+			t.Fatal(err)
+		case res.Allowed:
+			took++
+		}
 	}
-	if took < 16<<20/100 || full == 0 {
-		t.Errorf("%d keys under two limits are tracked in 16 MiB, %d are too many", took, full)
+	for _, key := range keys {
+		moved = max(moved, moving(sh, func() { take(key) }))
+	}
+	m.audit(t) // which bounds each table
+	if tables := len(sh.dir); tables < 2 || moved < m.most || moved > most {
+		t.Errorf("a decision moved up to %d slots, want %d to %d; there are %d tables", moved, m.most, most, tables)
+	}
+	if room := int(m.free.Load()) / 64; took+full != len(keys) || full > 0 && room > 2*m.most {
+		t.Errorf("%d keys are tracked, %d found no room while there is some for %d", took, full, room)
 	}
 
 	now = now.Add(time.Hour)
-	_, w1 := m.hash("few0")
-	sh := &m.shards[shardOf(w1)]
-	for range 40 * tidyPeriod {
-		if _, _, n := m.takes(t, l, "few", 1); n > most {
-			t.Fatalf("a decision moved %d slots", n)
+	took, full, moved = 0, 0, 0
+	for sh.seq%tidyPeriod != 0 {
+		take(keys[0])
+	}
+	for range 4 * len(sh.dir) {
+		for range tidyPeriod - 1 {
+			take(keys[0])
 		}
+		moved = max(moved, moving(sh, func() { take(keys[0]) }))
 	}
 	m.audit(t)
+	if moved > most || full > 0 {
+		t.Errorf("a decision moved up to %d slots; %d found no room", moved, full)
+	}
 	if n := len(sh.dir); n != 1 || len(sh.dir[0].slots) > 4*firstSlots {
 		t.Errorf("the shard still has %d tables after the crowd has left, the first of %d slots", n, len(sh.dir[0].slots))
 	}
@@ -302,7 +337,7 @@ func TestSubjectUnderVeryManyLimitsIsFull(t *testing.T) {
 		_, err = l.TakeAll(t.Context(), Charge{Key: "k", Limits: limits, Cost: 1})
 	}
 	m.audit(t)
-	if err == nil || n < room(mostSlots) {
+	if err == nil || n < room(m.most) {
 		t.Errorf("a subject is tracked under %d limits, error %v", n, err)
 	}
 }

@@ -67,8 +67,6 @@ func (l *Limiter) wait(ctx context.Context, op string, charges []Charge) (res Re
 		return l.ask(ctx, op, charges)
 	}
 	defer l.line.leave(w)
-	over := newTimer(l.maxWait)
-	defer over.Stop()
 	for {
 		nap := time.Duration(math.MaxInt64)
 		if first, at := l.line.place(w); !first {
@@ -90,17 +88,30 @@ func (l *Limiter) wait(ctx context.Context, op string, charges []Charge) (res Re
 			nap = res.RetryAfter
 			l.line.waits(w, systemTime().Add(least))
 		}
-		again := newTimer(nap)
-		select {
-		case <-w.turn:
-		case <-again.C:
-		case <-over.C:
-		case <-ctx.Done():
-			again.Stop()
-			return Result{}, errors.Wrap(op, ended(ctx))
+		if l.maxWait < math.MaxInt64 {
+			nap = min(nap, l.maxWait+until(began))
 		}
-		again.Stop()
+		if err := w.sleep(ctx, nap); err != nil {
+			return Result{}, errors.Wrap(op, err)
+		}
 	}
+}
+
+// sleep waits for w's turn to look again, at most so long.
+func (w *waiter) sleep(ctx context.Context, most time.Duration) error {
+	var over <-chan time.Time
+	if most < math.MaxInt64 {
+		timer := time.NewTimer(most) //nolint:forbidigo // stopped when the sleep is over
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-w.turn:
+	case <-over:
+	case <-ctx.Done():
+		return ended(ctx)
+	}
+	return nil
 }
 
 // prospect returns the keys to wait in line for, and whether waiting is in
@@ -185,9 +196,4 @@ func ended(ctx context.Context) error {
 // until returns how far off an instant of the clock that timers run by is.
 func until(at time.Time) time.Duration {
 	return time.Until(at) //nolint:forbidigo // of a context's deadline or a timer, which know no other clock
-}
-
-// newTimer returns a timer that ends within the call that made it.
-func newTimer(d time.Duration) *time.Timer {
-	return time.NewTimer(d) //nolint:forbidigo // owned by the call, stopped when it returns
 }
