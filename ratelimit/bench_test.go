@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -153,5 +154,45 @@ func BenchmarkWait(b *testing.B) {
 		if _, err := l.Wait(ctx, names[r.IntN(len(names))], 1); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkCrowd has ten million keys of an attacker come, each once, into a store
+// that tracks about 1.5 million and into one that tracks them all. It reports the
+// longest decisions: what the machine does meanwhile is in them.
+func BenchmarkCrowd(b *testing.B) {
+	const keys = 10_000_000
+	for _, bytes := range []int64{64 << 20, 1 << 30} {
+		b.Run(fmt.Sprintf("MiB=%d", bytes>>20), func(b *testing.B) {
+			limits, err := ratelimit.NewLimits(ratelimit.Limit{Name: "day", Count: 10, Period: 24 * time.Hour})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var took []time.Duration
+			tracked := 0
+			for b.Loop() {
+				store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: bytes})
+				if err != nil {
+					b.Fatal(err)
+				}
+				l, err := ratelimit.NewLimiter(store, limits, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				took, tracked = took[:0], 0
+				for i := range keys {
+					key, start := strconv.Itoa(i), time.Now()
+					_, err := l.Take(b.Context(), key, 10)
+					if took = append(took, time.Since(start)); err == nil {
+						tracked++
+					}
+				}
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "ns/median")
+			b.ReportMetric(float64(took[len(took)-len(took)/100_000].Nanoseconds()), "ns/99.999%")
+			b.ReportMetric(float64(took[len(took)-1].Nanoseconds()), "ns/max")
+			b.ReportMetric(float64(tracked), "tracked")
+		})
 	}
 }

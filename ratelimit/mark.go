@@ -95,8 +95,7 @@ func markBit(seq uint64) (word int, bit uint64) {
 // memory, and of a table that cannot grow any more, is kept for subjects.
 func (m *MemoryStore) roomForMarks(sh *shard, id uint64, now int64) *table {
 	t := sh.table(id)
-	growth := 2*int64(len(t.slots))*slotBytes + firstSlots*slotBytes
-	if m.free.Load()-growth >= m.bytes/8 {
+	if m.free.Load()-growthBytes(len(t.slots)) >= m.bytes/8 {
 		return m.makeRoom(sh, id, now)
 	}
 	t.sweep(shortSweep, now)

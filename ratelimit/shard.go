@@ -38,7 +38,7 @@ func (m *MemoryStore) makeRoom(sh *shard, id uint64, now int64) *table {
 	if int(t.used) < most {
 		return t
 	}
-	if m.free.Load() > int64(len(t.slots))*slotBytes { // else no need to sweep it all in order to enlarge it
+	if m.free.Load() > growthBytes(len(t.slots)) {
 		t.sweep(len(t.slots), now)
 		if int(t.used) < most*7/8 {
 			return t
@@ -56,6 +56,10 @@ func (m *MemoryStore) makeRoom(sh *shard, id uint64, now int64) *table {
 	}
 	return nil
 }
+
+// growthBytes is what a table of that many slots takes, at most and beside the
+// old one, to be enlarged or split.
+func growthBytes(slots int) int64 { return int64(slots+slots/2+2*firstSlots) * slotBytes }
 
 // enlarge gives the table of an id more room, and reports whether it could.
 func (m *MemoryStore) enlarge(sh *shard, id uint64) bool {

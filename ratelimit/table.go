@@ -19,7 +19,7 @@ type table struct {
 const (
 	tableBytes = 80   // of the struct, as it is allocated
 	firstSlots = 4    // of a table that gets its first state
-	mostSlots  = 8192 // 256 KiB; a small store has smaller tables
+	mostSlots  = 4096 // 128 KiB; a small store has smaller tables
 	leastSlots = 128  // to which every table can grow: room for a subject of MaxOps
 	shortSweep = 128
 )
