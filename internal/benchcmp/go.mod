@@ -60,6 +60,7 @@ require (
 	github.com/hashicorp/golang-lru v0.5.4 // indirect
 	github.com/hashicorp/serf v0.10.1 // indirect
 	github.com/keytoll/keytoll/stores/redisstore v0.0.0
+	github.com/keytoll/keytoll/stores/redisstore/rueidisclient v0.0.0
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/lib/pq v1.12.3 // indirect
 	github.com/mattn/go-colorable v0.1.13 // indirect
@@ -90,3 +91,5 @@ require (
 replace github.com/keytoll/keytoll => ../..
 
 replace github.com/keytoll/keytoll/stores/redisstore => ../../stores/redisstore
+
+replace github.com/keytoll/keytoll/stores/redisstore/rueidisclient => ../../stores/redisstore/rueidisclient

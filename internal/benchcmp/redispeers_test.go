@@ -1,7 +1,6 @@
 package benchcmp_test
 
 import (
-	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	ululestore "github.com/ulule/limiter/v3/drivers/store/redis"
 
 	"github.com/keytoll/keytoll/stores/redisstore"
+	"github.com/keytoll/keytoll/stores/redisstore/rueidisclient"
 )
 
 // floorScript has the server run a script that does nothing.
@@ -75,7 +75,7 @@ func keytollGoRedis(tb testing.TB, c *clients, count int64, limits int) take {
 
 func keytollRueidis(tb testing.TB, c *clients, count int64, limits int) take {
 	tb.Helper()
-	return keytollRedis(tb, rueidisClient{c.rueidis}, count, limits)
+	return keytollRedis(tb, rueidisclient.New(c.rueidis), count, limits)
 }
 
 func keytollRedis(tb testing.TB, client redisstore.Client, count int64, limits int) take {
@@ -86,19 +86,6 @@ func keytollRedis(tb testing.TB, client redisstore.Client, count int64, limits i
 	}
 	return keytollOver(tb, store, count, limits)
 }
-
-// rueidisClient runs scripts by rueidis.
-type rueidisClient struct{ rueidis.Client }
-
-func (c rueidisClient) EvalSHA(ctx context.Context, hash string, keys []string, arg string) (string, error) {
-	return c.Do(ctx, c.B().Evalsha().Sha1(hash).Numkeys(int64(len(keys))).Key(keys...).Arg(arg).Build()).ToString()
-}
-
-func (c rueidisClient) Eval(ctx context.Context, script string, keys []string, arg string) (string, error) {
-	return c.Do(ctx, c.B().Eval().Script(script).Numkeys(int64(len(keys))).Key(keys...).Arg(arg).Build()).ToString()
-}
-
-func (rueidisClient) Cluster() bool { return false }
 
 func redisRate(tb testing.TB, c *clients, count int64, name string) take {
 	l, ctx := redis_rate.NewLimiter(c.goredis), tb.Context()
