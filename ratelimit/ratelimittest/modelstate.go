@@ -52,8 +52,8 @@ func (r reading) rolled(s *state, t int64) (used, before int64) {
 	return 0, 0
 }
 
+// insert keeps what does not count any more: a store may have it or not.
 func (r reading) insert(s *state, e entry) *state {
-	s.entries = slices.DeleteFunc(s.entries, func(e entry) bool { return e.until <= s.at })
 	s.entries = append(s.entries, e)
 	slices.SortStableFunc(s.entries, func(a, b entry) int { return int(a.until - b.until) })
 	return s

@@ -107,6 +107,10 @@ func (w *walk) unsure(op *ratelimit.Op) bool {
 	case s == nil:
 		return false
 	case of(op).logged():
+		counts := func(e entry) bool { return !e.passed }
+		if w.m.now < s.entries[len(s.entries)-1].until && !slices.ContainsFunc(s.entries, counts) {
+			return true
+		}
 		return slices.ContainsFunc(s.entries, func(e entry) bool { return e.passed && e.until > max(w.m.now, s.at) })
 	}
 	return s.passed && w.m.now < s.expires
