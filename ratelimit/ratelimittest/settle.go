@@ -208,3 +208,48 @@ func settlementRemembered(ctx context.Context, s ratelimit.Store) error {
 	}
 	return c.err
 }
+
+func overdraftCovers(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	l := hourly("sliding", ratelimit.SlidingWindow, 10)
+	c.at(time.Date(2027, 1, 4, 10, 0, 0, 0, time.UTC))
+	first := c.takes(true, charge("k", l, 5))
+	c.settle(c.takes(true, charge("k", l, 1)), 21)
+	c.advance(90 * time.Minute) // a quota weighs a half
+	c.takes(true, charge("k", l, 1))
+	c.free(4, "k", l)
+	c.refund(first) // 21 of the window before are still in use
+	c.free(4, "k", l)
+	large, small := hourly("plan", ratelimit.TokenBucket, 10), hourly("plan", ratelimit.TokenBucket, 5)
+	first = c.takes(true, charge("k", large, 1))
+	c.settle(c.takes(true, charge("k", small, 1)), 7)
+	c.refund(first) // 7 are still owed, of which the smaller quota forgives none
+	c.waits(36*time.Minute, charge("k", small, 1))
+	return c.err
+}
+
+func debtEnds(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for i, n := range []int64{1, 3, 1000} {
+		l := limits(ratelimit.Limit{Name: fmt.Sprint("slow", i), Count: n, Period: ratelimit.MaxPeriod})
+		c.settle(c.takes(true, charge("k", l, 1)), 5000)
+		if r := c.takes(false, charge("k", l, n)); r.RetryAfter != ratelimit.MaxPeriod || r.ResetAfter != ratelimit.MaxPeriod {
+			c.fail("%d in %v: after 5000 the quota passes in %v, all is free in %v; want MaxPeriod", n, ratelimit.MaxPeriod, r.RetryAfter, r.ResetAfter)
+		}
+	}
+	return c.err
+}
+
+func endedLog(ctx context.Context, s ratelimit.Store) error {
+	c := on(ctx, s)
+	for _, a := range []ratelimit.Algorithm{ratelimit.SlidingLog, ratelimit.Concurrency} {
+		l := hourly("hour", a, 10)
+		c.refund(c.takes(true, charge("k", l, 4)))
+		c.advance(-20 * time.Minute)
+		if r := c.takes(true, charge("k", l, 10)); r.ResetAfter != time.Hour {
+			c.fail("%v: after all was given back and the clock went back, ResetAfter is %v, want the Period", a, r.ResetAfter)
+		}
+		c.waits(time.Hour, charge("k", l, 10))
+	}
+	return c.err
+}
