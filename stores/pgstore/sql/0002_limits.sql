@@ -390,7 +390,7 @@ BEGIN
 		FOR i IN 1 .. n LOOP
 			rules[9 * i - 5] := 0;
 		END LOOP;
-		SELECT * INTO d FROM keytoll.limits_decide(now, keys, names, algorithms, rules);
+		d := keytoll.limits_decide(now, keys, names, algorithms, rules);
 		FOR i IN 1 .. n LOOP
 			IF rules[9 * i - 4] = 0 THEN
 				taken := least(taken, greatest(d.verdicts[10 * i - 7], 1));
@@ -402,7 +402,7 @@ BEGIN
 	END IF;
 
 	IF verb IN ('take', 'up_to', 'charge', 'settle') THEN
-		SELECT * INTO d FROM keytoll.limits_decide(now, keys, names, algorithms, rules);
+		d := keytoll.limits_decide(now, keys, names, algorithms, rules);
 		allowed := d.allowed;
 		outside := d.outside;
 		verdicts := d.verdicts;
