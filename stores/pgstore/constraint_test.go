@@ -224,3 +224,22 @@ func noScan(t *testing.T, d *database, name, query string, args []any, most int)
 	}
 	look(plans[0].Plan)
 }
+
+func TestTheDatabaseRefusesWhatBreaksAPromiseOfLimits(t *testing.T) {
+	d := newDatabase(t)
+	db := d.open(t)
+	for name, statement := range map[string]string{
+		"a state of nobody":      `INSERT INTO keytoll.limits VALUES ('', 'n', 'a', 0, 0, 0, 1)`,
+		"a part below 0":         `INSERT INTO keytoll.limits VALUES ('k', 'n', 'a', 0, 0, -1, 1)`,
+		"a state that is over":   `INSERT INTO keytoll.limits VALUES ('k', 'n', 'a', 0, 0, 0, 0)`,
+		"a state twice":          `INSERT INTO keytoll.limits SELECT 'k', 'n', 'a', 0, 0, 0, 1 FROM generate_series(1, 2)`,
+		"an ID cut short":        `INSERT INTO keytoll.limit_entries VALUES ('k', 'n', 'a', 'short', 1, 1)`,
+		"an entry of nothing":    `INSERT INTO keytoll.limit_entries VALUES ('k', 'n', 'a', decode(repeat('00', 16), 'hex'), 1, 0)`,
+		"a settlement of no one": `INSERT INTO keytoll.settled VALUES ('', 1)`,
+	} {
+		_, err := d.pool.Exec(t.Context(), pgstore.InSchema(db, statement))
+		if e, ok := kerrors.AsType[*pgconn.PgError](err); !ok || e.Code[:2] != "23" {
+			t.Errorf("%s: %v, want that a constraint refuses it", name, err)
+		}
+	}
+}

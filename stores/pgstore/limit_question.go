@@ -20,7 +20,6 @@ type question struct {
 	rules        []int64
 	takes        []int64
 	latest, hold int64
-	now          int64 // of the store's own clock, if it has one
 }
 
 // How many numbers there are of each op.

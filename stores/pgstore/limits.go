@@ -83,7 +83,7 @@ func (s *LimitStore) Apply(ctx context.Context, req *ratelimit.Request) error {
 	s.last.Store(a.now)
 	a.fill(req, q.id)
 	if s.sweeper.due(a.made) {
-		_, _ = s.Sweep(ctx, sweepSteps) // the decision is made; another will sweep
+		_, _ = s.walk(ctx, sweepSteps) // the decision is made; another will sweep
 	}
 	return nil
 }
@@ -93,11 +93,7 @@ var errNoWindow error = &errors.Error{Code: errors.Unavailable, Msg: "the databa
 
 // ask has the server carry out q.
 func (s *LimitStore) ask(ctx context.Context, req *ratelimit.Request, q *question, a *answer) error {
-	var given *int64
-	if s.now != nil {
-		q.now = s.now().UnixMicro()
-		given = new(min(max(q.now, 0), 1<<60)) // as the rules take it
-	}
+	given := s.given()
 	*a = answer{}
 	var err error
 	if req.Mode == ratelimit.ModePeek {
@@ -112,10 +108,16 @@ func (s *LimitStore) ask(ctx context.Context, req *ratelimit.Request, q *questio
 				Scan(&a.now, &a.allowed, &a.outside, &a.verdicts, &a.taken, &a.made)
 		})
 	}
-	if given != nil {
-		a.now = q.now
-	}
 	return err
+}
+
+// given returns the time of the store's own clock as the rules take it, or nil
+// for the server's.
+func (s *LimitStore) given() *int64 {
+	if s.now == nil {
+		return nil
+	}
+	return new(min(max(s.now().UnixMicro(), 0), 1<<60))
 }
 
 // fill fills in what the contract says of req.

@@ -52,7 +52,7 @@ func TestExpiredStatesGoAsNewOnesCome(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := number(t, d.pool, pgstore.InSchema(db, `SELECT (SELECT count(*) FROM keytoll.limits) + (SELECT count(*) FROM keytoll.limit_entries)`)); n != 15 {
+	if n := number(t, d.pool, pgstore.InSchema(db, `SELECT (SELECT count(*) FROM keytoll.limits) + (SELECT count(*) FROM keytoll.limit_entries) + (SELECT count(*) FROM keytoll.settled)`)); n != 15 {
 		t.Errorf("%d rows are left of 5 subjects under a bucket and a log, want 15", n)
 	}
 	if _, err := store.Sweep(t.Context(), 0); kerrors.CodeOf(err) != kerrors.Invalid {

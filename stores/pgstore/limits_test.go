@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/ratelimit/ratelimittest"
 	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
 )
 
 // A clock stands still until it is advanced.
@@ -57,4 +59,14 @@ func limiter(t testing.TB, s ratelimit.Store, limits ...ratelimit.Limit) *rateli
 		t.Fatal(err)
 	}
 	return l
+}
+
+func TestTheExampleOfLimits(t *testing.T) {
+	var out strings.Builder
+	if err := estimate(t.Context(), pgtest.Database(t), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "true, 2000 left\nfalse, by burst\n"; out.String() != want {
+		t.Errorf("said %q, want %q", out.String(), want)
+	}
 }

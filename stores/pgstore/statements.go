@@ -11,7 +11,7 @@ import (
 // statements are the texts of what is asked of one schema.
 type statements struct {
 	schema, apply, touch, byHandle, byID, records, owner, events, census, version string
-	applyLimits, decideLimits, limitsAfter, sweepLimits                           string
+	applyLimits, decideLimits, limitsAfter, sweepLimits, sweepSettled             string
 }
 
 // applyArguments is the number of arguments of the function apply, and
@@ -40,6 +40,9 @@ func newStatements(schema string) statements {
 		decideLimits: in(`SELECT * FROM keytoll.limits_decide($1, $2, $3, $4, $5)`),
 		limitsAfter: in(`SELECT key, name, algorithm, expires <= coalesce($5, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 			FROM keytoll.limits WHERE (key, name, algorithm) > ($1, $2, $3) ORDER BY key, name, algorithm LIMIT $4`),
+		sweepSettled: in(`WITH gone AS (DELETE FROM keytoll.settled WHERE id IN (SELECT id FROM keytoll.settled
+			WHERE until <= coalesce($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+			ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id) SELECT count(*) FROM gone`),
 		sweepLimits: in(`SELECT keytoll.limits_sweep($1, $2, $3, $4, $5)`),
 		version:     in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
 	}

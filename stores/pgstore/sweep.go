@@ -42,31 +42,36 @@ func (w *sweeper) due(made int64) bool {
 }
 
 // Sweep looks at the next limit states, from where the last Sweep of this store
-// ended, deletes those that have expired, and returns how many. The store does
-// the same by itself, a few states at a time, as new ones are made; nothing
-// depends on it but the size of the table. A limit below 1 is an error.
+// ended, deletes those that have expired, and as many settlements at most that
+// nothing depends on any more. It returns how many it deleted. The store does the
+// same by itself, a few at a time, as new ones are made; nothing depends on it
+// but the size of the tables. A limit below 1 is an error.
 func (s *LimitStore) Sweep(ctx context.Context, limit int) (int, error) {
 	const op = "pgstore.Sweep"
 	if limit < 1 {
 		return 0, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the limit of a sweep is below 1; give how many states to look at"}
 	}
+	swept, err := s.walk(ctx, limit)
+	if err != nil {
+		return swept, errors.Wrap(op, err)
+	}
+	settled := 0
+	err = s.db.transact(ctx, func(from source) error {
+		return from.QueryRow(ctx, s.db.sql.sweepSettled, s.db.mode, s.given(), limit).Scan(&settled)
+	})
+	return swept + settled, errors.Wrap(op, err)
+}
+
+// walk looks at the next limit states, a few at a time.
+func (s *LimitStore) walk(ctx context.Context, limit int) (swept int, err error) {
 	s.sweeper.mu.Lock()
 	defer s.sweeper.mu.Unlock()
-	var given *int64
-	if s.now != nil {
-		given = new(s.now().UnixMicro())
-	}
-	swept := 0
-	for limit > 0 {
+	for given := s.given(); limit > 0; limit -= sweepSteps {
 		n, end, err := s.step(ctx, min(limit, sweepSteps), given)
 		swept += n
-		if err != nil {
-			return swept, errors.Wrap(op, err)
+		if err != nil || end {
+			return swept, err
 		}
-		if end {
-			break
-		}
-		limit -= sweepSteps
 	}
 	return swept, nil
 }
