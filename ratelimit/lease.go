@@ -211,7 +211,8 @@ type group struct {
 	mu    *sync.Mutex
 	cost  int64
 	ops   []Op
-	first int // of the ops, in the request
+	first int     // of the ops, in the request
+	h     *holder // while its shard is locked
 }
 
 // split returns the groups of the request.
@@ -278,8 +279,7 @@ func (l *LeasingStore) spendLocked(groups []group, req *Request) bool {
 	at := l.clock()
 	for i := range groups {
 		g := &groups[i]
-		h := l.holders[g.index].of[g.name]
-		if h == nil || !h.covers(g.ops, at) {
+		if g.h = l.holders[g.index].of[g.name]; g.h == nil || !g.h.covers(g.ops, at) {
 			return false
 		}
 	}
@@ -287,7 +287,7 @@ func (l *LeasingStore) spendLocked(groups []group, req *Request) bool {
 	spent := false
 	for i := range groups {
 		g := &groups[i]
-		h := l.holders[g.index].of[g.name]
+		h := g.h
 		h.used = true
 		for j := range g.ops {
 			op := &g.ops[j]

@@ -132,7 +132,11 @@ func (s *stock) tell(index int, at int64) Outcome {
 		used++
 	}
 	o.Remaining = min(max(r.quota-used+s.units(at), 0), r.quota)
-	used, part = r.debt(l.debt, at)
+	if l != last {
+		used, part = r.debt(l.debt, at)
+	} else if part > 0 {
+		used--
+	}
 	if used -= l.n; used < 0 {
 		used, part = 0, 0
 	}
