@@ -127,6 +127,14 @@
 // leases of either side are settled, renewed and released on the side that has
 // them. A store that forgets what it had taken frees it; no policy can know.
 //
+// # Fleets at memory speed
+//
+// [NewLeasingStore] takes several units a trip from a store that a fleet shares,
+// and spends them in this process: takes that pass need few trips.
+// [NewBlockedStore] remembers refusals: takes that are refused need few. Neither
+// lets pass what the limits would not. What a node holds is missing to the
+// others: each holds at most the units that NewLeasingStore is given.
+//
 // # Errors
 //
 // A refusal is a [Result], never an error. An error means that nothing was

@@ -147,7 +147,10 @@ func (l *LeasingStore) hold(g *group, at int64) (*holder, []*Request) {
 		}
 	}
 	var reqs []*Request
-	if h != nil { // what has died unused
+	if h != nil {
+		for i := range h.stocks {
+			h.stocks[i].fade(at)
+		}
 		reqs = h.give(func(_ *stock, l *lot) bool { return at >= l.dies })
 	}
 	for hs.stocks+missing > l.room {

@@ -181,15 +181,34 @@ func (s *stock) put(op *Op, id ID, now, sent, at int64) {
 	s.lots[1] = l
 }
 
-// grow sets the size of the next lease: what lasts for half a life to one.
+// grow sets the size of the next lease after one that is used up: it is to last
+// for half a life at least.
 func (s *stock) grow(at int64) {
-	l := &s.lots[1]
-	switch {
-	case l.got == 0:
-	case l.n > 0 && at >= l.dies:
-		s.size = max(l.got-l.n, 1)
-	case l.n == 0 && at-l.born < s.life/2:
+	if l := &s.lots[1]; l.got > 0 && l.n == 0 && at-l.born < s.life/2 {
 		s.size = min(2*s.size, s.most)
+	}
+}
+
+// fade sets the size of the next lease after one that died: what was used of it.
+// Of units that the store would take back nothing for nothing is left.
+func (s *stock) fade(at int64) {
+	for i := range s.lots {
+		l := &s.lots[i]
+		if l.n == 0 || at < l.dies {
+			continue
+		}
+		s.size = max(min(s.size, l.got-l.n), 1)
+		switch s.rule.limit.Algorithm {
+		case TokenBucket:
+			if used, part := s.asked.debt(l.debt, at); used|part != 0 {
+				continue
+			}
+		case SlidingWindow:
+			if at < l.dies+s.rule.period {
+				continue
+			}
+		}
+		l.n, l.id = 0, ID{}
 	}
 }
 

@@ -104,6 +104,32 @@ func TestASubjectThatIsNotBusyHoldsNothing(t *testing.T) {
 	}
 }
 
+// What a subject did not use in time goes back at its next trip, and it is lent
+// less.
+func TestWhatDiedUnusedIsReturnedAndLessIsLent(t *testing.T) {
+	for _, limit := range []ratelimit.Limit{
+		{Name: "bucket", Count: 1600, Period: time.Minute},
+		{Name: "sliding", Algorithm: ratelimit.SlidingWindow, Count: 1600, Period: time.Minute},
+	} {
+		s, inner, clock := lease(t, 100, ratelimit.LeasingOptions{})
+		limits := set(t, limit)
+		l := limiterOf(t, s, limits)
+		takeN(t, l, "k", 130) // 1, 2, 4 ... 64 and 3 of 100
+		clock.Advance(limit.Period / 16)
+		if limit.Algorithm == ratelimit.SlidingWindow {
+			clock.Advance(limit.Period)
+		}
+		before := free(t, inner.Store, "k", limits)
+		takeN(t, l, "k", 1)
+		if got := free(t, inner.Store, "k", limits) - before; got < 80 {
+			t.Errorf("%s: %d more are free after the trip", limit.Name, got)
+		}
+		if held := free(t, s, "k", limits) - free(t, inner.Store, "k", limits); held > 3 {
+			t.Errorf("%s: %d are held of a subject that used 3 in a life", limit.Name, held)
+		}
+	}
+}
+
 // Nodes that share a limit of which they use a part must not be refused, though
 // each holds units that the others then do not have.
 func TestAFleetBelowItsLimitIsNotRefused(t *testing.T) {
