@@ -180,3 +180,81 @@ func TestALeaseThatEndsWhileItIsChargedIsGivenBack(t *testing.T) {
 		f.free(3)
 	})
 }
+
+// Two subjects wait for one refund, and two payers come at once: it is carried
+// out by one of them.
+func TestARefundThatTwoSubjectsWaitForIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limit := hourly(12)
+		f, g := gated(t, limit)
+		limits := set(t, limit)
+		both := []ratelimit.Charge{{Key: "a", Limits: limits, Cost: 3}, {Key: "b", Limits: limits, Cost: 3}}
+		if r, err := f.plain.TakeAll(t.Context(), both...); err != nil || !r.Allowed {
+			t.Fatalf("allowed is %v, error %v", r.Allowed, err)
+		}
+		f.store.fail(refused)
+		r, err := f.nodes[0].TakeAll(t.Context(), both...)
+		if err != nil || !r.Allowed || !r.Degraded {
+			t.Fatalf("allowed is %v, degraded %v, error %v", r.Allowed, r.Degraded, err)
+		}
+		back := func() {
+			t.Helper()
+			f.heal()
+			if r := f.take(0, "other", 0); r.Degraded {
+				t.Fatal("the guard is not back at the store")
+			}
+		}
+		back()
+		go func() { g.open <- struct{}{} }()
+		if _, err := f.nodes[0].PeekAll(t.Context(), both...); err != nil { // charges both
+			t.Fatal(err)
+		}
+		f.store.fail(refused)
+		go func() { g.open <- struct{}{} }() // for the ID of the refund, which the store does not give
+		f.check(f.nodes[0].Refund(t.Context(), r.Reservation))
+		back()
+		var payers sync.WaitGroup
+		for _, key := range []string{"a", "b"} {
+			payers.Go(func() { f.take(0, key, 0) })
+			synctest.Wait()
+		}
+		close(g.open)
+		payers.Wait()
+		f.take(0, "b", 0)
+		for _, key := range []string{"a", "b"} {
+			if r, err := f.plain.Peek(t.Context(), key, 0); err != nil || r.Remaining != 12-3 {
+				t.Errorf("%s: %d remain, want 9; error %v", key, r.Remaining, err)
+			}
+		}
+	})
+}
+
+// parting is a store whose caller is gone when it answers.
+type parting struct {
+	*frail
+	leave context.CancelFunc
+}
+
+func (p parting) Apply(ctx context.Context, req *ratelimit.Request) error {
+	defer p.leave()
+	return p.frail.Apply(ctx, req)
+}
+
+func TestACallerWhoLeavesAtTheAnswerIsNoted(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, ratelimit.Local, 1, hourly(12))
+	ctx, leave := context.WithCancel(t.Context())
+	g, err := ratelimit.NewGuardedStore(parting{f.store, leave}, ratelimit.Local, &ratelimit.GuardOptions{Samples: 1, Nodes: 1, Now: f.hand.now, Deadline: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.nodes[0], err = ratelimit.NewLimiter(g, set(t, hourly(12)), nil); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := f.nodes[0].Take(ctx, "k", 12); err != nil || !r.Allowed {
+		t.Fatalf("allowed is %v, error %v", r.Allowed, err)
+	}
+	f.store.fail(refused)
+	f.wants(false, true, 0, 1)
+}
