@@ -138,20 +138,23 @@ func BenchmarkRedis(b *testing.B) {
 						b.Fatalf("%s is refused before the run", key)
 					}
 					step := func(i int) bool { return allow(all.at(i)) }
-					b.Run("callers=1", func(b *testing.B) { crew(b, n, 1, step) })
-					b.Run("callers="+strconv.Itoa(most), func(b *testing.B) { crew(b, n, most, step) })
+					b.Run("callers=1", func(b *testing.B) { c.crew(b, n, 1, step) })
+					b.Run("callers="+strconv.Itoa(most), func(b *testing.B) { c.crew(b, n, most, step) })
 				})
 			}
 		}
 	}
 }
 
-// crew has so many callers do b.N steps together.
-func crew(b *testing.B, n, callers int, step func(i int) bool) {
+// crew has so many callers do b.N steps together, and tells what all of them got
+// done in a second and what processor time each step took of the server.
+func (c *clients) crew(b *testing.B, n, callers int, step func(i int) bool) {
 	b.ReportAllocs()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
+	before := c.processor(b)
+	b.ResetTimer()
 	for caller := range callers {
 		wg.Go(func() {
 			for d := (draw{n: n, state: mix(uint64(caller))}); left.Add(-1) >= 0; {
@@ -163,5 +166,25 @@ func crew(b *testing.B, n, callers int, step func(i int) bool) {
 		})
 	}
 	wg.Wait()
+	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+	b.ReportMetric((c.processor(b)-before)/float64(b.N), "server-us/op")
+}
+
+// processor returns the microseconds of processor time that the server has used.
+func (c *clients) processor(tb testing.TB) float64 {
+	tb.Helper()
+	info, err := c.goredis.InfoMap(tb.Context(), "cpu").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sum := 0.0
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		seconds, err := strconv.ParseFloat(info["CPU"][name], 64)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		sum += seconds * 1e6
+	}
+	return sum
 }

@@ -49,7 +49,7 @@ func BenchmarkState(b *testing.B) {
 			bytes := (c.used(b) - before) / float64(n)
 			for _, callers := range [...]int{1, most} {
 				b.Run("callers="+strconv.Itoa(callers), func(b *testing.B) {
-					crew(b, n, callers, func(i int) bool { return allow(all.at(i)) })
+					c.crew(b, n, callers, func(i int) bool { return allow(all.at(i)) })
 					b.ReportMetric(bytes, "B/key")
 				})
 			}

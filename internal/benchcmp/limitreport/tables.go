@@ -112,13 +112,14 @@ func refused(r *report) string {
 }
 
 func redis(r *report, limits string) string {
-	g := newGrid("", "1 caller, hot key", "10^4 keys", "64 callers, hot key", "10^4 keys", "allocs")
+	g := newGrid("", "1 caller, hot key", "10^4 keys", "64 callers, hot key", "10^4 keys", "server", "allocs")
 	for _, p := range r.values("Redis", "peer") {
 		name := func(keys, callers string) string {
 			return "Redis/keys=" + keys + "/limits=" + limits + "/peer=" + p + "/callers=" + callers
 		}
 		rate := func(keys, callers string) string { return with(r.cell(name(keys, callers), "ops/s", 1e-3), "k/s") }
-		g.row(label(p), rate("1", "1"), rate("10000", "1"), rate("1", "64"), rate("10000", "64"), r.cell(name("10000", "64"), "allocs/op", 1))
+		g.row(label(p), rate("1", "1"), rate("10000", "1"), rate("1", "64"), rate("10000", "64"),
+			with(r.cell(name("10000", "64"), "server-us/op", 1), " µs"), r.cell(name("10000", "64"), "allocs/op", 1))
 	}
 	return g.text()
 }
