@@ -98,3 +98,39 @@ func TestSettlementIsRememberedUntilItsDebtIsPaid(t *testing.T) {
 		}
 	}
 }
+
+// Whatever limit wrote a state, every other of its algorithm reads it: nothing
+// overflows, and the answer is within its own bounds.
+func TestStateOfOneLimitUnderAnyOther(t *testing.T) {
+	t.Parallel()
+	for _, a := range []ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow} {
+		var rules []*ratelimit.Rule
+		for _, count := range []int64{1, 7, ratelimit.MaxCount} {
+			for _, period := range []time.Duration{time.Microsecond, time.Hour, ratelimit.MaxPeriod} {
+				rules = append(rules, ruleOf(t, ratelimit.Limit{Algorithm: a, Count: count, Period: period}))
+			}
+		}
+		for _, writer := range rules {
+			for _, reader := range rules {
+				for _, charge := range []int64{1, writer.Quota(), ratelimit.MaxCount} {
+					c := writer.Charge(writer.Charge(ratelimit.Cell{}, charge, noon), charge, noon+1)
+					for _, later := range []int64{-5, 0, 2, 3_600_000_001, ratelimit.MaxPeriod.Microseconds() + 7} {
+						now := noon + later
+						o := reader.Peek(c, 1, now)
+						if o.Remaining < 0 || o.Remaining > reader.Quota() || o.RetryAfter < 0 || o.ResetAfter < o.RetryAfter {
+							t.Fatalf("%+v under %+v: %+v", c, reader.Limit(), o)
+						}
+						if o.RetryAfter > 0 && (reader.Peek(c, 1, now+o.RetryAfter).RetryAfter != 0 || reader.Peek(c, 1, now+o.RetryAfter-1).RetryAfter != 1) {
+							t.Fatalf("%+v under %+v: RetryAfter %d is not the least", c, reader.Limit(), o.RetryAfter)
+						}
+						next := reader.Charge(c, charge, now)
+						next = reader.Settle(next, 1, 0, now+1, 0, now)
+						if o := writer.Peek(next, 1, now); o.Remaining < 0 || o.Remaining > writer.Quota() || o.RetryAfter < 0 {
+							t.Fatalf("%+v under %+v: %+v", next, writer.Limit(), o)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -221,3 +221,33 @@ func TestWaitersOfAllKindsComeThrough(t *testing.T) {
 		})
 	}
 }
+
+func TestRefusedAndShadowedAreApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t,
+		ratelimit.Limit{Name: "real", Count: 2, Period: time.Hour},
+		ratelimit.Limit{Name: "shadow", Count: 1, Period: 10 * time.Hour, Shadow: true},
+		ratelimit.Limit{Name: "free", Count: 9, Period: time.Hour},
+		ratelimit.Limit{Name: "none", Algorithm: ratelimit.DenyAll, Shadow: true})
+	names := func(r ratelimit.Result) (refused, shadowed string) {
+		for s := range r.Refused() {
+			refused += s.Limit.Name + " "
+		}
+		for s := range r.Shadowed() {
+			shadowed += s.Limit.Name + " "
+		}
+		return refused, shadowed
+	}
+	for i, want := range [][2]string{{"", "none "}, {"", "shadow none "}, {"real ", "shadow none "}} {
+		r := w.want(i < 2, 1)
+		if refused, shadowed := names(r); refused != want[0] || shadowed != want[1] {
+			t.Errorf("take %d: refused by %q, in the shadow by %q; want %q", i, refused, shadowed, want)
+		}
+		if r.Limit != "real" || i < 2 && r.RetryAfter != 0 || i == 2 && r.RetryAfter != 30*time.Minute {
+			t.Errorf("take %d speaks for %s: RetryAfter %v", i, r.Limit, r.RetryAfter)
+		}
+		for range r.States() {
+			break // and a loop may end early
+		}
+	}
+}
