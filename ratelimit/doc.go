@@ -159,7 +159,7 @@
 // # Security
 //
 // Keys are any bytes and never joined with anything, so no key can be made to
-// collide with another; the memory store tells them apart by 128 bits of a hash
+// collide with another; the memory store tells them apart by 87 bits of a hash
 // with a random seed. Empty keys are refused, because they are how an unknown
 // address or a missing header would share one bucket. An attacker who invents
 // keys fills a store up to its bound and no further, and pushes nobody's state

@@ -313,7 +313,7 @@ func (m *MemoryStore) save(places []place, changed uint64, now int64) bool {
 		if changed&(1<<i) == 0 || p.next == (Cell{}) {
 			continue
 		}
-		ok := false
+		var ok bool
 		if p.slot >= 0 && !moved {
 			ok = sh.table(p.id).setCell(p.slot, p.next, false)
 		} else {
