@@ -57,6 +57,11 @@
 // for that. A request takes one for each subject; where many requests of dozens
 // of subjects run at the same time, raise max_locks_per_transaction.
 //
+// A call whose context ends is told so within 100 milliseconds, in which its
+// answer may still come: breaking a statement off costs its connection, and a
+// crowd of short deadlines would cost them all. What was broken off may have been
+// taken; it is never taken in part.
+//
 // A calendar's windows come from Go's time zones, so server and programs need not
 // agree about them; programs of one limit should carry the same ones.
 //

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	kerrors "github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/ratelimit"
@@ -91,4 +92,44 @@ func TestTakesSurviveTheServersKill(t *testing.T) {
 		t.Errorf("%d and %d are in use; %d passed, %d are not known", used[0], used[1], passed.Load(), unsure.Load())
 	}
 	t.Logf("%d passed, %d in use", passed.Load(), used[0])
+}
+
+// A network that has gone silent, and callers who wait 5 ms: each is told so, and
+// once it speaks again what was asked has been done as a whole or not at all.
+func TestTakesOverASilentNetwork(t *testing.T) {
+	line := newLine(t, pgtest.Database(t))
+	db, err := pgstore.Open(line.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.WithoutCancel(t.Context()))
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l := limiter(t, db.Limits(nil),
+		ratelimit.Limit{Name: "bucket", Count: 100, Period: century}, ratelimit.Limit{Name: "log", Algorithm: ratelimit.SlidingLog, Count: 100, Period: century})
+	take(t, l, "k", 1)
+	line.cut.Store(true)
+	each(8, func(int) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		if r, err := l.Take(ctx, "k", 10); r.Allowed || kerrors.CodeOf(err) != kerrors.DeadlineExceeded {
+			t.Errorf("%t, %v; want the end of the time", r.Allowed, err)
+		}
+	})
+	line.cut.Store(false)
+	r, err := l.Take(t.Context(), "k", 1)
+	for try := 0; err != nil && try < 10; try++ { // connections that the silence broke
+		r, err = l.Take(t.Context(), "k", 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var free []int64
+	for s := range r.States() {
+		free = append(free, s.Remaining)
+	}
+	if free[0] != free[1] || (98-free[0])%10 != 0 || free[0] > 98 {
+		t.Errorf("%v are free of 100 after two takes of 1 and eight of 10 that may have come true", free)
+	}
 }
