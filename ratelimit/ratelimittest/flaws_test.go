@@ -1,6 +1,7 @@
 package ratelimittest
 
 import (
+	"maps"
 	"math"
 	"time"
 
@@ -10,9 +11,7 @@ import (
 func flaws() map[string]flaw {
 	all := map[string]flaw{}
 	for _, some := range []map[string]flaw{settlementFlaws(), leaseFlaws(), shadowFlaws(), stateFlaws(), numberFlaws()} {
-		for name, f := range some {
-			all[name] = f
-		}
+		maps.Copy(all, some)
 	}
 	return all
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/ratelimit"
@@ -199,30 +200,30 @@ func (w *walk) fresh(id ratelimit.ID, spent bool) error {
 }
 
 func describe(req *ratelimit.Request) string {
-	mode := [...]string{"take", "take up to", "peek", "charge", "settle", "renew", "release", "reset"}[req.Mode]
-	text := mode
+	var text strings.Builder
+	text.WriteString([...]string{"take", "take up to", "peek", "charge", "settle", "renew", "release", "reset"}[req.Mode])
 	if req.ID != (ratelimit.ID{}) {
-		text += " " + req.ID.String()
+		text.WriteString(" " + req.ID.String())
 	}
 	for i := range req.Ops {
 		op := &req.Ops[i]
-		text += fmt.Sprintf(" [%q %+v cost %d", op.Key, op.Rule.Limit(), op.Cost)
+		fmt.Fprintf(&text, " [%q %+v cost %d", op.Key, op.Rule.Limit(), op.Cost)
 		if req.Mode == ratelimit.ModeSettle {
-			text += fmt.Sprintf(" actual %d until %d rest %d", op.Actual, op.Until, op.Rest)
+			fmt.Fprintf(&text, " actual %d until %d rest %d", op.Actual, op.Until, op.Rest)
 		}
-		text += "]"
+		text.WriteString("]")
 	}
-	return text
+	return text.String()
 }
 
 func (w *walk) describe(ops []ratelimit.Op) string {
-	text := ""
+	var text strings.Builder
 	for i := range ops {
 		if s := w.m.states[of(&ops[i])]; s != nil {
-			text += fmt.Sprintf("[%+v]", *s)
+			fmt.Fprintf(&text, "[%+v]", *s)
 		} else {
-			text += "[none]"
+			text.WriteString("[none]")
 		}
 	}
-	return text
+	return text.String()
 }

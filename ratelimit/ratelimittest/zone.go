@@ -11,7 +11,9 @@ import (
 // the time zone database.
 func turns() []turn {
 	const h = time.Hour
-	at := func(y int, m time.Month, d, h, min int) time.Time { return time.Date(y, m, d, h, min, 0, 0, time.UTC) }
+	at := func(y int, m time.Month, d, h, minute int) time.Time {
+		return time.Date(y, m, d, h, minute, 0, 0, time.UTC)
+	}
 	return []turn{
 		{"America/Sao_Paulo", ratelimit.Day, at(2018, 11, 4, 3, 0), 23 * h}, // 00:00 was 01:00
 		{"America/Sao_Paulo", ratelimit.Day, at(2018, 11, 5, 2, 0), 24 * h},
