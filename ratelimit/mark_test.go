@@ -31,6 +31,36 @@ func TestRefundThatFindsNoRoomCanBeRepeated(t *testing.T) {
 	w.free("k", "h", time.Hour, 6)
 }
 
+// A settlement that is remembered and then finds no room for what it charges is
+// not settled.
+func TestSettlementThatFindsNoRoomCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	w, _ := bounded(t, minBytes)
+	w.refunds(w.spend("k", "h", time.Hour), nil) // has the room in which the next is remembered
+	r := w.spend("k", "h", time.Hour)
+	if err := w.ResetAll(t.Context(), ten(t, "k", "h", time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 * tracked {
+		if _, err := w.TakeAll(t.Context(), ten(t, fmt.Sprint("passing", i), "m", time.Minute)); err != nil && !errors.Is(err, ratelimit.ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if err := w.Settle(t.Context(), r, 9); !errors.Is(err, ratelimit.ErrFull) {
+			t.Fatalf("the settlement ends with %v, want %v", err, ratelimit.ErrFull)
+		}
+		w.free("k", "h", time.Hour, 10)
+	}
+	w.now = w.now.Add(time.Minute) // now there is room
+	for range 2 {
+		if err := w.Settle(t.Context(), r, 9); err != nil {
+			t.Fatal(err)
+		}
+		w.free("k", "h", time.Hour, 5) // the four were reset, five more are charged, once
+	}
+}
+
 // What is remembered together is forgotten with the last of it.
 func TestRefundsOfDifferentPeriodsAreRemembered(t *testing.T) {
 	t.Parallel()

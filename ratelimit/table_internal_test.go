@@ -436,6 +436,13 @@ func TestFullStoreStaysWhole(t *testing.T) {
 				}
 			}
 		}
+		if req.Mode == ModeTake && req.Allowed {
+			for i, o := range state(&req) {
+				if told := req.Ops[i].Outcome; o.Remaining != told.Remaining {
+					t.Fatalf("step %d: %d remain of op %d, it told %+v", step, o.Remaining, i, told)
+				}
+			}
+		}
 		if step%100 == 0 {
 			m.audit(t)
 			now = now.Add(time.Duration(r.IntN(300)) * time.Millisecond)
