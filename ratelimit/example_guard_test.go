@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
+	"os"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -63,6 +65,29 @@ func ExampleNewGuardedStore_closed() {
 // Where a wrong refusal would be worse than an excess, everybody passes.
 func ExampleNewGuardedStore_open() {
 	limiter := guardedLimiter(ratelimit.Open)
+	res, err := limiter.Take(context.Background(), "customer 7", 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(res.Allowed, res.Degraded)
+	// Output: true true
+}
+
+// Turns from the store to the policy and back go to the log.
+func ExampleNewGuardedStore_observed() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelError + 1})) // quiet, for the example
+	store, limits := down{}, mustLimits(ratelimit.Limit{Name: "hour", Count: 10, Period: time.Hour})
+	guarded, err := ratelimit.NewGuardedStore(store, ratelimit.Local, &ratelimit.GuardOptions{
+		Nodes:    4, // processes that share the limits
+		Observer: ratelimit.NewSlogObserver(logger),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	limiter, err := ratelimit.NewLimiter(guarded, limits, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	res, err := limiter.Take(context.Background(), "customer 7", 1)
 	if err != nil {
 		log.Fatal(err)
