@@ -316,7 +316,7 @@ func (l *Limiter) decideMemory(ctx context.Context, op string, mode Mode, charge
 	if err != nil {
 		return errors.Wrap(op, err)
 	}
-	if hasStateless(ops) {
+	if l.hasStateless(charges) {
 		return l.decidePooled(ctx, op, mode, charges, res)
 	}
 	req := Request{Mode: mode, Ops: ops}
@@ -335,7 +335,7 @@ func (l *Limiter) decidePooled(ctx context.Context, op string, mode Mode, charge
 		return errors.Wrap(op, err)
 	}
 	req.Ops = ops
-	if hasStateless(ops) {
+	if l.hasStateless(charges) {
 		err = l.decideAround(ctx, req)
 	} else {
 		err = l.store.Apply(ctx, req)

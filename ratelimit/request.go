@@ -71,9 +71,10 @@ func stateful(ops []Op) []Op {
 	return slices.DeleteFunc(ops, func(o Op) bool { return o.Rule.stateless() })
 }
 
-func hasStateless(ops []Op) bool {
-	for i := range ops {
-		if ops[i].Rule.stateless() {
+// hasStateless reports whether a limit of the charges needs no store.
+func (l *Limiter) hasStateless(charges []Charge) bool {
+	for i := range charges {
+		if l.of(&charges[i]).set.stateless {
 			return true
 		}
 	}
