@@ -57,7 +57,7 @@ func (s *LimitStore) Sweep(ctx context.Context, limit int) (int, error) {
 	}
 	settled := 0
 	err = s.db.transact(ctx, func(from source) error {
-		return from.QueryRow(ctx, s.db.sql.sweepSettled, s.db.mode, s.given(), limit).Scan(&settled)
+		return from.QueryRow(ctx, s.db.sql.sweepSettled, s.db.planned, s.given(), limit).Scan(&settled)
 	})
 	return swept + settled, errors.Wrap(op, err)
 }
@@ -82,7 +82,7 @@ func (s *LimitStore) step(ctx context.Context, limit int, given *int64) (swept i
 	var keys [][]byte
 	var names, algorithms []string
 	var locks []int64
-	n, err := s.db.read(ctx, s.db.mode, s.db.sql.limitsAfter, func(row int, c [][]byte) error {
+	n, err := s.db.read(ctx, s.db.planned, s.db.sql.limitsAfter, func(row int, c [][]byte) error {
 		if row == 0 {
 			keys, names, algorithms, locks = nil, nil, nil, nil
 		}

@@ -41,6 +41,10 @@ CREATE TABLE keytoll.settled (
 CREATE INDEX settled_by_end ON keytoll.settled (until);
 
 
+-- The functions below keep their plans. One made while a table is small would read
+-- all of it, and stay when the table has grown: hence enable_seqscan.
+
+
 -- limits_decide tells what package ratelimit's Rule would, of each op at one
 -- time: given, or else the server's. Nothing changes. All of it is seen as of
 -- one moment, since the function is stable. A product is numeric where it could
@@ -59,7 +63,7 @@ CREATE INDEX settled_by_end ON keytoll.settled (until);
 CREATE FUNCTION keytoll.limits_decide(
 	given bigint, keys bytea[], names text[], algorithms text[], rules bigint[],
 	OUT now bigint, OUT allowed boolean, OUT outside boolean, OUT verdicts bigint[]
-) LANGUAGE plpgsql STABLE AS $$
+) LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	max_count  CONSTANT bigint := 9007199254740992;
@@ -363,7 +367,7 @@ CREATE FUNCTION keytoll.limits_apply(
 	keys bytea[], names text[], algorithms text[], rules bigint[],
 	takes bigint[], latest bigint, hold bigint,
 	OUT now bigint, OUT allowed boolean, OUT outside boolean, OUT verdicts bigint[], OUT taken bigint, OUT made int
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	n      int := cardinality(keys);
@@ -495,7 +499,7 @@ END $$;
 -- limits_sweep deletes those of the given states that have expired, unless
 -- somebody decides by them just now, and returns how many.
 CREATE FUNCTION keytoll.limits_sweep(given bigint, locks bigint[], keys bytea[], names text[], algorithms text[])
-RETURNS int LANGUAGE plpgsql AS $$
+RETURNS int LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	now   bigint := coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
