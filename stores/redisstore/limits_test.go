@@ -24,7 +24,9 @@ func prefix() string {
 
 func newLimits(t testing.TB, client redis.UniversalClient, o redisstore.LimitsOptions) *redisstore.LimitStore {
 	t.Helper()
-	o.Prefix = prefix()
+	if o.Prefix == "" {
+		o.Prefix = prefix()
+	}
 	s, err := redisstore.NewLimits(redisstore.GoRedis(client), &o)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +37,8 @@ func newLimits(t testing.TB, client redis.UniversalClient, o redisstore.LimitsOp
 // A moved store decides by a clock that stands still unless it is advanced.
 type moved struct {
 	*redisstore.LimitStore
-	clock *clock
+	clock  *clock
+	prefix string
 }
 
 func (m moved) Advance(d time.Duration) { m.clock.advance(d) }
@@ -60,7 +63,8 @@ func (c *clock) advance(d time.Duration) {
 func newMoved(t testing.TB, client redis.UniversalClient) moved {
 	t.Helper()
 	c := &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	return moved{newLimits(t, client, redisstore.LimitsOptions{Now: c.Now}), c}
+	p := prefix()
+	return moved{newLimits(t, client, redisstore.LimitsOptions{Now: c.Now, Prefix: p}), c, p}
 }
 
 // A divided store is one that takes several steps for several slots.

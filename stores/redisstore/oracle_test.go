@@ -197,4 +197,9 @@ func agree(t *testing.T, client redis.UniversalClient, seed uint64, algorithms [
 			taken = append(taken, req)
 		}
 	}
+	for _, k := range client.Keys(t.Context(), s.prefix+"*").Val() {
+		if client.PTTL(t.Context(), k).Val() == -1 {
+			t.Errorf("seed %d: %q lives for ever", seed, k)
+		}
+	}
 }
