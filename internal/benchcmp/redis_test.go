@@ -29,6 +29,7 @@ var redisPeers = [...]redisPeer{
 	{name: "floor-ping-goredis", floor: true, one: floorPing},
 	{name: "floor-ping-rueidis", floor: true, one: floorPingRueidis},
 	{name: "keytoll-goredis", many: keytollGoRedis},
+	{name: "keytoll-goredis-coalesced", many: keytollCoalesced},
 	{name: "keytoll-rueidis", many: keytollRueidis},
 	{name: "redis-rate-goredis", one: redisRate},
 	{name: "ulule-goredis", one: ululeRedis},

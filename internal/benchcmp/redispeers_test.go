@@ -73,6 +73,11 @@ func keytollGoRedis(tb testing.TB, c *clients, count int64, limits int) take {
 	return keytollRedis(tb, redisstore.GoRedis(c.goredis), count, limits)
 }
 
+func keytollCoalesced(tb testing.TB, c *clients, count int64, limits int) take {
+	tb.Helper()
+	return keytollRedis(tb, redisstore.Coalesced(c.goredis), count, limits)
+}
+
 func keytollRueidis(tb testing.TB, c *clients, count int64, limits int) take {
 	tb.Helper()
 	return keytollRedis(tb, rueidisclient.New(c.rueidis), count, limits)
