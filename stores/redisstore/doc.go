@@ -1,9 +1,16 @@
 // Package redisstore keeps Keytoll's short-lived shared state in Redis, Redis
-// Cluster, or a server that speaks their protocol, for fleets of servers. Today
-// that is one thing: the feed that tells the caches of all servers which keys
-// to forget.
+// Cluster, or a server that speaks their protocol, such as Valkey, for fleets of
+// servers: the rate limits that they share, and the feed that tells the caches of
+// all of them which keys to forget.
 //
-//	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{"127.0.0.1:6379"}})
+//	client := redis.NewUniversalClient(&redis.UniversalOptions{
+//		Addrs: []string{"127.0.0.1:6379"}, ContextTimeoutEnabled: true,
+//	})
+//	store, err := redisstore.NewLimits(redisstore.Coalesced(client), nil)
+//	if err != nil {
+//		return err
+//	}
+//	// Give store to ratelimit.NewLimiter in every server.
 //	feed, err := redisstore.NewFeed(client, nil)
 //	if err != nil {
 //		return err
@@ -11,10 +18,75 @@
 //	// Give feed to the apikey.Service of every server that shares the store.
 //
 // What belongs here, and nowhere else: the Redis driver (go-redis, through its
-// universal client), the Lua scripts, and what a fleet shares for seconds or
-// minutes. Credits do not belong here: a ledger needs durable transactions, so
+// universal client), the Lua script, and what a fleet shares for as long as a
+// limit counts. Credits do not belong here: a ledger needs durable transactions, so
 // this package has no constructor for one. Importing this module is what adds
 // the driver to a program; the root module never does.
+//
+// # The limits
+//
+// [LimitStore] is a [ratelimit.Store]. A decision about any number of limits of a
+// subject, of every algorithm, is one script and so one round trip, all or
+// nothing, and exactly the one that [ratelimit.Rule] computes: in whole
+// microseconds and without rounding, whatever the numbers. The server's clock
+// decides, and skewed clocks of callers change nothing; [LimitsOptions].Now is
+// for servers whose scripts may not read it. The script needs Redis 6.2 or later,
+// no module, and no Functions. A server that forgot it is given it again in the
+// same call.
+//
+// Each state is one key: a string of 33 bytes, and for SlidingLog and Concurrency
+// a sorted set with one member for each take in use. Its time to live is set with
+// every write and never shorter than the state counts; no decision relies on it.
+// A settlement is remembered by one small key. Refusals and peeks write nothing.
+// A key that holds something else is an error of code Corrupt, never an unused
+// limit.
+//
+// # Keys and slots
+//
+// The key of subject "customer 7" under the limit "second", a token bucket, is
+//
+//	rl:{customer 7}:second:b
+//
+// What is in braces decides the slot in a cluster, so all limits of a subject are
+// decided in one step. In subjects } becomes %7D and % becomes %25, and a subject
+// longer than 64 bytes is named by 192 bits of its SHA-256: so no subject can end
+// the braces early or share a key with another, and operators can still read
+// keys. With [LimitsOptions.Tag] subjects share a slot, say those of a tenant:
+//
+//	rl:{tenant 3}customer 7:second:b
+//
+// A decision about subjects of several tags is one step on a single server. In a
+// cluster it takes several: all parts are looked at, and refused if one would
+// refuse; then they are taken one after the other in the order of their tags; and
+// what was taken is given back when a later part refuses after all, or fails,
+// also when the caller's context is over by then (for at most
+// [LimitsOptions.Undo]). So never more passes than one step would let pass. Less
+// may: whoever asks between a take and its giving back can be refused what would
+// have been free. A part whose answer was lost may have been taken; it comes back
+// with time.
+//
+// # When Redis fails
+//
+// An error means that nothing was decided; [ratelimit] says how callers choose
+// what to do then. The state is as durable as the server: what it loses is
+// granted anew. Without appendonly a restart forgets everything; replication is
+// asynchronous, so a replica that takes over may not have heard of the last takes
+// of the old master, and two halves of a network may each grant a whole quota
+// while they are apart. No decision is ever kept by halves. Set maxmemory-policy
+// to noeviction: a server that evicts keys grants what they held anew, and one
+// that is full answers [ratelimit.ErrFull].
+//
+// A client that sends a command again after its line broke may take twice what it
+// reports once: see [GoRedis]. A take never passes that was not taken.
+//
+// # Which client
+//
+// [GoRedis] is go-redis as it is, one connection for each caller at once.
+// [Coalesced] puts callers who would wait into one pipeline, which serves 64 of
+// them two to three times as fast and a single one as fast as before; it is the
+// one to take. The module rueidisclient brings rueidis, which does the same by
+// itself: take it where a program uses rueidis already. docs/redis.md has the
+// figures.
 //
 // # The feed
 //
@@ -54,8 +126,9 @@
 //
 // # Time
 //
-// The clock is the listener's. It may jump: an instant before the one told last
-// is not told.
+// For limits the clock is the server's: see above. When it goes back, as a
+// replica's may when it takes over, nothing is minted. For the feed the clock is
+// the listener's. It may jump: an instant before the one told last is not told.
 //
 // The driver reads the deadline of a context only when its
 // ContextTimeoutEnabled is set, and never its cancellation while it waits for a
@@ -72,6 +145,11 @@
 // SSUBSCRIBE and SUNSUBSCRIBE) and the channels that begin with the name given
 // and with the name in braces: &keytoll:keys and &{keytoll:keys}:*.
 //
+// For limits a server needs the commands EVAL, EVALSHA, TIME, GET, SET, DEL,
+// EXISTS, PEXPIREAT, PEXPIRE, ZADD, ZCOUNT, ZMSCORE, ZRANGE, ZRANGEBYSCORE, ZREM,
+// ZREMRANGEBYSCORE and ZSCORE and the keys that begin with the prefix. Whoever
+// may write those can grant and refuse at will.
+//
 // # Errors
 //
 // A server that cannot be reached, and a line that broke, is code Unavailable.
@@ -79,6 +157,10 @@
 //
 // # Concurrency
 //
-// A [Feed] is safe for concurrent use. It has no goroutine but those of Listen,
-// which end before Listen returns, and it leaves the client open.
+// A [LimitStore], its clients and a [Feed] are safe for concurrent use. A
+// [Coalesced] client has up to four goroutines while callers wait, and a decision
+// over several slots one for each until it returns.
+//
+// A Feed has no goroutine but those of Listen, which end before Listen returns.
+// Both leave the client open.
 package redisstore

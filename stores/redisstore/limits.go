@@ -67,7 +67,7 @@ func NewLimits(client Client, options *LimitsOptions) (*LimitStore, error) {
 	faults := errors.Faults{Op: "redisstore.NewLimits"}
 	s := &LimitStore{client: client, prefix: o.Prefix, tag: o.Tag, now: o.Now, undo: o.Undo}
 	if client == nil {
-		faults.Add("client is nil; give one made by GoRedis")
+		faults.Add("client is nil; give one made by GoRedis or Coalesced")
 	} else if c, ok := client.(interface{ fault() string }); ok && c.fault() != "" {
 		faults.Add("%s", c.fault())
 	} else {

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -106,4 +107,44 @@ func TestLimitsOfOneTagInACluster(t *testing.T) {
 	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
 		return newLimits(t, client, redisstore.LimitsOptions{Tag: func(string) string { return "{tenant}" }})
 	})
+}
+
+func TestLimitsOfCallersWhoGoTogether(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+		s, err := redisstore.NewLimits(redisstore.Coalesced(client), &redisstore.LimitsOptions{Prefix: prefix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func TestLimitsOfCallersWhoGoTogetherInACluster(t *testing.T) {
+	client := redistest.StartCluster(t).Client(t)
+	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+		s, err := redisstore.NewLimits(redisstore.Coalesced(client), &redisstore.LimitsOptions{Prefix: prefix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return divided{s}
+	})
+}
+
+func TestNewLimitsNamesEveryFault(t *testing.T) {
+	_, err := redisstore.NewLimits(nil, &redisstore.LimitsOptions{Prefix: "a{b}", Undo: -1})
+	for _, want := range []string{"client is nil", `Prefix is "a{b}"`, "Undo is -1ns"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v; want %q in it", err, want)
+		}
+	}
+	for want, client := range map[string]redisstore.Client{
+		"GoRedis(nil)":        redisstore.GoRedis(nil),
+		"redis.Ring":          redisstore.Coalesced(redis.NewRing(&redis.RingOptions{})),
+		"reads from replicas": redisstore.GoRedis(redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ReadOnly: true})),
+	} {
+		if _, err := redisstore.NewLimits(client, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v; want %q in it", err, want)
+		}
+	}
 }

@@ -9,12 +9,18 @@ import (
 )
 
 // New returns what a [redisstore.LimitStore] needs over client, which stays the
-// caller's to close. It must not be nil, and must not send scripts to replicas:
-// leave SendToReplicas and ReplicaOnly of its options unset.
+// caller's to close; nil for nil, which [redisstore.NewLimits] refuses. It must
+// not send scripts to replicas: leave SendToReplicas and ReplicaOnly of its
+// options unset.
 //
 // Scripts are not sent again when a line breaks before the answer came, as long
 // as they are not marked retryable, which this package never does.
-func New(client rueidis.Client) redisstore.Client { return adapter{client} }
+func New(client rueidis.Client) redisstore.Client {
+	if client == nil {
+		return nil
+	}
+	return adapter{client}
+}
 
 type adapter struct{ client rueidis.Client }
 
