@@ -32,7 +32,7 @@ type coalesced struct {
 
 // A ride is a call that waits for others.
 type ride struct {
-	ctx  context.Context //nolint:containedctx // of a call that is still running
+	ctx  context.Context // of a call that is still running
 	cmd  *redis.StringCmd
 	done chan struct{}
 }

@@ -1,7 +1,6 @@
 package redisstore_test
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -35,13 +34,11 @@ func ExampleNewLimits() {
 		fmt.Println(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	res, err := limiter.Take(ctx, "customer 7", 1)
-	switch {
-	case err != nil:
-		fmt.Println("Redis did not answer:", err)
-	case !res.Allowed:
-		fmt.Println("refused by", res.Limit, "for", res.RetryAfter)
+	// For each request, in one round trip: limiter.Take(ctx, "customer 7", 1).
+	for l := range limits.All() {
+		fmt.Println(limiter != nil, l.Name, l.Count)
 	}
+	// Output:
+	// true second 10
+	// true day 1000
 }

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -121,12 +122,12 @@ func twoProcesses(t *testing.T, open func(client redisstore.Client, prefix strin
 		l := open(redisstore.GoRedis(client), prefix)
 		begin := func(n int64) {
 			if n == 1 { // wait until the other process has taken as well
-				os.Stdout.WriteString("began\n")
-				bufio.NewReader(os.Stdin).ReadString('\n')
+				fmt.Println("began")
+				_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 			}
 		}
 		passed, failed := drain(t.Context(), l, 4, begin)
-		os.Stdout.WriteString("took " + strconv.FormatInt(passed, 10) + " failed " + strconv.FormatInt(failed, 10) + "\n")
+		fmt.Printf("took %d failed %d\n", passed, failed)
 		t.SkipNow()
 	}
 	server, prefix := redistest.Start(t), prefix()
@@ -148,7 +149,7 @@ func twoProcesses(t *testing.T, open func(client redisstore.Client, prefix strin
 		}
 		t.Cleanup(func() { _ = c.Wait() })
 		children = append(children, bufio.NewScanner(out))
-		starts = append(starts, func() { in.Write([]byte("\n")) })
+		starts = append(starts, func() { _, _ = in.Write([]byte("\n")) })
 	}
 	for _, lines := range children {
 		for lines.Scan() && lines.Text() != "began" {

@@ -21,7 +21,7 @@ func TestScriptDividesExactly(t *testing.T) {
 	}
 	const most = 1 << 53
 	r := rand.New(rand.NewPCG(1, 2))
-	any := func() int64 {
+	number := func() int64 {
 		switch r.IntN(4) {
 		case 0:
 			return most - r.Int64N(4)
@@ -34,7 +34,7 @@ func TestScriptDividesExactly(t *testing.T) {
 	var in []byte
 	var want []*big.Int
 	for len(want) < 60_000 {
-		a, b, c := any()-1, any()-1, any()
+		a, b, c := number()-1, number()-1, number()
 		if r.IntN(3) == 0 { // just below, at or above a multiple
 			q := max(min(b, c)-r.Int64N(2), 1)
 			if p := new(big.Int).Mul(big.NewInt(q), big.NewInt(c)); a > 0 {
