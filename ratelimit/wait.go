@@ -9,8 +9,8 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// answerWithin is how long Wait lets a store answer that was asked already,
-// whatever becomes of the caller.
+// answerWithin is how long Wait awaits the answer of a store, whatever becomes of
+// the caller.
 const answerWithin = 5 * time.Second
 
 // Wait takes cost from every limit of the limiter for the subject key, as
@@ -32,9 +32,10 @@ const answerWithin = 5 * time.Second
 // that is refused because of those ahead names as RetryAfter the least that is
 // known, and may have no State that is refused.
 //
-// Nothing is lost: either the cost was taken and Wait says so, or it was not.
-// A question that the store has when ctx ends is therefore awaited, for 5
-// seconds at most. Wait starts no goroutine.
+// Nothing is lost: either the cost was taken and Wait says so, or it was not. So
+// a store that was asked is awaited whatever becomes of ctx, for 5 seconds at
+// most. The line is this limiter's own: those of other processes ask the store
+// beside it. Wait starts no goroutine.
 func (l *Limiter) Wait(ctx context.Context, key string, cost int64) (Result, error) {
 	return l.wait(ctx, "ratelimit.Wait", []Charge{{Key: key, Cost: cost}})
 }
