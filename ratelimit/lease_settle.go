@@ -27,7 +27,7 @@ func (l *LeasingStore) settle(ctx context.Context, req *Request) error {
 	}
 	for i := range req.Ops {
 		if op := &req.Ops[i]; op.Actual < op.Cost {
-			l.send(ctx, l.back(op))
+			_ = l.send(ctx, l.back(op))
 		}
 	}
 	return nil

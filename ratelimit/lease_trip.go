@@ -15,6 +15,7 @@ func (l *LeasingStore) fetch(ctx context.Context, req *Request) error {
 	groups := l.split(nil, req)
 	for range tries + len(groups) {
 		var short *trip
+		at := 0 // of the group that is short
 		for i := range groups {
 			t, err := l.supply(ctx, &groups[i])
 			if err != nil {
@@ -24,7 +25,7 @@ func (l *LeasingStore) fetch(ctx context.Context, req *Request) error {
 				return l.direct(ctx, req)
 			}
 			if t != nil && t.less {
-				short = t
+				short, at = t, i
 				break
 			}
 		}
@@ -34,18 +35,25 @@ func (l *LeasingStore) fetch(ctx context.Context, req *Request) error {
 		if short == nil {
 			continue
 		}
-		if len(groups) == 1 && l.answer(&groups[0], req, short) {
-			return nil
+		if len(groups) == 1 {
+			if l.answer(&groups[0], req, short) {
+				return nil
+			}
+			break
 		}
-		break
+		// What is held of the others stays, so that the next one needs no trip for them.
+		if _, err := l.giveUp(ctx, groups[at:at+1]); err != nil {
+			return err
+		}
+		if err := l.peek(ctx, req); err != nil || !req.Allowed {
+			return err
+		}
 	}
 	if _, err := l.giveUp(ctx, groups); err != nil { // so that a refusal tells the wait
 		return err
 	}
 	return l.apply(ctx, req)
 }
-
-var elsewhere = &trip{elsewhere: true}
 
 // supply sees to it that the costs of the group are held: it makes a trip for
 // what is missing, or waits for that of another caller. The trip is nil when
@@ -55,17 +63,17 @@ func (l *LeasingStore) supply(ctx context.Context, g *group) (*trip, error) {
 	at := l.clock()
 	if l.closed.Load() || !l.holdable(g) {
 		g.mu.Unlock()
-		return elsewhere, nil
+		return &trip{elsewhere: true}, nil
 	}
 	h, returns := l.hold(g, at)
 	switch {
 	case len(returns) > 0:
 		g.mu.Unlock()
-		l.send(ctx, returns)
+		_ = l.send(ctx, returns)
 		return nil, nil
 	case h == nil:
 		g.mu.Unlock()
-		return elsewhere, nil
+		return &trip{elsewhere: true}, nil
 	case h.trip != nil:
 		t := h.trip
 		g.mu.Unlock()
@@ -139,7 +147,7 @@ func (l *LeasingStore) run(ctx context.Context, g *group, h *holder, t *trip) er
 		t.abandoned = ctx.Err() != nil
 	case t.ask.Degraded: // a policy's units are not the store's: none are held
 		t.elsewhere = true
-		l.send(ctx, t.ask.undo())
+		_ = l.send(ctx, t.ask.undo())
 	default:
 		t.less = !t.ask.Allowed || t.ask.Ops[0].Cost < asked
 	}
@@ -287,7 +295,7 @@ func (l *LeasingStore) giveUp(ctx context.Context, groups []group) (bool, error)
 		}
 		g.mu.Unlock()
 	}
-	l.send(ctx, reqs)
+	_ = l.send(ctx, reqs)
 	return len(reqs) > 0, nil
 }
 
