@@ -53,6 +53,7 @@ type node struct {
 	down  bool
 	took  int64 // when the store passed a take itself, 0 when it did not
 	trips int
+	holds map[string]int64 // of each bucket, counting what has died since the last trip
 }
 
 var errOutage = errors.New("the store does not answer")
@@ -71,7 +72,7 @@ func (l *link) Apply(ctx context.Context, req *ratelimit.Request) error {
 	}
 	before := f.debts(req)
 	err := f.inner.Apply(ctx, req)
-	f.waste(req, before)
+	f.waste(l.n, req, before)
 	if err == nil && req.Mode == ratelimit.ModeTake && req.Allowed {
 		l.n.took = f.now()
 	}
@@ -97,9 +98,9 @@ func (f *leaseFleet) debts(req *ratelimit.Request) []float64 {
 	return debts
 }
 
-// waste notes what was returned to a bucket too late for all of it to come back,
-// since the bucket was last full.
-func (f *leaseFleet) waste(req *ratelimit.Request, before []float64) {
+// waste notes what of a bucket died unused, and what was returned too late for
+// all of it to come back, since the bucket was last full.
+func (f *leaseFleet) waste(n *node, req *ratelimit.Request, before []float64) {
 	after := f.debts(req)
 	for i, op := range req.Ops {
 		k := useKey(op.Key, op.Rule.Limit())
@@ -109,6 +110,14 @@ func (f *leaseFleet) waste(req *ratelimit.Request, before []float64) {
 			f.wasted[k] = 0
 		case req.Mode == ratelimit.ModeSettle:
 			f.wasted[k] += float64(op.Cost-op.Actual) - (before[i] - after[i])
+			n.holds[k] -= op.Cost - op.Actual
+		}
+		if req.Mode == ratelimit.ModeTakeUpTo {
+			f.wasted[k] += float64(max(n.holds[k], 0))
+			n.holds[k] = 0
+			if req.Allowed && op.Outcome.RetryAfter == 0 {
+				n.holds[k] = op.Cost
+			}
 		}
 	}
 }
@@ -123,6 +132,7 @@ func (f *leaseFleet) latency() {
 
 // start gives the node a store of its own that holds nothing.
 func (f *leaseFleet) start(n *node) *node {
+	n.holds = map[string]int64{}
 	store, err := ratelimit.NewLeasingStore(&link{f, n}, f.units, &ratelimit.LeasingOptions{Share: f.share, Now: f.clock.Now})
 	if err != nil {
 		f.t.Fatal(err)
@@ -173,6 +183,9 @@ func (f *leaseFleet) take(n *node, charges []ratelimit.Charge) {
 			f.admit(k, c.Limits.Rule(i), c.Cost, at)
 			u := &usage{at, c.Cost}
 			f.uses[k] = append(f.uses[k], u)
+			if n.took == 0 {
+				n.holds[k] -= c.Cost
+			}
 			us = append(us, u)
 		}
 		tk.uses = append(tk.uses, us)
