@@ -164,3 +164,48 @@ func TestLeasingStoreReportsEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// Of a bucket only what time has not given back comes back, though units of the
+// node's next lease are held by then.
+func TestARefundFromMemoryGivesBackNothingThatTimeGaveBack(t *testing.T) {
+	s, inner, clock := lease(t, 100, ratelimit.LeasingOptions{})
+	limits := set(t, ratelimit.Limit{Name: "bucket", Count: 1600, Period: time.Minute})
+	l := limiterOf(t, s, limits)
+	takeN(t, l, "k", 64)
+	r, err := l.Take(t.Context(), "k", 30) // the debt is 94, paid back in 3.5 s
+	if err != nil || !r.Allowed {
+		t.Fatal(r.Allowed, err)
+	}
+	clock.Advance(4 * time.Second)
+	takeN(t, l, "k", 100)
+	held := func() int64 { return free(t, s, "k", limits) - free(t, inner.Store, "k", limits) }
+	before := held()
+	if err := l.Refund(t.Context(), r.Reservation); err != nil {
+		t.Fatal(err)
+	}
+	if n := held() - before; n != 0 {
+		t.Errorf("%d came back of a cost that time had given back", n)
+	}
+	if r, err = l.Take(t.Context(), "k", 30); err != nil || !r.Allowed {
+		t.Fatal(r.Allowed, err)
+	}
+	before = held()
+	if err := l.Refund(t.Context(), r.Reservation); err != nil {
+		t.Fatal(err)
+	}
+	if n := held() - before; n != 30 {
+		t.Errorf("%d came back at once, want 30", n)
+	}
+}
+
+func TestANodeHoldsItsShareAtMost(t *testing.T) {
+	s, inner, _ := lease(t, 100, ratelimit.LeasingOptions{Share: 8})
+	limits := set(t, ratelimit.Limit{Name: "small", Algorithm: ratelimit.FixedWindow, Count: 160, Period: time.Hour})
+	l := limiterOf(t, s, limits)
+	for i := range 160 {
+		takeN(t, l, "k", 1)
+		if held := free(t, s, "k", limits) - free(t, inner.Store, "k", limits); held > 20 {
+			t.Fatalf("%d of 160 are held after %d takes", held, i+1)
+		}
+	}
+}
