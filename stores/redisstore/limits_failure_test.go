@@ -235,7 +235,9 @@ func TestReplicaIsPromoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := redistest.StartOwn(t, "--replicaof", host+" "+port)
-	old, ctx := first.Client(t), t.Context()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	old := first.Client(t)
 	for !strings.Contains(old.Info(ctx, "replication").Val(), "state=online") {
 		if ctx.Err() != nil {
 			t.Fatal("the replica does not come up")
