@@ -176,9 +176,10 @@ func (t *table) ends(i int) int64 {
 }
 
 // sweep looks at the next steps slots and empties those that have ended at a
-// time that counts from the store's start.
+// time that counts from the store's start. Emptying one is a step too, so that
+// all of a small table takes up to twice its slots.
 func (t *table) sweep(steps int, now int64) {
-	for range min(steps, len(t.slots)) {
+	for range min(steps, 2*len(t.slots)) {
 		if int(t.hand) >= len(t.slots) {
 			t.hand = 0
 		}
