@@ -176,6 +176,10 @@ func TestARefundFromMemoryGivesBackNothingThatTimeGaveBack(t *testing.T) {
 	if err != nil || !r.Allowed {
 		t.Fatal(r.Allowed, err)
 	}
+	late, err := l.Take(t.Context(), "k", 30) // the debt is 124, paid back in 4.65 s
+	if err != nil || !late.Allowed {
+		t.Fatal(late.Allowed, err)
+	}
 	clock.Advance(4 * time.Second)
 	takeN(t, l, "k", 100)
 	held := func() int64 { return free(t, s, "k", limits) - free(t, inner.Store, "k", limits) }
@@ -185,6 +189,12 @@ func TestARefundFromMemoryGivesBackNothingThatTimeGaveBack(t *testing.T) {
 	}
 	if n := held() - before; n != 0 {
 		t.Errorf("%d came back of a cost that time had given back", n)
+	}
+	if err := l.Refund(t.Context(), late.Reservation); err != nil {
+		t.Fatal(err)
+	}
+	if n := held() - before; n < 15 || n > 17 { // 0.65 s of it
+		t.Errorf("%d came back of 30 of which time had given back some 13", n)
 	}
 	if r, err = l.Take(t.Context(), "k", 30); err != nil || !r.Allowed {
 		t.Fatal(r.Allowed, err)
