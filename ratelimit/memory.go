@@ -13,7 +13,7 @@ import (
 // MemoryOptions configures a [MemoryStore]. Nil means all defaults.
 type MemoryOptions struct {
 	// MaxBytes bounds the memory of all tracked state; the default is 64 MiB,
-	// which tracks about 1.5 million subjects under one limit each. When no more
+	// which tracks about 1.6 million subjects under one limit each. When no more
 	// fits and a short sweep finds nothing that has expired, decisions about
 	// subjects that are not tracked yet fail with ErrFull, while tracked ones go
 	// on: forgetting a subject early would hand it a fresh quota. Refunds are
@@ -21,10 +21,12 @@ type MemoryOptions struct {
 	// never in its last eighth: there they fail with ErrFull, change nothing and
 	// may be tried again.
 	//
-	// A subject under one limit takes 40 to 46 bytes, twice that where a count
-	// goes beyond 2.7e11, a period beyond a year or the process's life beyond
-	// two. Under a SlidingLog or Concurrency limit it takes 110 and 32 more for
-	// each take that counts.
+	// A subject under one limit takes 40 to 46 bytes once there are thousands,
+	// and up to 80 more where a count goes beyond 2.7e11, a period beyond half a
+	// year, or the life of the store beyond two. Under a SlidingLog or
+	// Concurrency limit it takes those 80 more, and 32 to 40 for each take that
+	// counts. A subject has room for the state of 104 limits of different names,
+	// in a store of 8 MiB or more for that of 3328.
 	MaxBytes int64
 	// Now tells the time. The default reads the clock once, at construction,
 	// and then counts monotonic time, so that setting the machine's clock
