@@ -27,6 +27,15 @@ func announce(w io.Writer, c config, a *app) error {
 	case c.postgres != "":
 		kept = "keys on PostgreSQL, for all who share it; credits in memory (-db FILE keeps them)"
 	}
+	limits := "counted in memory (-redis URL counts them for several processes together)"
+	switch {
+	case c.redis != "":
+		limits = "counted on Redis, together for all who share it"
+	case c.postgres != "":
+		limits = "counted on PostgreSQL, together for all who share it"
+	case c.db != "":
+		limits = "counted in " + c.db
+	}
 	hooks := "off (-webhook URL posts each finished image, signed)"
 	if c.webhook != "" {
 		hooks = c.webhook + ", verify with " + a.secret.Reveal()
@@ -38,6 +47,7 @@ func announce(w io.Writer, c config, a *app) error {
   key        %[2]s   (shown once; scope image:generate)
   credits    %[3]s on a fresh account, %[4]s an image
   kept       %[5]s
+  limits     %[7]s
   webhooks   %[6]s
 
   Make an image, and look at image.png:
@@ -53,6 +63,6 @@ func announce(w io.Writer, c config, a *app) error {
 
   Ctrl-C stops it.
 
-`, addr, key, grant, imagePrice, kept, hooks)
+`, addr, key, grant, imagePrice, kept, hooks, limits)
 	return err
 }

@@ -144,6 +144,23 @@ func TestFleetOutlivesRedis(t *testing.T) {
 	}
 }
 
+// A Redis that takes calls and answers none holds nobody for as long as its
+// driver would wait, which is three seconds a try.
+func TestSilentRedisHoldsNobody(t *testing.T) {
+	t.Parallel()
+	line := redistest.StartOwn(t)
+	a := start(t, "-redis", "redis://"+line.Addr())
+	a.must(t, http.MethodGet, "/v1/models", a.Key, "").want(t, http.StatusOK)
+	line.Pause()
+	for range 3 {
+		begun := time.Now()
+		a.must(t, http.MethodGet, "/v1/models", a.Key, "").want(t, http.StatusOK)
+		if took := time.Since(begun); took >= 3*time.Second {
+			t.Fatalf("answered after %v, want about 250 ms: the deadline of the guard", took)
+		}
+	}
+}
+
 // A process that no longer hears of changes, and is not told that the line is
 // cut either, refuses a revoked key all the same when the bound is over.
 func TestFleetRefusesARevokedKeyWithTheLineCut(t *testing.T) {

@@ -78,12 +78,14 @@ func openShelf(ctx context.Context, c config, log *slog.Logger) (s shelf, err er
 		if err != nil {
 			return s, errors.New("-redis cannot be read; redis://127.0.0.1:6379/0 would be right")
 		}
+		options.ContextTimeoutEnabled = true // or a silent server holds callers for ReadTimeout
+		options.DialerRetries = 1            // or one that is gone is a deadline in the log instead of its reason
 		client := redis.NewClient(options)
 		s.open = append(s.open, opened{"Redis", func(context.Context) error { return client.Close() }})
 		if err := client.Ping(ctx).Err(); err != nil {
 			return s, fmt.Errorf("no answer from Redis: %w", err)
 		}
-		limits, err := redisstore.NewLimits(redisstore.GoRedis(client), nil)
+		limits, err := redisstore.NewLimits(redisstore.Coalesced(client), nil)
 		if err != nil {
 			return s, err
 		}
