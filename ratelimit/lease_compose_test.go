@@ -62,3 +62,32 @@ func TestLeasingComposesWithTheOtherStores(t *testing.T) {
 		t.Errorf("the policy let %d pass, want up to a third of the limit", degraded)
 	}
 }
+
+// What is fetched for a take that another subject refuses stays held, however
+// often and for whatever cost it is fetched: none of it is lost.
+func TestWhatARefusedTakeFetchedIsNotLost(t *testing.T) {
+	for _, alg := range []ratelimit.Algorithm{ratelimit.TokenBucket, ratelimit.FixedWindow, ratelimit.SlidingWindow} {
+		s, inner, _ := lease(t, 100, ratelimit.LeasingOptions{})
+		limits := set(t, ratelimit.Limit{Name: "free", Algorithm: alg, Count: 10_000, Period: time.Hour})
+		used := set(t, ratelimit.Limit{Name: "used", Algorithm: alg, Count: 32, Period: time.Hour})
+		plain, l := limiterOf(t, inner, limits), limiterOf(t, s, limits)
+		if r, err := plain.TakeAll(t.Context(), ratelimit.Charge{Key: "busy", Limits: used, Cost: 32}); err != nil || !r.Allowed {
+			t.Fatal(r.Allowed, err)
+		}
+		for cost := range int64(100) {
+			r, err := l.TakeAll(t.Context(), ratelimit.Charge{Key: "k", Cost: 1 + cost}, ratelimit.Charge{Key: "busy", Limits: used, Cost: 1})
+			if err != nil || r.Allowed {
+				t.Fatal(r.Allowed, err)
+			}
+		}
+		if r, err := plain.Peek(t.Context(), "k", 0); err != nil || r.Remaining < 10_000-100 {
+			t.Errorf("%v: %d remain to others, want 100 held at most (error %v)", alg, r.Remaining, err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if r, err := plain.Peek(t.Context(), "k", 0); err != nil || r.Remaining != 10_000 {
+			t.Errorf("%v: %d remain after nothing was used, want 10000 (error %v)", alg, r.Remaining, err)
+		}
+	}
+}

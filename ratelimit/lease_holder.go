@@ -61,6 +61,9 @@ func (s *stock) lacks(cost, at int64) bool {
 	return s.units(at) < cost && !(s.rule.limit.Shadow && at < s.shut)
 }
 
+// wanted reports whether the group calls for a trip for the stock.
+func (s *stock) wanted(g *group, at int64) bool { return names(g.ops, s) && s.lacks(g.cost, at) }
+
 // give takes out everything that shares a lease with a stock that want picks,
 // and returns the requests that return it.
 func (h *holder) give(want func(*stock, *lot) bool) []*Request {
@@ -151,7 +154,9 @@ func (l *LeasingStore) hold(g *group, at int64) (*holder, []*Request) {
 		for i := range h.stocks {
 			h.stocks[i].fade(at)
 		}
-		reqs = h.give(func(_ *stock, l *lot) bool { return at >= l.dies })
+		reqs = h.give(func(s *stock, l *lot) bool { // a third lot would have no place
+			return at >= l.dies || l == &s.lots[0] && s.lots[1].n > 0 && s.wanted(g, at)
+		})
 	}
 	for hs.stocks+missing > l.room {
 		victim := hs.victim(w)
