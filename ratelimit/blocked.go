@@ -11,8 +11,8 @@ import (
 
 // BlockedOptions configures a [BlockedStore]. Nil means all defaults.
 type BlockedOptions struct {
-	// MaxEntries bounds how many states are remembered, of 200 bytes each; the
-	// default is 65536. Beyond it any of them is forgotten, which costs a call
+	// MaxEntries bounds how many states are remembered, of 200 bytes each: 64 or
+	// more, 0 for 65536. Beyond it any of them is forgotten, which costs a call
 	// and nothing else.
 	MaxEntries int
 	// Now tells the time, of which only differences count. The default is

@@ -25,12 +25,13 @@ type GuardOptions struct {
 	// Probes is how many tries in a row must be good for the breaker to close; the
 	// default is 3.
 	Probes int
-	// Nodes is how many processes share the limits, for [Local]: each decides by
-	// Count/Nodes and Burst/Nodes, rounded down, at least 1. It has no default.
+	// Nodes is how many processes share the limits, for [Local], from 1 to a
+	// million: each decides by Count/Nodes and Burst/Nodes, rounded down, at least
+	// 1. It has no default.
 	Nodes int
 	// MaxBytes bounds what [Local] keeps in memory, three quarters of it for what
-	// this node uses and one quarter for what the store has still to be told; the
-	// default is 64 MiB.
+	// this node uses and one quarter for what the store has still to be told: 384
+	// KiB or more, 0 for 64 MiB.
 	MaxBytes int64
 	// Observer is told of each turn to the policy and back; nil means nobody.
 	Observer Observer

@@ -76,7 +76,9 @@ const (
 
 // A Reservation names what a decision took, completely: it can be stored in a
 // struct, copied, and refunded at any later time by any limiter of the same
-// store. The zero value, which every refused decision has, refunds nothing.
+// store. It stays in its process: another one, which may be told its ID, can
+// renew and release leases and nothing else. The zero value, which every refused
+// decision has, refunds nothing.
 type Reservation struct {
 	id      ID
 	now     int64

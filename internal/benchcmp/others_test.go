@@ -8,7 +8,8 @@ import (
 
 // What docs/coming-from.md says of redis_rate.
 func TestRedisRateLosesRefundsAndTellsWaitsThatDoNotHelp(t *testing.T) {
-	l, ctx := redis_rate.NewLimiter(reach(t).goredis), t.Context()
+	client, ctx := reach(t).goredis, t.Context()
+	l := redis_rate.NewLimiter(client)
 	allow := func(key string, n int) *redis_rate.Result {
 		t.Helper()
 		res, err := l.AllowN(ctx, key, redis_rate.PerHour(10), n)
@@ -17,8 +18,8 @@ func TestRedisRateLosesRefundsAndTellsWaitsThatDoNotHelp(t *testing.T) {
 		}
 		return res
 	}
-	if res := allow("refund", 10); res.Allowed != 10 {
-		t.Fatalf("10 of 10: %+v", res)
+	if res := allow("refund", 10); res.Allowed != 10 || res.RetryAfter != -1 {
+		t.Fatalf("10 of 10: %+v, want 10 and a wait of -1", res)
 	}
 	if res := allow("refund", -10); res.Remaining != 10 {
 		t.Errorf("giving back 10: %+v, no longer says that 10 remain", res)
