@@ -1,8 +1,10 @@
 package redisstore
 
 import (
+	"container/list"
 	"context"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,8 +18,9 @@ const (
 // Coalesced is [GoRedis] for many callers at once: those that would wait for
 // two others to be answered go together, up to 64 in one pipeline. A caller who
 // is alone waits for nobody. Each has the error of its own call, and leaves when
-// its context is over; what is on its way by then may still be carried out. In a
-// cluster every pipeline is split by server.
+// its context is over; what is on its way by then may still be carried out, and a
+// pipeline goes on until the last of its callers has left. In a cluster every
+// pipeline is split by server.
 func Coalesced(client redis.UniversalClient) Client {
 	return &coalesced{goRedis: goRedis{client}}
 }
@@ -27,13 +30,14 @@ type coalesced struct {
 
 	mu      sync.Mutex
 	busy    int
-	waiting []*ride
+	waiting list.List // of *ride, for as long as their callers wait
 }
 
 // A ride is a call that waits for others.
 type ride struct {
 	ctx  context.Context // of a call that is still running
 	cmd  *redis.StringCmd
+	left error // why it was not sent
 	done chan struct{}
 }
 
@@ -47,13 +51,19 @@ func (c *coalesced) EvalSHA(ctx context.Context, hash string, keys []string, arg
 		_ = c.client.Process(ctx, cmd) // cmd has the error
 		return cmd.Result()
 	}
-	r := &ride{ctx, cmd, make(chan struct{})}
-	c.waiting = append(c.waiting, r)
+	r := &ride{ctx: ctx, cmd: cmd, done: make(chan struct{})}
+	place := c.waiting.PushBack(r)
 	c.mu.Unlock()
 	select {
 	case <-r.done:
+		if r.left != nil {
+			return "", r.left
+		}
 		return cmd.Result()
 	case <-ctx.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waiting.Remove(place) // if it still waits: nobody piles up behind a server that hangs
 		return "", ctx.Err()
 	}
 }
@@ -62,7 +72,7 @@ func (c *coalesced) EvalSHA(ctx context.Context, hash string, keys []string, arg
 func (c *coalesced) next(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting) == 0 {
+	if c.waiting.Len() == 0 {
 		c.busy--
 		return
 	}
@@ -73,25 +83,51 @@ func (c *coalesced) next(ctx context.Context) {
 func (c *coalesced) drive(ctx context.Context) {
 	var together []*ride
 	for {
-		c.mu.Lock()
-		n := min(len(c.waiting), longest)
-		if n == 0 {
-			c.busy--
-			c.mu.Unlock()
+		together = c.board(together[:0])
+		if len(together) == 0 {
 			return
 		}
-		together = append(together[:0], c.waiting[:n]...)
-		c.waiting = append(c.waiting[:0], c.waiting[n:]...)
-		c.mu.Unlock()
-		p := c.client.Pipeline()
-		for _, r := range together {
-			if r.ctx.Err() == nil {
-				_ = p.Process(ctx, r.cmd)
-			}
-		}
-		_, _ = p.Exec(ctx) // each command has its error
+		c.ride(ctx, together)
 		for _, r := range together {
 			close(r.done)
 		}
 	}
+}
+
+// ride sends one pipeline, which lasts no longer than the last caller waits: a
+// server that hangs keeps the lane until then.
+func (c *coalesced) ride(ctx context.Context, together []*ride) {
+	p := c.client.Pipeline()
+	var until time.Time
+	bounded := true
+	for _, r := range together {
+		if r.left = r.ctx.Err(); r.left != nil {
+			continue
+		}
+		_ = p.Process(ctx, r.cmd)
+		deadline, ok := r.ctx.Deadline()
+		if bounded = bounded && ok; deadline.After(until) {
+			until = deadline
+		}
+	}
+	if bounded {
+		bound, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
+		ctx = bound
+	}
+	_, _ = p.Exec(ctx) // each command has its error
+}
+
+// board appends those who go next, the first who came; or lets go of the lane.
+func (c *coalesced) board(together []*ride) []*ride {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(together) < longest && c.waiting.Len() > 0 {
+		r, _ := c.waiting.Remove(c.waiting.Front()).(*ride) // nothing else is in the list
+		together = append(together, r)
+	}
+	if len(together) == 0 {
+		c.busy--
+	}
+	return together
 }
