@@ -143,21 +143,51 @@ func (l *local) apply(ctx context.Context, req *Request) error {
 		return l.reset(ctx, req)
 	}
 	most := req.Ops[0].Cost
-	paid, err := l.pay(ctx, req.Ops)
-	if err != nil {
-		return err
-	}
-	if paid {
-		down, err := l.guard.ask(ctx, req)
-		if !down {
-			if err == nil {
-				l.note(ctx, req)
-			}
+	for try := 0; ; try++ {
+		epoch := l.guard.breaker.epoch.Load()
+		paid, err := l.pay(ctx, req.Ops)
+		if err != nil {
 			return err
 		}
+		if paid {
+			down, err := l.guard.ask(ctx, req)
+			if !down {
+				if err == nil {
+					l.note(ctx, req)
+				}
+				return err
+			}
+		}
+		restore(req, most)
+		if err := l.answer(ctx, req); err != nil {
+			return err
+		}
+		// The store may answer again since it was looked at, and have let others
+		// take what was free here too: then it decides.
+		if paid || try > 0 || req.ID == (ID{}) || l.guard.breaker.epoch.Load() == epoch {
+			break
+		}
+		if err := l.takeBack(ctx, req); err != nil {
+			return err
+		}
+		restore(req, most)
 	}
-	restore(req, most)
-	return l.answer(ctx, req)
+	if req.Mode != ModeCharge {
+		l.guard.breaker.count(req)
+	}
+	return nil
+}
+
+// takeBack undoes what answer let pass.
+func (l *local) takeBack(ctx context.Context, req *Request) error {
+	back := Request{Mode: ModeSettle, ID: req.ID}
+	for i := range req.Ops {
+		if op := req.Ops[i]; req.took(&op) {
+			op.Actual, op.Until, op.Rest = 0, req.Now+op.Outcome.ResetAfter, op.Outcome.Rest
+			back.Ops = append(back.Ops, op)
+		}
+	}
+	return l.settleOwn(ctx, &back)
 }
 
 // note notes what the store let this node take.
@@ -213,9 +243,6 @@ func (l *local) answer(ctx context.Context, req *Request) error {
 			return l.guard.refuse(ErrFull)
 		}
 		req.ID = id
-	}
-	if req.Mode != ModeCharge {
-		l.guard.breaker.count(req)
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ import (
 // the store may charge it twice, and never not at all. An error is one to answer
 // with.
 func (l *local) pay(ctx context.Context, ops []Op) (paid bool, err error) {
-	for waited := false; l.owing.Load() > 0; waited = true {
+	waited, again := false, false
+	for l.owing.Load() > 0 {
 		if l.guard.breaker.shut(l.guard.clock) {
 			return false, nil
 		}
@@ -22,11 +23,16 @@ func (l *local) pay(ctx context.Context, ops []Op) (paid bool, err error) {
 			}
 		}
 		if busy == nil {
-			break
+			if len(mine) == 0 || again {
+				break
+			}
+			again = true // others may have been let pass here meanwhile
+			continue
 		}
 		if waited {
 			return false, nil // others try, and fail
 		}
+		waited = true
 		select {
 		case <-busy:
 		case <-ctx.Done():

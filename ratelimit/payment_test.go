@@ -161,6 +161,26 @@ func TestNoDecisionOvertakesAPayment(t *testing.T) {
 	})
 }
 
+// While one decision pays what a subject owes, this node lets others pass by its
+// share: what they took is paid as well, before that decision is made.
+func TestADecisionPaysWhatIsTakenDuringItsPayment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, g := gated(t, hourly(12))
+		f.wants(true, false, 0, 1)
+		f.store.fail(refused)
+		f.wants(true, true, 0, 8)
+		f.heal()
+		var payer sync.WaitGroup
+		payer.Go(func() { f.wants(false, false, 0, 1) })
+		synctest.Wait()
+		f.wants(true, true, 0, 3)
+		close(g.open)
+		payer.Wait()
+		f.free(0)
+	})
+}
+
 func TestALeaseThatEndsWhileItIsChargedIsGivenBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
