@@ -86,7 +86,7 @@ func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
 	m.most = int(min(max(m.bytes/slotBytes/64, leastSlots), mostSlots))
 	m.base = m.start.UnixMicro()
 	if m.now != nil {
-		m.base = min(max(m.now().UnixMicro(), 0), maxNow)
+		m.base = m.micros()
 	}
 	m.nonce[0], m.nonce[1] = m.hash("")
 	m.odd = m.nonce[0] | 1
@@ -102,10 +102,11 @@ func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
 //nolint:forbidigo // the one default clock
 func systemTime() time.Time { return time.Now() }
 
-// micros reads the store's clock.
+// micros reads the store's clock, as far as states count: what is to be swept is
+// known by the same time as what is in use.
 func (m *MemoryStore) micros() int64 {
 	if m.now != nil {
-		return m.now().UnixMicro()
+		return min(max(m.now().UnixMicro(), 0), maxNow)
 	}
 	return m.base + int64(time.Since(m.start)/time.Microsecond) //nolint:forbidigo // monotonic: part of the default clock
 }

@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -16,6 +17,42 @@ const (
 	minBytes = 256 * 384
 	tracked  = 1400
 )
+
+// Before 1970 and beyond what is counted time stands still, for what is swept as
+// for what is in use: a full store forgets nobody there.
+func TestClockOutOfRangeForgetsNobody(t *testing.T) {
+	t.Parallel()
+	for _, then := range []time.Time{{}, time.Unix(-1, 0), time.UnixMicro(1<<60 + 1e15), time.UnixMicro(math.MaxInt64), time.UnixMicro(math.MinInt64)} {
+		for _, began := range []time.Time{{}, time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC), time.UnixMicro(math.MinInt64)} {
+			now := began
+			store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: minBytes, Now: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := ratelimit.NewLimiter(store, set(t, ratelimit.Limit{Name: "h", Count: 10, Period: time.Hour}), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now = then
+			passed := 0
+			for i := range 2 * tracked {
+				r, err := l.Take(t.Context(), "k", 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Allowed {
+					passed++
+				}
+				if _, err := l.Take(t.Context(), fmt.Sprint(i), 1); err != nil && !errors.Is(err, ratelimit.ErrFull) {
+					t.Fatal(err)
+				}
+			}
+			if passed != 10 {
+				t.Errorf("%d of 10 passed at %d of a clock that began at %d", passed, then.UnixMicro(), began.UnixMicro())
+			}
+		}
+	}
+}
 
 func TestMemoryStoreIsBounded(t *testing.T) {
 	t.Parallel()

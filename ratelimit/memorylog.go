@@ -174,8 +174,8 @@ func (m *MemoryStore) settle(req *Request, places []place, now int64) error {
 	for i := range req.Ops {
 		until = max(until, req.Ops[i].Until)
 	}
-	if until <= max(now, 0) {
-		return nil // time has given everything back, or stands before 1970
+	if until <= now {
+		return nil // time has given everything back
 	}
 	if first, err := m.remember(req.ID, until, now); !first {
 		return err
