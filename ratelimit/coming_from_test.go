@@ -102,6 +102,8 @@ func ExampleLimiter_fromHTTPRate() {
 			switch {
 			case err != nil:
 				http.Error(w, "try again later", http.StatusServiceUnavailable)
+			case res.RetryAfter == ratelimit.Never:
+				http.Error(w, "too much at once", http.StatusForbidden)
 			case !res.Allowed:
 				seconds := (res.RetryAfter + time.Second - 1) / time.Second
 				w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))

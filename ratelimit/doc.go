@@ -11,7 +11,7 @@
 //
 //	res, err := limiter.Take(ctx, "customer 7", 1)
 //	if err == nil && !res.Allowed {
-//		// refused by res.Limit; this very cost passes after res.RetryAfter
+//		// refused by res.Limit; this very cost passes after res.RetryAfter, or Never
 //	}
 //
 // # Verbs

@@ -136,7 +136,7 @@ func ExampleCharge_incorrect() {
 		ratelimit.Charge{Key: "42", Cost: 1}, // the key
 		ratelimit.Charge{Key: "42", Cost: 1}) // its owner
 	fmt.Println(err)
-	// Output: ratelimit.TakeAll: two charges hold one key to limits of one name; give the limits different names
+	// Output: ratelimit.TakeAll: two charges hold one key to limits of one name; add their costs up in one, or give the limits different names
 }
 
 func midnight() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }

@@ -106,7 +106,8 @@ func (o *GuardOptions) fill(f *errors.Faults, policy Policy) {
 		}
 	}
 	number("Samples", &o.Samples, 20, 64)
-	number("MinSamples", &o.MinSamples, min(10, max(o.Samples, 1)), max(o.Samples, 1))
+	seen := min(max(o.Samples, 1), 64)
+	number("MinSamples", &o.MinSamples, min(10, seen), seen)
 	number("FailurePercent", &o.FailurePercent, 50, 100)
 	number("Probes", &o.Probes, 3, 1<<20)
 	span := func(name string, d *time.Duration, standard time.Duration) {

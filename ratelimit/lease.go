@@ -18,7 +18,7 @@ type LeasingOptions struct {
 	// nothing of it is spared.
 	Share int64
 	// MaxLeases bounds of how many combinations of a subject and a limit units
-	// are held at once; the default is 65536, at some 300 bytes each. When more
+	// are held at once, at some 300 bytes each: 256 or more, 0 for 65536. When more
 	// are asked for, what another subject holds is returned to make room.
 	MaxLeases int
 	// Now tells the time. The default counts monotonic time, and notices when

@@ -12,14 +12,14 @@ import (
 
 // MemoryOptions configures a [MemoryStore]. Nil means all defaults.
 type MemoryOptions struct {
-	// MaxBytes bounds the memory of all tracked state; the default is 64 MiB,
-	// which tracks about 1.6 million subjects under one limit each. When no more
-	// fits and a short sweep finds nothing that has expired, decisions about
-	// subjects that are not tracked yet fail with ErrFull, while tracked ones go
-	// on: forgetting a subject early would hand it a fresh quota. Refunds are
-	// remembered in the same memory, at best 128 in the room of one subject, but
-	// never in its last eighth: there they fail with ErrFull, change nothing and
-	// may be tried again.
+	// MaxBytes bounds the memory of all tracked state: 96 KiB or more; the default
+	// is 64 MiB, which tracks about 1.6 million subjects under one limit each.
+	// When no more fits and a short sweep finds nothing that has expired,
+	// decisions about subjects that are not tracked yet fail with ErrFull, while
+	// tracked ones go on: forgetting a subject early would hand it a fresh quota.
+	// Refunds are remembered in the same memory, at best 128 in the room of one
+	// subject, but never in its last eighth: there they fail with ErrFull, change
+	// nothing and may be tried again.
 	//
 	// A subject under one limit takes 40 to 46 bytes once there are thousands,
 	// and up to 80 more where a count goes beyond 2.7e11, a period beyond half a

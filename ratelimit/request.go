@@ -30,7 +30,7 @@ func (l *Limiter) lay(ops []Op, charges []Charge) ([]Op, error) {
 		ops = lay(ops, c, limits)
 	}
 	if len(charges) > 1 && !distinct(ops) {
-		return nil, invalid("two charges hold one key to limits of one name; give the limits different names")
+		return nil, invalid("two charges hold one key to limits of one name; add their costs up in one, or give the limits different names")
 	}
 	return ops, nil
 }
