@@ -26,7 +26,6 @@ func (s Span) String() string {
 // longest returns the length of the longest such span, to the day: a day of 25
 // hours counts as one day.
 func (s Span) longest() time.Duration {
-	const day = 24 * time.Hour
 	return [...]time.Duration{Day: day, Week: 7 * day, Month: 31 * day, Year: 366 * day}[s]
 }
 

@@ -39,8 +39,8 @@ const mostShares = 4096
 
 const day = 24 * time.Hour
 
-// mark is the part of the second half that the IDs of all nodes have.
-const mark = 0x6b74_6775_6172_0000 // "ktguar"
+// guardMark is the part of the second half that the IDs of all nodes have.
+const guardMark = 0x6b74_6775_6172_0000 // "ktguar"
 
 func newLocal(g *GuardedStore, o *GuardOptions) (l *local, err error) {
 	l = &local{guard: g, nodes: int64(o.Nodes)}
@@ -55,7 +55,7 @@ func newLocal(g *GuardedStore, o *GuardOptions) (l *local, err error) {
 	}
 	var random uint64
 	l.salt, random = l.used.hash("")
-	l.node = mark | random&0xffff
+	l.node = guardMark | random&0xffff
 	l.source = compile(Limit{Name: "guard.id", Count: 1 << 30, Period: time.Second})
 	for i, long := range [len(l.once)]time.Duration{time.Minute, time.Hour, day, 40 * day, MaxPeriod} {
 		l.once[i] = compile(Limit{Name: "guard.settled", Count: 1, Period: long})

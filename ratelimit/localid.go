@@ -36,7 +36,7 @@ func takenAt(number uint64) int64 { return int64(number >> 4) }
 func (l *local) elsewhere(id ID) bool {
 	half := binary.LittleEndian.Uint64(id[8:])
 	n := l.number(id)
-	return half&^0xffff == mark && (half != l.node || n == 0 || n > l.last.Load())
+	return half&^0xffff == guardMark && (half != l.node || n == 0 || n > l.last.Load())
 }
 
 var errElsewhere error = &errors.Error{
