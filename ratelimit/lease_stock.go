@@ -1,7 +1,5 @@
 package ratelimit
 
-import "math/bits"
-
 // A stock is what this node holds of one limit of one subject: units that the
 // inner store has charged already, and nobody has used yet. Times are those of
 // [LeasingStore.clock].
@@ -228,26 +226,13 @@ func (s *stock) refused(o *Outcome, sent int64) {
 // debtOf returns the debt that an outcome of a bucket tells of, at most the
 // quota.
 func (r *Rule) debtOf(o *Outcome) (used, part int64) {
-	hi, lo := r.unpaid(o.ResetAfter, o.Rest)
-	if hi >= uint64(r.period) {
-		return r.quota, 0
-	}
-	whole, rest := bits.Div64(hi, lo, uint64(r.period))
-	if whole >= uint64(r.quota) {
-		return r.quota, 0
-	}
-	return int64(whole), int64(rest)
-}
-
-// unpaid returns the debt, in parts, that is paid after a wait less rest/count:
-// 0 when that has passed.
-func (r *Rule) unpaid(wait, rest int64) (hi, lo uint64) {
-	hi, lo = bits.Mul64(uint64(max(wait, 0)), uint64(r.limit.Count))
-	lo, borrow := bits.Sub64(lo, uint64(rest), 0)
-	if hi < borrow {
+	if o.ResetAfter <= 0 {
 		return 0, 0
 	}
-	return hi - borrow, lo
+	if used, part = r.repaid(o.ResetAfter, o.Rest); used >= r.quota {
+		return r.quota, 0
+	}
+	return used, part
 }
 
 // back gives units back that op, a settlement of a use of this stock, has left
