@@ -23,12 +23,13 @@ func TestKeysKeepTheContractHoweverThePoolIsSet(t *testing.T) {
 	}
 	for name, adjust := range map[string]func(*pgxpool.Config){
 		"serializable": func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = "serializable" },
-		"repeatable read": func(c *pgxpool.Config) {
+		"repeatable read, simple protocol": func(c *pgxpool.Config) {
 			c.ConnConfig.RuntimeParams["default_transaction_isolation"] = "repeatable read"
+			c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 		},
-		"exec":            func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec },
-		"simple protocol": func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol },
-		"describe":        func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe },
+		"nothing cached": func(c *pgxpool.Config) {
+			c.ConnConfig.DefaultQueryExecMode, c.ConnConfig.DescriptionCacheCapacity = pgx.QueryExecModeExec, 0
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,8 +41,11 @@ CREATE TABLE keytoll.settled (
 CREATE INDEX settled_by_end ON keytoll.settled (until);
 
 
--- The functions below keep their plans. One made while a table is small would read
--- all of it, and stay when the table has grown: hence enable_seqscan.
+-- Functions keep their plans. One made while a table is small would read all of
+-- it, and stay when the table has grown: hence enable_seqscan, for those of keys
+-- too.
+ALTER FUNCTION keytoll.apply SET enable_seqscan = off;
+ALTER FUNCTION keytoll.touch SET enable_seqscan = off;
 
 
 -- limits_decide tells what package ratelimit's Rule would, of each op at one

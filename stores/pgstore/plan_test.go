@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/stores/pgstore"
 )
@@ -49,5 +50,50 @@ func TestPlansDoNotReadWholeTables(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// So it is for the functions of keys, whose plans are as old as the connection.
+func TestPlansOfKeysDoNotReadWholeTables(t *testing.T) {
+	d := newDatabase(t, func(c *pgxpool.Config) { c.MaxConns = 1 }) // which keeps the plans
+	db := d.open(t)
+	first, second := keyRecord(1), keyRecord(2)
+	second.Key.Owner = first.Key.Owner
+	if err := db.Keys().Apply(t.Context(), apikey.Change{Insert: []apikey.Record{first}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"keys", "owners", "events"} {
+		run(t, d.pool, pgstore.InSchema(db, "VACUUM ANALYZE keytoll."+table))
+	}
+	scans := func() (n int64) {
+		run(t, d.pool, "SELECT pg_stat_force_next_flush()") // what the one connection did
+		err := d.pool.QueryRow(t.Context(), `SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE schemaname = $1`, db.Schema()).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	update := first
+	update.Key.Version++
+	event := apikey.Event{Owner: first.Key.Owner, Kind: apikey.EventRenamed, At: begin, Key: first.Key.ID}
+	restamp := &apikey.Restamp{Was: first.Digest, Imported: first.Imported, Digest: second.Digest}
+	for what, do := range map[string]func() error{
+		"apply": func() error {
+			return db.Keys().Apply(t.Context(), apikey.Change{
+				Insert: []apikey.Record{second}, Update: []apikey.Record{update}, Events: []apikey.Event{event},
+				Cap: &apikey.Cap{Owner: first.Key.Owner, Most: 10, States: []apikey.State{first.Key.State}},
+			})
+		},
+		"touch": func() error {
+			return db.Keys().Touch(t.Context(), []apikey.Use{{ID: first.Key.ID, At: begin.Add(time.Hour), Restamp: restamp}})
+		},
+	} {
+		before := scans()
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if n := scans() - before; n > 0 {
+			t.Errorf("%s reads %d whole tables", what, n)
+		}
 	}
 }
