@@ -111,7 +111,7 @@ func (l *Limiter) PeekAll(ctx context.Context, charges ...Charge) (res Result, e
 
 // TakeUpTo takes as much of most as passes every limit of the limiter, from 1
 // up, and says in [Result.Taken] how much that was. When not even 1 passes it
-// is refused as a Take of 1.
+// is refused as a Take of 1. A most of 0 passes, as a cost of 0 does.
 func (l *Limiter) TakeUpTo(ctx context.Context, key string, most int64) (res Result, err error) {
 	c := [1]Charge{{Key: key, Cost: most}}
 	err = l.decide(ctx, "ratelimit.TakeUpTo", ModeTakeUpTo, c[:], &res)

@@ -47,8 +47,8 @@ type Result struct {
 	// ResetAfter is the wait after which the whole quota is free, if nothing
 	// else is taken meanwhile.
 	ResetAfter time.Duration
-	// Taken is how much [Limiter.TakeUpTo] took: 1 or more when Allowed, else 0.
-	// The other verbs leave it 0.
+	// Taken is how much [Limiter.TakeUpTo] took: 1 or more when Allowed, unless 0
+	// was asked for, else 0. The other verbs leave it 0.
 	Taken int64
 	// Reservation takes the costs back: see [Limiter.Refund].
 	Reservation Reservation
