@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -55,6 +56,22 @@ func TestSettlementsOfTheStoresTakesDuringAnOutage(t *testing.T) {
 		f.check(f.nodes[0].Settle(t.Context(), more.Reservation, 7))
 		f.wants(false, true, 0, 4)
 		f.wants(true, true, 0, 3)
+		f.heal()
+		f.wants(false, false, 0, 1)
+		f.free(0)
+	})
+}
+
+// Work that came to more than any number holds is owed as the most that can be,
+// whatever is owed beside.
+func TestTheLargestSettlementDuringAnOutageIsOwed(t *testing.T) {
+	t.Parallel()
+	forEveryLimit(t, 1, func(t *testing.T, f *fleet) {
+		f.store.fail(refused)
+		f.wants(true, true, 0, 2)
+		r := f.wants(true, true, 0, 1)
+		f.check(f.nodes[0].Settle(t.Context(), r.Reservation, math.MaxInt64))
+		f.wants(false, true, 0, 1)
 		f.heal()
 		f.wants(false, false, 0, 1)
 		f.free(0)

@@ -102,7 +102,7 @@ func (l *local) oweMore(op *Op) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.of(op)
-	a.units = min(a.units+op.Actual-op.Cost, MaxCount)
+	a.units = min(a.units+min(op.Actual-op.Cost, MaxCount), MaxCount)
 }
 
 // owesLess takes what a settlement gives back off what is owed, and reports
