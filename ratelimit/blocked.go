@@ -68,7 +68,8 @@ type refusal struct {
 
 // NewBlockedStore returns a store that answers from what store refused lately.
 // The bound is the longest that a refusal may outlive what another process gave
-// back, from 1 microsecond to an hour; a second is a fair choice.
+// back, from 1 microsecond to an hour; a second is a fair choice. It reports
+// everything that is wrong with its arguments in one error.
 func NewBlockedStore(store Store, bound time.Duration, o *BlockedOptions) (*BlockedStore, error) {
 	var opts BlockedOptions
 	if o != nil {

@@ -119,7 +119,8 @@ var _ Store = (*LeasingStore)(nil)
 
 // NewLeasingStore returns a store that takes up to units at a time from store,
 // which must be the fleet's. Units, 2 to [MaxCount], is how many requests about a
-// busy subject share a trip, and how much of a limit a node may hold unused.
+// busy subject share a trip, and how much of a limit a node may hold unused. It
+// reports everything that is wrong with its arguments in one error.
 func NewLeasingStore(store Store, units int64, o *LeasingOptions) (*LeasingStore, error) {
 	var opts LeasingOptions
 	if o != nil {

@@ -12,7 +12,7 @@ import (
 
 // Options configures a [Limiter]. Nil means all defaults.
 type Options struct {
-	// MaxKeyBytes is the longest key accepted; the default is 1024.
+	// MaxKeyBytes is the longest key accepted: 1 or more, 0 for 1024.
 	MaxKeyBytes int
 	// MaxWait is the longest that [Limiter.Wait] and WaitAll wait; 0 means that
 	// only their context bounds it.
@@ -41,7 +41,8 @@ type Limiter struct {
 
 // NewLimiter returns a limiter that keeps its state in store and holds subjects
 // to limits. The zero Limits are accepted: every [Charge] must then bring its
-// own, and Take, Peek and Reset are refused with an error.
+// own, and the verbs for one key are refused with an error. It reports everything
+// that is wrong with its arguments in one error.
 func NewLimiter(store Store, limits Limits, o *Options) (*Limiter, error) {
 	var opts Options
 	if o != nil {

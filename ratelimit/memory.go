@@ -61,7 +61,8 @@ type MemoryStore struct {
 
 var _ Store = (*MemoryStore)(nil)
 
-// NewMemoryStore returns an empty store.
+// NewMemoryStore returns an empty store. It reports everything that is wrong
+// with o in one error.
 func NewMemoryStore(o *MemoryOptions) (*MemoryStore, error) {
 	var opts MemoryOptions
 	if o != nil {
