@@ -43,7 +43,7 @@ func (db *DB) Limits(options *LimitsOptions) *LimitStore {
 	if options != nil {
 		o = *options
 	}
-	return &LimitStore{db: db, relaxed: o.Relaxed, now: o.Now, sweeper: sweeper{hand: start()}}
+	return &LimitStore{db: db, relaxed: o.Relaxed, now: o.Now, sweeper: newSweeper()}
 }
 
 // An answer is what the functions of the schema say to a question.
@@ -82,9 +82,7 @@ func (s *LimitStore) Apply(ctx context.Context, req *ratelimit.Request) error {
 	}
 	s.last.Store(a.now)
 	a.fill(req, q.id)
-	if s.sweeper.due(a.made) {
-		_, _ = s.walk(ctx, sweepSteps) // the decision is made; another will sweep
-	}
+	s.sweepBeside(ctx, a.made)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -85,5 +86,57 @@ func TestASweepPassesByWhatIsInUse(t *testing.T) {
 	}
 	if n, err := store.Sweep(t.Context(), 10); err != nil || n != 1 {
 		t.Errorf("%d states swept, %v; want the other", n, err)
+	}
+}
+
+// A sweep that is held up keeps no take waiting.
+func TestNoTakeWaitsForASweep(t *testing.T) {
+	d := newDatabase(t)
+	db, clock := d.open(t), newClock()
+	store := db.Limits(&pgstore.LimitsOptions{Now: clock.now})
+	l := limiter(t, store, ratelimit.Limit{Name: "l", Count: 1, Period: time.Second})
+	take(t, l, "held", 1)
+	clock.Advance(time.Hour)
+	tx, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), pgstore.InSchema(db, `SELECT FROM keytoll.limits FOR UPDATE`)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	swept := make(chan error, 1)
+	go func() {
+		n, err := store.Sweep(t.Context(), 10)
+		if err == nil && n != 1 {
+			err = fmt.Errorf("%d states swept, want 1", n)
+		}
+		swept <- err
+	}()
+	for number(t, d.pool, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%limits_sweep%' AND pid <> pg_backend_pid()`) == 0 {
+		if ctx.Err() != nil {
+			t.Fatal("the sweep never waited")
+		}
+	}
+	for i := range 100 { // and many a step is due
+		if r, err := l.Take(ctx, fmt.Sprint(i), 1); err != nil || !r.Allowed {
+			t.Fatalf("take %d: %t, %v", i, r.Allowed, err)
+		}
+	}
+	soon, stop := context.WithTimeout(ctx, time.Millisecond)
+	defer stop()
+	if _, err := store.Sweep(soon, 10); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a sweep beside another: %v, want the end of its context", err)
+	}
+	if ctx.Err() != nil {
+		t.Error("the takes waited for the sweep")
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-swept; err != nil {
+		t.Error(err)
 	}
 }

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	"github.com/keytoll/keytoll/errors"
@@ -13,15 +12,18 @@ import (
 const (
 	sweepEvery = 32
 	sweepSteps = 8 * sweepEvery
+	sweepMost  = 4 // times as much, when new ones came while others walked
 )
 
 // A sweeper walks over the states of limits.
 type sweeper struct {
 	fresh atomic.Int64 // states made since the last step
 
-	mu   sync.Mutex
-	hand state // where the last step ended
+	turn chan struct{} // holds one while somebody walks
+	hand state         // of whom it is: where the last step ended
 }
+
+func newSweeper() sweeper { return sweeper{turn: make(chan struct{}, 1), hand: start()} }
 
 // A state is a row of limits by its primary key.
 type state struct {
@@ -32,13 +34,16 @@ type state struct {
 // start comes before every state.
 func start() state { return state{key: []byte{}} }
 
-// due counts new states, and reports whether there are enough for a step.
-func (w *sweeper) due(made int64) bool {
+// due counts new states, and returns at how many to look for them.
+func (w *sweeper) due(made int64) int {
 	n := w.fresh.Load()
 	if made > 0 {
 		n = w.fresh.Add(made)
 	}
-	return n >= sweepEvery && w.fresh.CompareAndSwap(n, 0)
+	if n < sweepEvery {
+		return 0
+	}
+	return int(min(n/sweepEvery, sweepMost)) * sweepSteps
 }
 
 // Sweep looks at the next limit states, from where the last Sweep of this store
@@ -51,6 +56,11 @@ func (s *LimitStore) Sweep(ctx context.Context, limit int) (int, error) {
 	if limit < 1 {
 		return 0, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the limit of a sweep is below 1; give how many states to look at"}
 	}
+	select {
+	case s.sweeper.turn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, errors.Wrap(op, ctx.Err())
+	}
 	swept, err := s.walk(ctx, limit)
 	if err != nil {
 		return swept, errors.Wrap(op, err)
@@ -62,10 +72,25 @@ func (s *LimitStore) Sweep(ctx context.Context, limit int) (int, error) {
 	return swept + settled, errors.Wrap(op, err)
 }
 
-// walk looks at the next limit states, a few at a time.
+// sweepBeside looks at some states after a decision made new ones. When somebody
+// does that already they are left to the next: no caller waits for it.
+func (s *LimitStore) sweepBeside(ctx context.Context, made int64) {
+	steps := s.sweeper.due(made)
+	if steps == 0 {
+		return
+	}
+	select {
+	case s.sweeper.turn <- struct{}{}:
+		s.sweeper.fresh.Store(0)
+		_, _ = s.walk(ctx, steps) // the decision is made; another will sweep
+	default:
+	}
+}
+
+// walk looks at the next limit states, a few at a time. It ends the caller's
+// turn.
 func (s *LimitStore) walk(ctx context.Context, limit int) (swept int, err error) {
-	s.sweeper.mu.Lock()
-	defer s.sweeper.mu.Unlock()
+	defer func() { <-s.sweeper.turn }()
 	for given := s.given(); limit > 0; limit -= sweepSteps {
 		n, end, err := s.step(ctx, min(limit, sweepSteps), given)
 		swept += n
