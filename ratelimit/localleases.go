@@ -84,7 +84,6 @@ func (l *local) giveUp(ctx context.Context, req *Request) error {
 	if l.elsewhere(req.ID) {
 		return errElsewhere
 	}
-	parts := l.split(req)
 	n := l.request(ModeRelease, ID{})
 	defer l.release(n)
 	for i := range req.Ops {
@@ -99,8 +98,7 @@ func (l *local) giveUp(ctx context.Context, req *Request) error {
 			return err
 		}
 	}
-	l.adjust(req)
-	for _, part := range parts {
+	for _, part := range l.conclude(req) {
 		down, err := l.tell(ctx, ModeRelease, part.ID, part.Ops)
 		if err != nil {
 			return err

@@ -19,6 +19,8 @@ func (l *local) settle(ctx context.Context, req *Request) error {
 	}
 	// What is not noted for want of room counts here until it runs out.
 	if first, err := l.noteSettled(ctx, req); err == nil && first {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.adjust(req)
 	}
 	return nil
@@ -26,10 +28,25 @@ func (l *local) settle(ctx context.Context, req *Request) error {
 
 // split divides a request between the IDs that the store knows its ops by. What
 // the store was not told of is left out.
-func (l *local) split(req *Request) (parts []Request) {
-	own := l.number(req.ID) != 0
+func (l *local) split(req *Request) []Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.parts(req)
+}
+
+// conclude is split and adjust in one step: a payment that runs meanwhile comes
+// before both or after both.
+func (l *local) conclude(req *Request) []Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	parts := l.parts(req)
+	l.adjust(req)
+	return parts
+}
+
+// parts is split for one who has the lock.
+func (l *local) parts(req *Request) (parts []Request) {
+	own := l.number(req.ID) != 0
 	for i := range req.Ops {
 		op, id := &req.Ops[i], req.ID
 		if t := l.takes[takeOf{req.ID, op.combination()}]; t != nil {
@@ -68,9 +85,7 @@ func (l *local) settleOwn(ctx context.Context, req *Request) error {
 			back.Ops = append(back.Ops, *op)
 		}
 	}
-	parts := l.split(&logged)
-	l.adjust(&logged)
-	for _, part := range parts {
+	for _, part := range l.conclude(&logged) {
 		down, err := l.tell(ctx, ModeSettle, part.ID, part.Ops)
 		if err != nil {
 			return err
@@ -80,10 +95,9 @@ func (l *local) settleOwn(ctx context.Context, req *Request) error {
 	return l.giveBack(ctx, &back, takenAt(l.number(req.ID)))
 }
 
-// adjust brings what is known of takes in logs to what they came to.
+// adjust brings what is known of takes in logs to what they came to. The ledger
+// must be locked.
 func (l *local) adjust(req *Request) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for i := range req.Ops {
 		op := &req.Ops[i]
 		of := takeOf{req.ID, op.combination()}

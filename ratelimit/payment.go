@@ -52,9 +52,12 @@ func (l *local) payAll(ctx context.Context, mine []*payment) (paid bool, err err
 				return false, err
 			}
 		}
+		if p.units == 0 {
+			continue
+		}
 		// Time has paid all but what is in use here, where nothing before the
 		// units can be, of which the store knows.
-		if owed := min(p.units, l.inUse(ctx, p.op.Rule, p.op.Key)); p.units > 0 && owed > 0 {
+		if owed := min(p.units, l.inUse(ctx, p.op.Rule, p.op.Key)); owed > 0 {
 			op := p.op
 			op.Cost = owed
 			sum.Ops = append(sum.Ops, op)

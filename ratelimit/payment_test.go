@@ -278,3 +278,40 @@ func TestACallerWhoLeavesAtTheAnswerIsNoted(t *testing.T) {
 	f.store.fail(refused)
 	f.wants(false, true, 0, 1)
 }
+
+// A lease that the store takes up just while it is released is released there
+// too.
+func TestALeaseIsReleasedWhileItIsPaid(t *testing.T) {
+	t.Parallel()
+	jobs := ratelimit.Limit{Name: "jobs", Algorithm: ratelimit.Concurrency, Count: 12, Period: time.Hour}
+	f := newFleet(t, ratelimit.Local, 1, jobs)
+	var pay func() // at the next look at the clock
+	g, err := ratelimit.NewGuardedStore(f.store, ratelimit.Local, &ratelimit.GuardOptions{
+		Samples: 1, Probes: 1, Nodes: 1, Deadline: patience,
+		Now: func() time.Time {
+			if now := pay; now != nil {
+				pay = nil
+				now()
+			}
+			return f.hand.now()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(g, set(t, jobs), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.nodes[0] = l
+	f.store.fail(refused)
+	r := f.wants(true, true, 0, 5)
+	f.heal()
+	pay = func() {
+		if r, err := l.Peek(t.Context(), "k", 1); err != nil || r.Degraded || r.Remaining != 7 {
+			t.Errorf("%d remain once the lease is paid, degraded %v, error %v", r.Remaining, r.Degraded, err)
+		}
+	}
+	f.check(l.Release(t.Context(), "k", r.Reservation.ID()))
+	f.free(12)
+}
