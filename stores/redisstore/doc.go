@@ -65,6 +65,11 @@
 // have been free. A part whose answer was lost may have been taken; it comes back
 // with time.
 //
+// While a slot moves to another server, whatever concerns a key that is there and
+// one that is not is answered TRYAGAIN: settlements, which remember what was not
+// yet settled, always. It fails with nothing changed; ask again when the slot has
+// moved.
+//
 // # When Redis fails
 //
 // An error means that nothing was decided; [ratelimit] says how callers choose

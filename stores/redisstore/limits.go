@@ -184,10 +184,11 @@ func failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	// Redis 6.2 says first in which script it was: "ERR Error running script ...".
 	switch text := err.Error(); {
-	case strings.HasPrefix(text, "OOM"):
+	case strings.Contains(text, "OOM command not allowed"):
 		return errors.Wrap(opApply, errors.Join(ratelimit.ErrFull, err))
-	case strings.HasPrefix(text, "WRONGTYPE"):
+	case strings.Contains(text, "WRONGTYPE Operation"):
 		return &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; give the store a prefix of its own", Err: err}
 	}
 	return unavailable(ctx, opApply, "the limits could not be decided", err)

@@ -398,3 +398,26 @@ func TestTakeOverSeveralSlotsGivesBack(t *testing.T) {
 		})
 	}
 }
+
+// Redis 6.2 and 7 word the errors of scripts differently, and mean the same.
+func TestErrorsOfScriptsMeanTheSameOnEveryServer(t *testing.T) {
+	const before = "ERR Error running script (call to f_1f): @user_script:41: "
+	server := redistest.Start(t).Client(t)
+	for said, want := range map[string]struct {
+		code errors.Code
+		full bool
+	}{
+		"OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:41.":           {errors.Unavailable, true},
+		before + "@user_script: 41: -OOM command not allowed when used memory > 'maxmemory'. ":              {errors.Unavailable, true},
+		"WRONGTYPE Operation against a key holding the wrong kind of value script: 1f, on @user_script:41.": {errors.Corrupt, false},
+		before + "WRONGTYPE Operation against a key holding the wrong kind of value":                        {errors.Corrupt, false},
+		before + "@user_script: 41: -READONLY You can't write against a read only replica. ":                {errors.Unavailable, false},
+		"TRYAGAIN Multiple keys request during rehashing of slot":                                           {errors.Unavailable, false},
+	} {
+		c := &interruption{Client: redisstore.GoRedis(server), at: 1, do: func() error { return errors.New(said) }}
+		_, err := limiterOver(t, c, prefix()).Take(t.Context(), "k", 1)
+		if errors.CodeOf(err) != want.code || errors.Is(err, ratelimit.ErrFull) != want.full {
+			t.Errorf("%q became %v", said, err)
+		}
+	}
+}
