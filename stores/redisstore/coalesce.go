@@ -16,7 +16,7 @@ const (
 )
 
 // Coalesced is [GoRedis] for many callers at once: those that would wait for
-// two others to be answered go together, up to 64 in one pipeline. A caller who
+// four others to be answered go together, up to 64 in one pipeline. A caller who
 // is alone waits for nobody. Each has the error of its own call, and leaves when
 // its context is over; what is on its way by then may still be carried out, and a
 // pipeline goes on until the last of its callers has left. In a cluster every
