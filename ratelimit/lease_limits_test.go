@@ -1,6 +1,8 @@
 package ratelimit_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +155,47 @@ func TestATakeFromMemoryIsSettledOnce(t *testing.T) {
 	}
 	if n := free(t, s, "k", limits); n != 10_000-134-501 {
 		t.Errorf("%d are free, want %d", n, 10_000-134-501)
+	}
+}
+
+// A settlement that the store did not carry out is not settled, also where the
+// store panics.
+func TestASettlementThatFailsMayBeRepeated(t *testing.T) {
+	s, inner, _ := lease(t, 100, ratelimit.LeasingOptions{})
+	limits := set(t, perHour)
+	l := limiterOf(t, s, limits)
+	r, err := l.Take(t.Context(), "k", 1)
+	if err != nil || !r.Allowed {
+		t.Fatal(r.Allowed, err)
+	}
+	down := errors.New("no answer")
+	settle := func() (failed any) {
+		defer func() {
+			if p := recover(); p != nil {
+				failed = p
+			}
+		}()
+		if err := l.Settle(t.Context(), r.Reservation, 501); err != nil {
+			return err
+		}
+		return nil
+	}
+	inner.before = func(context.Context, *ratelimit.Request) error { return down }
+	if failed, ok := settle().(error); !ok || !errors.Is(failed, down) {
+		t.Errorf("the settlement ends with %v, want %v", failed, down)
+	}
+	inner.before = func(context.Context, *ratelimit.Request) error { panic(down) }
+	if failed := settle(); failed != down {
+		t.Errorf("the settlement ends with %v, want a panic", failed)
+	}
+	inner.before = nil
+	for range 2 {
+		if failed := settle(); failed != nil {
+			t.Errorf("the settlement ends with %v", failed)
+		}
+		if n := free(t, s, "k", limits); n != 10_000-501 {
+			t.Errorf("%d are free, want %d", n, 10_000-501)
+		}
 	}
 }
 

@@ -19,11 +19,8 @@ func (l *LeasingStore) settle(ctx context.Context, req *Request) error {
 			more = append(more, Op{Rule: op.Rule, Key: op.Key, Cost: op.Actual - op.Cost})
 		}
 	}
-	if len(more) > 0 && !l.spendMore(more) {
-		if err := l.apply(ctx, &Request{Mode: ModeCharge, Ops: more}); err != nil {
-			l.unremember(req.ID)
-			return err
-		}
+	if err := l.charge(ctx, req.ID, more); err != nil {
+		return err
 	}
 	for i := range req.Ops {
 		if op := &req.Ops[i]; op.Actual < op.Cost {
@@ -31,6 +28,25 @@ func (l *LeasingStore) settle(ctx context.Context, req *Request) error {
 		}
 	}
 	return nil
+}
+
+// charge takes the ops of the settlement of id. Where that fails, also because the
+// inner store panics, the settlement may be repeated.
+func (l *LeasingStore) charge(ctx context.Context, id ID, ops []Op) (err error) {
+	if len(ops) == 0 {
+		return nil
+	}
+	charged := false
+	defer func() {
+		if !charged {
+			l.unremember(id)
+		}
+	}()
+	if !l.spendMore(ops) {
+		err = l.apply(ctx, &Request{Mode: ModeCharge, Ops: ops})
+	}
+	charged = err == nil
+	return err
 }
 
 // remember marks the settlement as done, and reports whether it was not before.
