@@ -106,9 +106,8 @@ func (b *BlockedStore) Apply(ctx context.Context, req *Request) error {
 	var room [fewOps]memory
 	notes := b.find(room[:0], req)
 	if req.Mode != ModeTake && req.Mode != ModeTakeUpTo && req.Mode != ModePeek {
-		err := b.store.Apply(ctx, req)
-		b.forget(notes) // also after an error: the change may have been made
-		return err
+		defer b.forget(notes) // also after an error or a panic: the change may have been made
+		return b.store.Apply(ctx, req)
 	}
 	sent := b.micros()
 	if b.refuses(req, notes, sent) {

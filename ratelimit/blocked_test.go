@@ -225,6 +225,38 @@ func (d delayed) Apply(ctx context.Context, req *ratelimit.Request) error {
 	return err
 }
 
+// A store that panics may have given back what it was asked to.
+func TestBlockedForgetsWhatARefundThatPanickedGaveBack(t *testing.T) {
+	memory, err := ratelimit.NewMemoryStore(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := delayed{memory, new(func())}
+	blocked, err := ratelimit.NewBlockedStore(slow, time.Hour, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.NewLimiter(blocked, set(t, ratelimit.Limit{Name: "one", Count: 1, Period: time.Hour}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := l.Take(t.Context(), "k", 1)
+	if err != nil || !taken.Allowed {
+		t.Fatalf("allowed %t, error %v", taken.Allowed, err)
+	}
+	if r, err := l.Take(t.Context(), "k", 1); r.Allowed || err != nil {
+		t.Fatalf("allowed %t, error %v", r.Allowed, err)
+	}
+	*slow.after = func() { panic("the driver") }
+	func() {
+		defer func() { _ = recover() }()
+		t.Errorf("the refund ends with %v, want a panic", l.Refund(t.Context(), taken.Reservation))
+	}()
+	if r, err := l.Take(t.Context(), "k", 1); !r.Allowed || err != nil {
+		t.Errorf("refused after the refund, error %v", err)
+	}
+}
+
 // A refusal that was overtaken by a refund is not remembered.
 func TestBlockedForgetsARefusalThatARefundOvertook(t *testing.T) {
 	memory, err := ratelimit.NewMemoryStore(nil)

@@ -86,10 +86,10 @@ const drift = 10
 // A take that passed in memory is settled with the store that took it, by its
 // [Reservation], once: what it gives back is held again, as far as time has not
 // given it back. Of a window nothing comes back when it has ended, nor to a
-// subject that was dropped for room. What a settlement charges is taken from what
-// is held, or charged to the inner store. What is charged beyond a limit does not
-// keep nodes from spending what they hold. A reset makes this node forget what it
-// holds; what other nodes hold they may still spend.
+// subject that was dropped for room or by Close. What a settlement charges is
+// taken from what is held, or charged to the inner store. What is charged beyond
+// a limit does not keep nodes from spending what they hold. A reset makes this
+// node forget what it holds; what other nodes hold they may still spend.
 //
 // # Requirements
 //
