@@ -2,8 +2,11 @@ package redisstore
 
 import (
 	"context"
+	"net"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/keytoll/keytoll/errors"
 )
 
 // A Client is what a [LimitStore] needs of a driver: to run one script. [GoRedis]
@@ -28,9 +31,9 @@ type Client interface {
 // included, or a redis.ClusterClient. A client that reads from replicas, and a
 // redis.Ring, make [NewLimits] fail.
 //
-// The driver sends a command again when a line broke before its answer came, up
-// to MaxRetries times. A take that was decided twice has taken twice; nothing
-// but time gives the first back. MaxRetries of -1 makes that an error instead.
+// A command is not sent again when it may have been carried out, whatever
+// MaxRetries and MaxRedirects are: when its line breaks before the answer came, the
+// caller has an error. The redirections of a cluster are followed.
 func GoRedis(client redis.UniversalClient) Client { return goRedis{client} }
 
 type goRedis struct{ client redis.UniversalClient }
@@ -49,7 +52,7 @@ func (g goRedis) run(ctx context.Context, verb, script string, keys []string, ar
 	return cmd.Result()
 }
 
-func (g goRedis) command(ctx context.Context, verb, script string, keys []string, arg string) *redis.StringCmd {
+func (g goRedis) command(ctx context.Context, verb, script string, keys []string, arg string) *once {
 	texts := make([]string, 0, 8)
 	texts = append(append(texts, verb, script), keys...)
 	texts = append(texts, arg)
@@ -60,7 +63,25 @@ func (g goRedis) command(ctx context.Context, verb, script string, keys []string
 		}
 		args = append(args, &texts[i])
 	}
-	return redis.NewStringCmd(ctx, args...)
+	return &once{StringCmd: redis.NewStringCmd(ctx, args...)}
+}
+
+// once is a command that must not be carried out twice.
+type once struct {
+	*redis.StringCmd
+	piped bool
+}
+
+// NoRetry tells the driver not to send the command again, unless the server said
+// why it did nothing, or was never reached. What is known of a command in a
+// pipeline may be of an earlier attempt.
+func (c *once) NoRetry() bool {
+	err := c.Err()
+	if _, said := errors.AsType[redis.Error](err); said && !c.piped {
+		return false
+	}
+	broken, ok := errors.AsType[*net.OpError](err)
+	return c.piped || !ok || broken.Op != "dial"
 }
 
 func (g goRedis) Cluster() bool {

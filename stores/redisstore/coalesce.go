@@ -36,7 +36,7 @@ type coalesced struct {
 // A ride is a call that waits for others.
 type ride struct {
 	ctx  context.Context // of a call that is still running
-	cmd  *redis.StringCmd
+	cmd  *once
 	left error // why it was not sent
 	done chan struct{}
 }
@@ -51,6 +51,7 @@ func (c *coalesced) EvalSHA(ctx context.Context, hash string, keys []string, arg
 		_ = c.client.Process(ctx, cmd) // cmd has the error
 		return cmd.Result()
 	}
+	cmd.piped = true
 	r := &ride{ctx: ctx, cmd: cmd, done: make(chan struct{})}
 	place := c.waiting.PushBack(r)
 	c.mu.Unlock()

@@ -81,8 +81,8 @@
 // to noeviction: a server that evicts keys grants what they held anew, and one
 // that is full answers [ratelimit.ErrFull].
 //
-// A client that sends a command again after its line broke may take twice what it
-// reports once: see [GoRedis]. A take never passes that was not taken.
+// A call whose answer was lost may have taken what it reports as an error, and is
+// not made again: see [GoRedis]. A take never passes that was not taken.
 //
 // # Which client
 //

@@ -121,6 +121,15 @@ func (g *guarded) load(times int) (stored, degraded, failures int64) {
 // heal skips the cooldown, and asks until every guard is back at the store.
 func (g *guarded) heal() {
 	g.t.Helper()
+	for begin := time.Now(); ; { // the client takes a second to believe that the server is back
+		_, err := g.plain.Peek(g.t.Context(), "k", 0)
+		if err == nil {
+			break
+		}
+		if time.Since(begin) > 30*time.Second {
+			g.t.Fatalf("the server does not come back: %v", err)
+		}
+	}
 	for i, node := range g.nodes {
 		back := false
 		for range 1000 {
