@@ -20,7 +20,7 @@ func (down) Apply(context.Context, *ratelimit.Request) error {
 }
 
 func guardedLimiter(policy ratelimit.Policy) *ratelimit.Limiter {
-	limits, err := ratelimit.NewLimits(ratelimit.Limit{Name: "hour", Algorithm: ratelimit.FixedWindow, Count: 10, Period: time.Hour})
+	limits, err := ratelimit.NewLimits(ratelimit.Limit{Name: "hour", Count: 10, Period: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}
