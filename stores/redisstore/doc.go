@@ -34,18 +34,27 @@
 // no module, and no Functions. A server that forgot it is given it again in the
 // same call.
 //
-// Each state is one key: a string of 33 bytes, and for SlidingLog and Concurrency
-// a sorted set with one member for each take in use. Its time to live is set with
-// every write and never shorter than the state counts; no decision relies on it.
+// All limits of a subject share one key, but for SlidingLog and Concurrency: a
+// string of 44 bytes for each, so that a decision reads once and writes once
+// however many limits it is about. What a request does not name stays as it is
+// while it counts, and goes with the next write when it is over; so the string has
+// an entry for each limit in use, however many, and none gives way to another. An
+// entry has the limit's name, or 88 bits of its SHA-256 when it is longer than 11
+// bytes. SlidingLog and Concurrency have a sorted set each, with one member for
+// each take in use. The time to live of a key is set with every write and never
+// shorter than anything in it counts; no decision relies on it.
 // A settlement is remembered by one small key. Refusals and peeks write nothing.
 // A key that holds something else is an error of code Corrupt, never an unused
-// limit.
+// limit; a reset deletes it.
 //
 // # Keys and slots
 //
-// The key of subject "customer 7" under the limit "second", a token bucket, is
+// The keys of subject "customer 7" are one for all limits without a log, and here
+// one for "hour", a SlidingLog, and one for "jobs", a Concurrency:
 //
-//	rl:{customer 7}:second:b
+//	rl:{customer 7}:c
+//	rl:{customer 7}:hour:l
+//	rl:{customer 7}:jobs:n
 //
 // What is in braces decides the slot in a cluster, so all limits of a subject are
 // decided in one step. In subjects } becomes %7D and % becomes %25, and a subject
@@ -53,7 +62,7 @@
 // the braces early or share a key with another, and operators can still read
 // keys. With [LimitsOptions.Tag] subjects share a slot, say those of a tenant:
 //
-//	rl:{tenant 3}customer 7:second:b
+//	rl:{tenant 3}customer 7:c
 //
 // A decision about subjects of several tags is one step on a single server. In a
 // cluster it takes several: all parts are looked at, and refused if one would

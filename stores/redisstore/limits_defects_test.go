@@ -235,8 +235,8 @@ func TestKeysAreDeclaredAndOfOneSlot(t *testing.T) {
 		for _, k := range seen.keys {
 			slots[client.ClusterKeySlot(t.Context(), k).Val()] = true
 		}
-		if len(slots) != 1 || len(seen.keys) != len(everyLimit())+1 {
-			t.Errorf("subject %.20q has the keys %q of %d slots; want one for each limit and one for the settlement, of one slot", key, seen.keys, len(slots))
+		if len(slots) != 1 || len(seen.keys) != 4 {
+			t.Errorf("subject %.20q has the keys %q of %d slots; want one for all cells, one for each log and one for the settlement, of one slot", key, seen.keys, len(slots))
 		}
 	}
 }
@@ -292,12 +292,16 @@ func TestForeignValuesAreAnError(t *testing.T) {
 		r := take(t, l, "k", 1, true)
 		key := keys()[0]
 		good := client.Dump(t.Context(), key).Val()
+		entry := client.GetRange(t.Context(), key, 0, 11).Val()
 		for name, spoil := range map[string]func() error{
 			"another type": func() error { return client.HSet(t.Context(), key, "f", "v").Err() },
 			"no number":    func() error { return client.Set(t.Context(), key, "17", 0).Err() },
 			"no members":   func() error { return client.ZAdd(t.Context(), key, redis.Z{Score: 1, Member: "m"}).Err() },
-			"no numbers":   func() error { return client.Set(t.Context(), key, strings.Repeat("\xff", 33), 0).Err() },
-			"fractions":    func() error { return client.Set(t.Context(), key, "\x01"+strings.Repeat("12345678", 4), 0).Err() },
+			"no numbers":   func() error { return client.Set(t.Context(), key, strings.Repeat("\xff", 44), 0).Err() },
+			"fractions":    func() error { return client.Set(t.Context(), key, entry+strings.Repeat("12345678", 4), 0).Err() },
+			"nothing":      func() error { return client.Set(t.Context(), key, "", 0).Err() },
+			"text":         func() error { return client.Set(t.Context(), key, strings.Repeat("b bytes.", 11), 0).Err() },
+			"a part":       func() error { return client.Set(t.Context(), key, entry+strings.Repeat("\x00", 31), 0).Err() },
 		} {
 			client.Del(t.Context(), key)
 			if err := spoil(); err != nil {

@@ -22,6 +22,8 @@ var (
 	request string
 	//go:embed script/cells.lua
 	cells string
+	//go:embed script/values.lua
+	values string
 	//go:embed script/logs.lua
 	logs string
 	//go:embed script/decide.lua
@@ -32,7 +34,7 @@ var (
 
 // source returns the script and its name.
 func source() (script, hash string) {
-	script = numbers + request + cells + logs + decide + change
+	script = numbers + request + cells + values + logs + decide + change
 	sum := sha1.Sum([]byte(script)) //nolint:gosec // as above
 	return script, hex.EncodeToString(sum[:])
 }
@@ -63,6 +65,7 @@ const (
 type draft struct {
 	buf  []byte
 	ends []int // of the keys in buf
+	of   []int // for each op, which key it is about, from 1
 	keys []string
 	arg  string
 	at   []int64 // for calendars, the time at which each op is thought to be decided
@@ -83,14 +86,19 @@ func (d *draft) instant(us int64) { d.number(min(us, 3*epoch/2) - epoch) }
 
 // lay writes the keys and the argument of req.
 func (d *draft) lay(s *LimitStore, req *ratelimit.Request, c *call) {
-	d.buf, d.ends = d.buf[:0], d.ends[:0]
-	width, logged, calendar := int64(8), int64(0), false
+	d.buf, d.ends, d.of = d.buf[:0], d.ends[:0], d.of[:0]
+	width, logged, calendar := int64(8*8+nameWidth), int64(0), false
 	for i := range req.Ops {
 		op := &req.Ops[i]
-		d.buf = s.key(d.buf, op)
-		d.ends = append(d.ends, len(d.buf))
 		if op.Rule.Logged() {
 			logged = 1
+		}
+		if same := shares(req.Ops, i); same >= 0 {
+			d.of = append(d.of, d.of[same])
+		} else {
+			d.buf = s.key(d.buf, op)
+			d.ends = append(d.ends, len(d.buf))
+			d.of = append(d.of, len(d.ends))
 		}
 		calendar = calendar || op.Rule.Limit().Algorithm == ratelimit.Calendar
 	}
@@ -98,10 +106,10 @@ func (d *draft) lay(s *LimitStore, req *ratelimit.Request, c *call) {
 		d.buf = append(s.slot(d.buf, req.Ops[0].Key), "%#"...)
 		d.buf = append(d.buf, c.id[:]...)
 		d.ends = append(d.ends, len(d.buf))
-		width += 4
+		width += 4 * 8
 	}
 	if calendar {
-		width += 2
+		width += 2 * 8
 		for len(d.at) < len(req.Ops) {
 			d.at = append(d.at, c.guess)
 		}
@@ -109,13 +117,13 @@ func (d *draft) lay(s *LimitStore, req *ratelimit.Request, c *call) {
 	d.number(int64(c.mode))
 	d.instant(max(c.clock, 0))
 	d.number(c.slack())
+	d.number(width)
+	d.number(logged)
 	d.number(c.hold)
 	d.instant(c.till)
-	d.number(8 * width)
-	d.number(logged)
 	d.buf = append(d.buf, c.id[:]...)
 	for i := range req.Ops {
-		d.op(&req.Ops[i], c.mode)
+		d.op(&req.Ops[i], d.of[i], c.mode)
 		if calendar {
 			from, to := int64(0), int64(0)
 			if r := req.Ops[i].Rule; r.Limit().Algorithm == ratelimit.Calendar {
@@ -134,20 +142,33 @@ func (d *draft) lay(s *LimitStore, req *ratelimit.Request, c *call) {
 	d.arg = text[from:]
 }
 
-func (d *draft) op(op *ratelimit.Op, mode ratelimit.Mode) {
+// shares returns an op before the i-th that has the same key, or -1.
+func shares(ops []ratelimit.Op, i int) int {
+	if ops[i].Rule.Logged() {
+		return -1
+	}
+	for j := i - 1; j >= 0; j-- {
+		if ops[j].Key == ops[i].Key && !ops[j].Rule.Logged() {
+			return j
+		}
+	}
+	return -1
+}
+
+func (d *draft) op(op *ratelimit.Op, key int, mode ratelimit.Mode) {
 	l := op.Rule.Limit()
-	shadow := int64(0)
 	if l.Shadow {
-		shadow = 1
+		key = -key
 	}
 	d.number(int64(l.Algorithm))
-	d.number(shadow)
+	d.number(int64(key))
 	d.number(min(op.Cost, 2*ratelimit.MaxCount)) // still above every quota
 	d.number(l.Count)
 	d.number(l.Period.Microseconds())
 	d.number(op.Rule.Quota())
 	d.number(op.Rule.Window().Microseconds())
 	d.number(most(&l))
+	d.buf = entry(d.buf, &l)
 	if mode != ratelimit.ModeSettle {
 		return
 	}
@@ -263,23 +284,47 @@ func (s *LimitStore) tagOf(subject string) string {
 	return subject
 }
 
-// key appends the key of an op's state:
+// key appends the key of an op's state: of a log
 //
-//	rl:{subject}:name:b
+//	rl:{subject}:name:l
 //
-// with the algorithm as one letter, and where the tag is not the subject
+// with the algorithm as one letter, and of the cells of all other limits
 //
-//	rl:{tag}subject:name:b
+//	rl:{subject}:c
 //
-// No two states share one: a name has no colon, and plain text no brace.
+// and where the tag is not the subject
+//
+//	rl:{tag}subject:c
+//
+// No two states share one: the last letter tells cells from logs, a name has no
+// colon, and plain text no brace.
 func (s *LimitStore) key(dst []byte, op *ratelimit.Op) []byte {
 	dst = s.slot(dst, op.Key)
 	if s.tagOf(op.Key) != op.Key {
 		dst = plain(dst, op.Key)
 	}
+	if !op.Rule.Logged() {
+		return append(dst, ":c"...)
+	}
 	l := op.Rule.Limit()
 	dst = append(append(dst, ':'), l.Name...)
 	return append(dst, ':', "bfslcn"[l.Algorithm])
+}
+
+// nameWidth is how many bytes name a cell among those of its subject: so many
+// that one cell is a string that a server keeps in one piece, of up to 44 bytes.
+const nameWidth = 12
+
+// entry appends the name of a limit's cell: the algorithm as one letter and the
+// limit's name, filled up with zeros. Of a name longer than 11 bytes it is the
+// letter in upper case and 88 bits of the SHA-256 of the name.
+func entry(dst []byte, l *ratelimit.Limit) []byte {
+	letter := "bfslcn"[l.Algorithm]
+	if len(l.Name) < nameWidth {
+		return append(append(append(dst, letter), l.Name...), make([]byte, nameWidth-1-len(l.Name))...)
+	}
+	sum := sha256.Sum256([]byte(l.Name))
+	return append(append(dst, letter-'a'+'A'), sum[:nameWidth-1]...)
 }
 
 // plain appends text of any bytes so that it has no closing brace, which would

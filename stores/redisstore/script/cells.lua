@@ -24,20 +24,23 @@ local function refilled(used, part, count, period)
   return q, 0
 end
 
--- take tells what a cost would get of a key's value: no fault, remaining, from
--- when on it passes (-1e300 for now, 1e300 for never), when all is free, rest,
--- and when it passes the cell to keep. With force it passes. From and to are the
--- window of a calendar.
-local function take(value, cost, force, now, algorithm, count, period, quota, fill, most, from, to)
+-- take tells what a cost would get of the entry at a place of a value: no fault,
+-- remaining, from when on it passes (-1e300 for now, 1e300 for never), when all is
+-- free, rest, and when it passes the cell to keep. With force it passes. From and
+-- to are the window of a calendar.
+local function take(value, place, name, cost, force, now, algorithm, count, period, quota, fill, most, from, to)
   local was, used, part, expires = now, 0, 0, now
   if value then
-    local version
-    if #value == 33 then
-      version, was, used, part, expires = struct.unpack('<Bdddd', value)
-    end
-    if version ~= 1 or was % 1 ~= 0 or used % 1 ~= 0 or part % 1 ~= 0 or expires % 1 ~= 0
-      or part < -9007199254740992 or expires < was or used > 9007199254740992 or used < -9007199254740992 then
+    if #value == 0 then
       return 4 -- CORRUPT
+    end
+    local known
+    known, was, used, part, expires = struct.unpack('<c12dddd', value, place)
+    if known ~= name then
+      return 6 -- OTHER
+    elseif was % 1 ~= 0 or used % 1 ~= 0 or part % 1 ~= 0 or expires % 1 ~= 0
+      or part < -9007199254740992 or expires < was or used > 9007199254740992 or used < -9007199254740992 then
+      return 4
     end
     if now >= expires then
       was, used, part, expires = now, 0, 0, now
@@ -196,11 +199,11 @@ local function take(value, cost, force, now, algorithm, count, period, quota, fi
   return nil, remaining, retry, reset, rest
 end
 
--- write keeps a cell until it expires.
-local function write(key, cell, expires, now, slack)
+-- write keeps a value until it expires.
+local function write(key, value, expires, now, slack)
   if slack < 0 then -- 2^53 microseconds are 9007199254741 milliseconds, rounded up
-    redis.call('SET', key, cell, 'PXAT', math.floor(expires / 1000) + 9007199254742)
+    redis.call('SET', key, value, 'PXAT', math.floor(expires / 1000) + 9007199254742)
   else
-    redis.call('SET', key, cell, 'PX', math.floor((expires - now) / 1000) + 1 + slack)
+    redis.call('SET', key, value, 'PX', math.floor((expires - now) / 1000) + 1 + slack)
   end
 end

@@ -1,13 +1,33 @@
-if mode == RESET then
-  for i = 1, ops do
-    redis.call('DEL', KEYS[i])
-  end
-  return struct.pack('<dd', FREE, now)
+-- opOf returns the algorithm, the key, the period and the name of the i-th op.
+local function opOf(i)
+  local algorithm, key, _, _, period, _, _, _, name = parse('<ddddddddc12', arg, first + (i - 1) * width)
+  return algorithm, math.abs(key), period, name
 end
 
--- periodOf returns the period of the i-th op.
-local function periodOf(i)
-  return struct.unpack('<d', arg, first + (i - 1) * width + 32)
+if mode == RESET then -- also of what nobody can read
+  for i = 1, ops do
+    local algorithm, key, _, name = opOf(i)
+    local value
+    if algorithm ~= LOG and algorithm ~= LEASES then
+      if values[key] == nil and type(redis.pcall('GET', KEYS[key])) == 'table' then
+        values[key] = ''
+      end
+      value = find(i, key, name)
+    end
+    if value and #value > 0 then
+      entries[i], ends[i] = '', now
+    elseif value or algorithm == LOG or algorithm == LEASES then
+      redis.call('DEL', KEYS[key])
+      values[key] = nil
+    end
+  end
+  local become, till = change()
+  if become then
+    keep(become, till)
+  else
+    redis.call('DEL', unpack(KEYS))
+  end
+  return pack('<dd', FREE, now)
 end
 
 local faults
@@ -19,7 +39,8 @@ end
 if mode == RENEW or mode == HOLDS then
   local all = true
   for i = 1, ops do
-    local why, holds = logRenew(KEYS[i], periodOf(i), false)
+    local _, key, period = opOf(i)
+    local why, holds = logRenew(KEYS[key], period, false)
     if why then
       failed(i, why)
     end
@@ -30,10 +51,11 @@ if mode == RENEW or mode == HOLDS then
   end
   if all and mode == RENEW then
     for i = 1, ops do
-      logRenew(KEYS[i], periodOf(i), true)
+      local _, key, period = opOf(i)
+      logRenew(KEYS[key], period, true)
     end
   end
-  return struct.pack('<dd', all and SPENT or REFUSED, now)
+  return pack('<dd', all and SPENT or REFUSED, now)
 end
 
 -- refunded returns what a cell becomes when a cost is given back that was to be
@@ -88,19 +110,20 @@ end
 
 -- The rest are CHARGE, SETTLE and RELEASE: all reads and checks, then all writes.
 local latest = math.max(now + hold, till) -- until then a settlement is remembered
-if mode == SETTLE and (latest <= now or redis.call('EXISTS', KEYS[ops + 1]) == 1) then
-  return struct.pack('<dd', FREE, now)
+if mode == SETTLE and (latest <= now or redis.call('EXISTS', KEYS[#KEYS]) == 1) then
+  return pack('<dd', FREE, now)
 end
-local outcomes, cells, spent = {}, {}, false
+local outcomes = {}
 for i = 1, ops do
-  local algorithm, _, cost, count, period, quota, fill, most, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
+  local algorithm, key, cost, count, period, quota, fill, most, name, pos = parse('<ddddddddc12', arg, first + (i - 1) * width)
+  key = math.abs(key)
   local more, due, rest, since, reset, over = cost, 0, 0, 0, 0, 0
   if mode == SETTLE then
-    more, due, rest, since, pos = struct.unpack('<dddd', arg, pos)
+    more, due, rest, since, pos = parse('<dddd', arg, pos)
     more = more - cost
   end
   if algorithm == LOG or algorithm == LEASES then
-    local why, _, _, _, last, at = log(KEYS[i])
+    local why, _, _, _, last, at = log(KEYS[key])
     if why then
       failed(i, why)
     else
@@ -110,63 +133,64 @@ for i = 1, ops do
       end
     end
   else
-    local value, from, to = redis.call('GET', KEYS[i]), 0, 0
+    local value, place = find(i, key, name)
+    local from, to = 0, 0
     if algorithm == CALENDAR then
-      from, to = struct.unpack('<dd', arg, pos)
+      from, to = parse('<dd', arg, pos)
     end
     if more > 0 then
       local why, where, _, used, part, at
       why, where, _, reset, over, at, used, part =
-        take(value, math.min(more, EXACT), true, now, algorithm, count, period, quota, fill, most, from, to)
+        take(value, place, name, math.min(more, EXACT), true, now, algorithm, count, period, quota, fill, most, from, to)
       if why then
         failed(i, why, where)
       else
-        cells[i] = {at, used, part, reset}
+        entries[i], ends[i] = pack('<c12dddd', name, at, used, part, reset), reset
       end
     elseif value and mode == SETTLE then
-      local why = take(value, 0, false, now, FIXED, count, period, quota, fill, most) -- whether it is a cell
+      local why = take(value, place, name, 0, false, now, FIXED, count, period, quota, fill, most) -- whether it is a cell
       if why then
         failed(i, why)
       else
-        local _, at, used, part, expires = struct.unpack('<Bdddd', value)
-        if now >= expires then
-          cells[i] = {}
-        else
+        local at, used, part, expires = parse('<dddd', value, place + 12)
+        if now < expires then
           used, part = refunded(at, used, part, -more, due, rest, since, algorithm, count, period, fill)
-          if used then
-            cells[i] = {at, used, part, (used ~= 0 or part ~= 0) and expires}
-          end
+        else
+          used, part = 0, 0
+        end
+        if used then
+          entries[i] = (used ~= 0 or part ~= 0) and pack('<c12dddd', name, at, used, part, expires) or ''
+          ends[i] = expires
         end
       end
     end
   end
-  outcomes[i] = struct.pack('<dddd', 0, -1e300, reset or 0, over or 0)
+  outcomes[i] = pack('<dddd', 0, -1e300, reset or 0, over or 0)
 end
 if faults then
   return faulty(faults, ops, now)
 end
+local become, till = change()
+if not become then
+  return pack('<dd', CORRUPT, now)
+end
+keep(become, till)
+local spent = next(become) ~= nil
 for i = 1, ops do
-  local algorithm, _, cost, _, period, _, _, _, pos = struct.unpack('<dddddddd', arg, first + (i - 1) * width)
-  local c = cells[i]
+  local algorithm, key, cost, _, period, _, _, _, _, pos = parse('<ddddddddc12', arg, first + (i - 1) * width)
   if algorithm == LOG or algorithm == LEASES then
+    key = KEYS[math.abs(key)]
     if mode == SETTLE then
-      logSettle(KEYS[i], cost, struct.unpack('<d', arg, pos), algorithm, period)
+      logSettle(key, cost, parse('<d', arg, pos), algorithm, period)
     elseif mode == RELEASE then
-      logSettle(KEYS[i], 0, 0, algorithm, period)
+      logSettle(key, 0, 0, algorithm, period)
     elseif cost > 0 then
-      logCharge(KEYS[i], cost, period)
+      logCharge(key, cost, period)
       spent = true
-    end
-  elseif c then
-    spent = true
-    if c[4] then
-      write(KEYS[i], struct.pack('<Bdddd', 1, c[1], c[2], c[3], c[4]), c[4], now, slack)
-    else
-      redis.call('DEL', KEYS[i])
     end
   end
 end
 if mode == SETTLE then
-  write(KEYS[ops + 1], '', latest, now, slack)
+  write(KEYS[#KEYS], '', latest, now, slack)
 end
-return struct.pack('<ddd', spent and SPENT or FREE, now, 0) .. table.concat(outcomes)
+return pack('<ddd', spent and SPENT or FREE, now, 0) .. table.concat(outcomes)

@@ -1,5 +1,5 @@
--- One decision of a rate limiter, as one atomic step. Six files are one script:
--- numbers, request, cells, logs, decide, change.
+-- One decision of a rate limiter, as one atomic step. Seven files are one script:
+-- numbers, request, cells, values, logs, decide, change.
 --
 -- Numbers are whole, below 2^53, and doubles hold them exactly. None is ever
 -- turned into text by Lua, which would keep 14 digits.
