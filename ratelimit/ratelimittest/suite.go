@@ -11,9 +11,8 @@
 //
 // # What the author of a store does
 //
-// Run the suite twice: with the store as its users get it, and with one whose
-// time is the test's, which implements [Clock]. Without that method the subtests
-// about time are skipped. Where a server decides at its own time, give the store
+// Test twice: by [RunStill] the store as its users get it, and by [Run] one
+// whose time is the test's, which implements [Clock]. Where a server decides at its own time, give the store
 // an option to pass the time along with each request. The server must then not
 // forget by its own clock what still counts by the test's: state whose Period is
 // a few microseconds has to be there seconds later while the time stands still.
@@ -81,21 +80,35 @@ func leasing(s ratelimit.Store) bool {
 	return ok && l.Leasing()
 }
 
-// Run runs the suite. The function open returns an empty store, each time it is
-// called; what it opens it cleans up itself. Subtests run in parallel.
+// Run runs the suite on a store that implements [Clock]; one that does not fails.
+// The function open returns an empty store, each time it is called; what it opens
+// it cleans up itself. Subtests run in parallel.
 func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	t.Helper()
-	for _, c := range checks() {
+	first := open(t)
+	if _, ok := first.(Clock); !ok {
+		t.Fatal("the store has no method Advance, so its promises about time cannot be proven; implement Clock, or RunStill what needs none")
+	}
+	all := append(still(), moving()...)
+	if !leasing(first) { // its own tests prove what it lets pass
+		all = append(all, walks()...)
+	}
+	run(t, all, open)
+}
+
+// RunStill runs those subtests of the suite during which time need not move: on
+// a store as its users get it, beside Run on the same store with a [Clock].
+func RunStill(t *testing.T, open func(t *testing.T) ratelimit.Store) {
+	t.Helper()
+	run(t, still(), open)
+}
+
+func run(t *testing.T, checks []check, open func(t *testing.T) ratelimit.Store) {
+	t.Helper()
+	for _, c := range checks {
 		t.Run(c.sentence, func(t *testing.T) {
 			t.Parallel()
-			s := open(t)
-			if _, ok := s.(Clock); c.moves && !ok {
-				t.Skip("the store has no method Advance: its promises about time are not proven")
-			}
-			if c.walk && leasing(s) {
-				t.Skip("the store takes ahead: its own tests prove what it lets pass")
-			}
-			if err := c.run(t.Context(), s); err != nil {
+			if err := c.run(t.Context(), open(t)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -106,21 +119,6 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 type check struct {
 	sentence string
 	run      func(ctx context.Context, s ratelimit.Store) error
-	moves    bool // it needs a Clock
-	walk     bool // it goes at random
-}
-
-func checks() []check {
-	all := still()
-	for _, c := range moving() {
-		c.moves = true
-		all = append(all, c)
-	}
-	for _, c := range walks() {
-		c.moves, c.walk = true, true
-		all = append(all, c)
-	}
-	return all
 }
 
 // Bench measures the store: one key and many, one limit to eight, alone and in

@@ -52,7 +52,7 @@ func TestLimitsKeepTheContractHoweverThePoolIsSet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t, adjust, func(c *pgxpool.Config) { c.MaxConns = 16 }) // all of them within what the server has
-			ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return d.open(t).Limits(&pgstore.LimitsOptions{Relaxed: true}) })
+			ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store { return d.open(t).Limits(&pgstore.LimitsOptions{Relaxed: true}) })
 		})
 	}
 }

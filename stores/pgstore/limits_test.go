@@ -45,7 +45,7 @@ func TestLimitsKeepTheContract(t *testing.T) {
 
 func TestLimitsKeepTheContractByTheServersClock(t *testing.T) {
 	d := newDatabase(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return d.open(t).Limits(nil) })
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store { return d.open(t).Limits(nil) })
 }
 
 func limiter(t testing.TB, s ratelimit.Store, limits ...ratelimit.Limit) *ratelimit.Limiter {

@@ -79,7 +79,7 @@ func (movedDivided) Divided() bool { return true }
 
 func TestLimits(t *testing.T) {
 	client := redistest.Start(t).Client(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store {
 		return newLimits(t, client, redisstore.LimitsOptions{})
 	})
 }
@@ -91,7 +91,7 @@ func TestLimitsByTheCallersClock(t *testing.T) {
 
 func TestLimitsInACluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store {
 		return divided{newLimits(t, client, redisstore.LimitsOptions{})}
 	})
 }
@@ -104,14 +104,14 @@ func TestLimitsInAClusterByTheCallersClock(t *testing.T) {
 // Where all subjects have one tag, a cluster decides in one step.
 func TestLimitsOfOneTagInACluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store {
 		return newLimits(t, client, redisstore.LimitsOptions{Tag: func(string) string { return "{tenant}" }})
 	})
 }
 
 func TestLimitsOfCallersWhoGoTogether(t *testing.T) {
 	client := redistest.Start(t).Client(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store {
 		s, err := redisstore.NewLimits(redisstore.Coalesced(client), &redisstore.LimitsOptions{Prefix: prefix()})
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func TestLimitsOfCallersWhoGoTogether(t *testing.T) {
 
 func TestLimitsOfCallersWhoGoTogetherInACluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store {
 		s, err := redisstore.NewLimits(redisstore.Coalesced(client), &redisstore.LimitsOptions{Prefix: prefix()})
 		if err != nil {
 			t.Fatal(err)

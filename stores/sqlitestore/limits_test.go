@@ -41,7 +41,7 @@ func TestLimitsKeepTheContract(t *testing.T) {
 }
 
 func TestLimitsKeepTheContractByTheSystemsClock(t *testing.T) {
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return open(t, nil).Limits() })
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store { return open(t, nil).Limits() })
 }
 
 func BenchmarkLimits(b *testing.B) {

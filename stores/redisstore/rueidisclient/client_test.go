@@ -69,7 +69,7 @@ func (divided) Divided() bool { return true }
 
 func TestLimits(t *testing.T) {
 	client := connect(t, redistest.Start(t).Addr())
-	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return newLimits(t, client, nil) })
+	ratelimittest.RunStill(t, func(t *testing.T) ratelimit.Store { return newLimits(t, client, nil) })
 }
 
 func TestLimitsByTheCallersClock(t *testing.T) {
