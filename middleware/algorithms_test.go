@@ -100,6 +100,21 @@ func TestALeaseThatCouldNotBeEndedIsTold(t *testing.T) {
 	refused(t, h.call(handler, bearer(issued)), 429, "rate_limited")
 }
 
+// What could not be given back after a later refusal is told with the decision,
+// and the answer stays as it was.
+func TestARefundThatFailedIsTold(t *testing.T) {
+	broken := context.DeadlineExceeded
+	h := build(t, blueprint{limits: func(s ratelimit.Store) ratelimit.Store {
+		return failing{s, ratelimit.ModeSettle, broken}
+	}})
+	op := priced()
+	op.Limits = []middleware.Limit{perMinute("minute", 3)}
+	refused(t, h.call(h.gate.Handler(op)(says(200)), bearer(h.key("image:generate"))), 402, "insufficient_credits")
+	if err := h.journal.last().Err; err == nil || !strings.Contains(err.Error(), broken.Error()) {
+		t.Errorf("told %v, want the store's error in it", err)
+	}
+}
+
 // A limit in Shadow denies nobody and no client hears of it.
 func TestShadowLimitsAreNotTold(t *testing.T) {
 	h := build(t, blueprint{})

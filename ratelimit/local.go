@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -263,9 +262,9 @@ func (l *local) inUse(ctx context.Context, r *Rule, key string) int64 {
 	case s.limit.Algorithm != TokenBucket:
 		return MaxCount
 	}
-	hi, lo := bits.Mul64(uint64(o.ResetAfter), uint64(s.limit.Count))
-	if hi >= uint64(s.period) {
-		return MaxCount
+	used, part := s.repaid(o.ResetAfter, o.Rest)
+	if part > 0 {
+		used++
 	}
-	return int64(min(divUp(hi, lo, uint64(s.period)), MaxCount))
+	return used
 }

@@ -163,16 +163,9 @@ func (r *Rule) refundTokens(c Cell, cost, until, rest, at int64) Cell {
 	if overdrawn {
 		used = -used
 	}
-	// Unpaid of the cost, in units and parts: at most cost.
-	hi, lo := bits.Mul64(uint64(min(until-at, r.fill)), uint64(r.limit.Count))
-	lo, borrow := bits.Sub64(lo, uint64(rest), 0)
-	hi -= borrow
-	units, parts := cost, int64(0)
-	if hi < uint64(r.period) {
-		q, rem := bits.Div64(hi, lo, uint64(r.period))
-		if q < uint64(cost) {
-			units, parts = int64(q), int64(rem)
-		}
+	units, parts := r.repaid(min(until-at, r.fill), rest)
+	if units >= cost {
+		units, parts = cost, 0
 	}
 	if used, part = normal(used-units, part-parts, r.period); used|part == 0 {
 		return Cell{}

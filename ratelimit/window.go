@@ -8,10 +8,8 @@ import "math/bits"
 
 func (r *Rule) takeFixed(c Cell, cost, at int64) (Cell, Outcome) {
 	w := r.window(at)
-	used, since := int64(0), w.start
-	if c.Used > 0 && c.At >= w.start {
-		used, since = min(c.Used, r.quota), c.Part
-	}
+	used, since := c.within(w)
+	used = min(used, r.quota)
 	var o Outcome
 	left := w.end - at
 	switch {
@@ -45,12 +43,18 @@ func (r *Rule) window(at int64) window {
 	return window{at - into, at - into + r.period}
 }
 
+// within returns what c counts in a window, and the start of the first window
+// that it counts from.
+func (c Cell) within(w window) (used, since int64) {
+	if c.Used > 0 && c.At >= w.start {
+		return c.Used, c.Part
+	}
+	return 0, w.start
+}
+
 func (r *Rule) chargeFixed(c Cell, cost, at int64) (Cell, int64) {
 	w := r.window(at)
-	used, since := int64(0), w.start
-	if c.Used > 0 && c.At >= w.start {
-		used, since = c.Used, c.Part
-	}
+	used, since := c.within(w)
 	return Cell{At: at, Used: min(used+cost, MaxCount), Part: since}, w.end - at
 }
 

@@ -72,30 +72,16 @@ func compete(play func(g int) (int64, error)) error {
 	return errors.Join(faults...)
 }
 
-// race has two processes compete in a role for what is there once, and returns
+// raceForKeys has two processes compete in a role for what is there once, and returns
 // the file.
-func race(t *testing.T, role string, there int) *sqlitestore.DB {
+func raceForKeys(t *testing.T, role string, there int) *sqlitestore.DB {
 	t.Helper()
 	path := newFile(t)
 	children := []*child{start(t, role, path, "one"), start(t, role, path, "two")}
 	for _, c := range children {
 		c.release(t)
 	}
-	total := 0
-	for i, c := range children {
-		if !c.lines.Scan() {
-			t.Fatalf("child %d said nothing: %v", i, c.cmd.Wait())
-		}
-		n, err := strconv.Atoi(c.lines.Text())
-		if err == nil {
-			err = c.cmd.Wait()
-		}
-		if err != nil {
-			t.Fatalf("child %d: %v", i, err)
-		}
-		t.Logf("child %d won %d", i, n)
-		total += n
-	}
+	total := tally(t, children)
 	if total != there {
 		t.Errorf("the two won %d, want %d", total, there)
 	}
@@ -110,10 +96,10 @@ func race(t *testing.T, role string, there int) *sqlitestore.DB {
 	return db
 }
 
-func TestTwoProcessesFillACapAndNoMore(t *testing.T) { race(t, "cap", capOfRace) }
+func TestTwoProcessesFillACapAndNoMore(t *testing.T) { raceForKeys(t, "cap", capOfRace) }
 
 func TestOfTwoProcessesOneTakesEachLabel(t *testing.T) {
-	db := race(t, "label", labelsRace)
+	db := raceForKeys(t, "label", labelsRace)
 	n, err := db.Int(t.Context(), "SELECT count(DISTINCT label) FROM keys")
 	if err != nil || n != labelsRace {
 		t.Errorf("%d labels in the file, %v; want %d", n, err, labelsRace)

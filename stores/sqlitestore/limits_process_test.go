@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,32 +71,7 @@ func takeAll(ctx context.Context, db *sqlitestore.DB, _ string) error {
 func TestTwoProcessesTakeExactlyTheLimit(t *testing.T) {
 	path := newFile(t)
 	children := []*child{start(t, "take", path, ""), start(t, "take", path, "")}
-	for _, c := range children {
-		c.release(t)
-	}
-	for i, c := range children {
-		if !c.lines.Scan() || c.lines.Text() != "began" {
-			t.Fatalf("child %d says %q, not that it has taken one", i, c.lines.Text())
-		}
-	}
-	for _, c := range children { // both have taken, and neither can have finished: now they race
-		c.release(t)
-	}
-	total := 0
-	for i, c := range children {
-		if !c.lines.Scan() {
-			t.Fatalf("child %d said nothing: %v", i, c.cmd.Wait())
-		}
-		n, err := strconv.Atoi(c.lines.Text())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.cmd.Wait(); err != nil {
-			t.Fatalf("child %d: %v", i, err)
-		}
-		t.Logf("child %d took %d", i, n)
-		total += n
-	}
+	total := race(t, children)
 	if total != shared {
 		t.Errorf("%d takes passed a limit of %d", total, shared)
 	}

@@ -272,37 +272,50 @@ func spendAll(ctx context.Context, db *sqlitestore.DB, seed string) error {
 	return failed
 }
 
-func TestTwoProcessesSpendOneAccountToZero(t *testing.T) {
-	const amount = 1000
-	path := newFile(t)
-	prepare(t, path, amount)
-	children := []*child{start(t, "spend", path, "one"), start(t, "spend", path, "two")}
+// race lets the children go on once each has done one thing, so that none can
+// have finished before another began, and returns their tally.
+func race(t *testing.T, children []*child) int {
+	t.Helper()
 	for _, c := range children {
 		c.release(t)
 	}
 	for i, c := range children {
 		if !c.lines.Scan() || c.lines.Text() != "began" {
-			t.Fatalf("child %d says %q, not that it has spent one", i, c.lines.Text())
+			t.Fatalf("child %d says %q, not that it has begun", i, c.lines.Text())
 		}
 	}
-	for _, c := range children { // both have spent, and neither can have finished: now they race
+	for _, c := range children {
 		c.release(t)
 	}
-	total := 0
+	return tally(t, children)
+}
+
+// tally waits for the children and returns the sum of what each says that it did.
+func tally(t *testing.T, children []*child) (sum int) {
+	t.Helper()
 	for i, c := range children {
 		if !c.lines.Scan() {
 			t.Fatalf("child %d said nothing: %v", i, c.cmd.Wait())
 		}
 		n, err := strconv.Atoi(c.lines.Text())
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			err = c.cmd.Wait()
 		}
-		if err := c.cmd.Wait(); err != nil {
+		if err != nil {
 			t.Fatalf("child %d: %v", i, err)
 		}
-		t.Logf("child %d spent %d", i, n)
-		total += n
+		t.Logf("child %d did %d", i, n)
+		sum += n
 	}
+	return sum
+}
+
+func TestTwoProcessesSpendOneAccountToZero(t *testing.T) {
+	const amount = 1000
+	path := newFile(t)
+	prepare(t, path, amount)
+	children := []*child{start(t, "spend", path, "one"), start(t, "spend", path, "two")}
+	total := race(t, children)
 	if total != amount {
 		t.Errorf("%d debits were accepted for %d credits", total, amount)
 	}
