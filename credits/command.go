@@ -12,12 +12,13 @@ import (
 type Grant struct {
 	Account     AccountID
 	ID          OpID
-	Amount      Amount    // more than 0
-	Priority    int       // -MaxPriority to MaxPriority; lower burns first
-	Category    Category  // zero: Paid
-	EffectiveAt time.Time // zero: now. Later than now: pending until then
-	ExpiresAt   time.Time // zero: never. The lot cannot be spent from this instant on
-	Note        string    // up to MaxNoteBytes
+	Amount      Amount     // more than 0
+	Priority    int        // -MaxPriority to MaxPriority; lower burns first
+	Category    Category   // zero: Paid
+	Only        Operations // what it can be spent on, see Only; zero: everything
+	EffectiveAt time.Time  // zero: now. Later than now: pending until then
+	ExpiresAt   time.Time  // zero: never. The lot cannot be spent from this instant on
+	Note        string     // up to MaxNoteBytes
 }
 
 // A Hold sets credits aside before the work is done. It pins the lots it takes
@@ -29,7 +30,8 @@ type Hold struct {
 	Amount    Amount        // 0 or more; 0 holds nothing and can be captured at 0
 	TTL       time.Duration // zero: Options.HoldTTL; NoTimeout: none; at most Options.MaxHoldTTL
 	Key       string        // the API key or the like that asked, for usage reports; may be empty
-	Operation string        // what for, for usage reports; may be empty
+	Operation string        // what for, for usage reports, budgets and restricted lots; may be empty
+	Price     string        // version of the price table that Amount was worked out by; may be empty
 	Note      string        // up to MaxNoteBytes
 }
 
@@ -65,6 +67,7 @@ type Debit struct {
 	Amount    Amount // 0 or more
 	Key       string // as in Hold
 	Operation string // as in Hold
+	Price     string // as in Hold
 	Note      string // up to MaxNoteBytes
 }
 
@@ -123,6 +126,7 @@ func (c *Grant) check(f *errors.Faults, _ *settings) {
 	if int(c.Category) >= len(categories) {
 		f.Add("Category is %d; give Paid, Plan or Promo", c.Category)
 	}
+	c.Only.check(f, "Only")
 	checkInstant(f, "EffectiveAt", c.EffectiveAt)
 	checkInstant(f, "ExpiresAt", c.ExpiresAt)
 	if !c.EffectiveAt.IsZero() && !c.ExpiresAt.IsZero() && !micros(c.ExpiresAt).After(micros(c.EffectiveAt)) {
@@ -136,6 +140,7 @@ func (c *Hold) check(f *errors.Faults, opt *settings) {
 	checkAmount(f, c.Amount, 0)
 	checkText(f, "Key", c.Key, MaxIDBytes)
 	checkText(f, "Operation", c.Operation, MaxIDBytes)
+	checkText(f, "Price", c.Price, MaxIDBytes)
 	checkText(f, "Note", c.Note, MaxNoteBytes)
 	if c.TTL != 0 && c.TTL != NoTimeout && (c.TTL < time.Microsecond || c.TTL > opt.maxHoldTTL) {
 		f.Add("TTL is %v; give 1µs to %v, or NoTimeout", c.TTL, opt.maxHoldTTL)
@@ -172,6 +177,7 @@ func (c *Debit) check(f *errors.Faults, _ *settings) {
 	checkAmount(f, c.Amount, 0)
 	checkText(f, "Key", c.Key, MaxIDBytes)
 	checkText(f, "Operation", c.Operation, MaxIDBytes)
+	checkText(f, "Price", c.Price, MaxIDBytes)
 	checkText(f, "Note", c.Note, MaxNoteBytes)
 }
 
@@ -248,13 +254,13 @@ func (b intent) sum() [32]byte { return sha256.Sum256(b) }
 
 func (c *Grant) intent(scratch []byte) [32]byte {
 	return newIntent(scratch, KindGrant).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		int(int64(c.Priority)).int(int64(c.Category)).int(micros(c.EffectiveAt).UnixMicro()).
+		int(int64(c.Priority)).int(int64(c.Category)).text(string(c.Only)).int(micros(c.EffectiveAt).UnixMicro()).
 		int(micros(c.ExpiresAt).UnixMicro()).text(c.Note).sum()
 }
 
 func (c *Hold) intent(scratch []byte) [32]byte {
 	return newIntent(scratch, KindHold).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Note).sum()
+		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Price).text(c.Note).sum()
 }
 
 func (c *Capture) intent(scratch []byte) [32]byte {
@@ -264,7 +270,7 @@ func (c *Capture) intent(scratch []byte) [32]byte {
 
 func (c *Debit) intent(scratch []byte) [32]byte {
 	return newIntent(scratch, KindDebit).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		text(c.Key).text(c.Operation).text(c.Note).sum()
+		text(c.Key).text(c.Operation).text(c.Price).text(c.Note).sum()
 }
 
 func (c *Refund) intent(scratch []byte) [32]byte {

@@ -34,7 +34,7 @@ func (c *Grant) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 		effective = now
 	}
 	lot := st.addLot(Lot{
-		Op: c.ID, Priority: c.Priority, Category: c.Category, EffectiveAt: effective, ExpiresAt: expires,
+		Op: c.ID, Priority: c.Priority, Category: c.Category, Only: c.Only, EffectiveAt: effective, ExpiresAt: expires,
 	}, c.Amount, now, Entry{At: now, Kind: KindGrant, Op: c.ID})
 	row := st.addOp(Op{
 		ID: c.ID, Kind: KindGrant, Intent: in, Amount: c.Amount, Note: c.Note,
@@ -44,8 +44,8 @@ func (c *Grant) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 }
 
 func (c *Hold) need(n *Need) {
-	n.Account, n.Ops = c.Account, append(n.Ops, c.ID)
-	n.spend(c.Amount)
+	n.Account, n.Ops, n.Scopes = c.Account, append(n.Ops, c.ID), scopes(n.Scopes, c.Key, c.Operation)
+	n.spend(c.Operation, c.Amount)
 }
 
 func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (Receipt, error) {
@@ -57,18 +57,21 @@ func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (R
 	if err != nil {
 		return Receipt{}, err
 	}
-	if c.Amount > st.Account.Totals.Available {
-		return Receipt{}, st.denied(c.Amount)
+	if err := st.admit(c.Amount, c.Key, c.Operation, now); err != nil {
+		return Receipt{}, err
 	}
-	parts, ok := st.burn(c.Amount, BucketHeld, Entry{At: now, Kind: KindHold, Op: c.ID, Key: c.Key, Operation: c.Operation})
+	parts, ok := st.burn(c.Amount, BucketHeld, c.Operation, Entry{At: now, Kind: KindHold, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
 	if !ok {
 		return Receipt{}, st.corrupt("lots hold less than the account has available")
 	}
-	row := st.addOp(Op{
+	op := Op{
 		ID: c.ID, Kind: KindHold, Intent: in, Amount: c.Amount, Parts: parts,
-		Key: c.Key, Operation: c.Operation, Note: c.Note, Hold: HoldOpen, Deadline: c.deadline(now, opt),
-	}, now)
-	return row.Op.receipt(), nil
+		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note, Hold: HoldOpen, Deadline: c.deadline(now, opt),
+	}
+	st.Account.Holds++
+	st.charge(&op, now)
+	st.count(&op, c.Amount, 0, now)
+	return st.addOp(op, now).Op.receipt(), nil
 }
 
 func (c *Hold) deadline(now time.Time, opt *settings) time.Time {
@@ -151,8 +154,8 @@ func (c *Release) apply(st *State, now time.Time, _ *settings, _ []byte) (Receip
 }
 
 func (c *Debit) need(n *Need) {
-	n.Account, n.Ops = c.Account, append(n.Ops, c.ID)
-	n.spend(c.Amount)
+	n.Account, n.Ops, n.Scopes = c.Account, append(n.Ops, c.ID), scopes(n.Scopes, c.Key, c.Operation)
+	n.spend(c.Operation, c.Amount)
 }
 
 func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
@@ -164,18 +167,20 @@ func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 	if err != nil {
 		return Receipt{}, err
 	}
-	if c.Amount > st.Account.Totals.Available {
-		return Receipt{}, st.denied(c.Amount)
+	if err := st.admit(c.Amount, c.Key, c.Operation, now); err != nil {
+		return Receipt{}, err
 	}
-	parts, ok := st.burn(c.Amount, BucketConsumed, Entry{At: now, Kind: KindDebit, Op: c.ID, Key: c.Key, Operation: c.Operation})
+	parts, ok := st.burn(c.Amount, BucketConsumed, c.Operation, Entry{At: now, Kind: KindDebit, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
 	if !ok {
 		return Receipt{}, st.corrupt("lots hold less than the account has available")
 	}
-	row := st.addOp(Op{
+	op := Op{
 		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount, Parts: parts,
-		Key: c.Key, Operation: c.Operation, Note: c.Note,
-	}, now)
-	return row.Op.receipt(), nil
+		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note,
+	}
+	st.charge(&op, now)
+	st.count(&op, 0, c.Amount, now)
+	return st.addOp(op, now).Op.receipt(), nil
 }
 
 func (c *Refund) need(n *Need) {
@@ -206,6 +211,7 @@ func (c *Refund) apply(st *State, now time.Time, _ *settings, scratch []byte) (R
 		return Receipt{}, st.corrupt("a lot that was spent from is missing")
 	}
 	parts := st.giveBack(of, amount, c.ID, now)
+	st.count(&of.Op, 0, -amount, now)
 	row := st.addOp(Op{
 		ID: c.ID, Kind: KindRefund, Intent: in, Amount: amount, Target: c.Of, Parts: parts,
 		Key: of.Op.Key, Operation: of.Op.Operation, Note: c.Note,

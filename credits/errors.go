@@ -1,6 +1,9 @@
 package credits
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/keytoll/keytoll/errors"
 )
 
@@ -31,16 +34,47 @@ var (
 	ErrCorrupt error = &errors.Error{Code: errors.Corrupt, Msg: "the ledger's records contradict each other"}
 )
 
+// A Source is what had no room for a hold or a debit. Numbers and names are
+// stored and never change meaning.
+type Source uint8
+
+const (
+	SourceNone            Source = 0 // nothing: it was accepted
+	SourceBalance         Source = 1 // the account's available credits
+	SourceAccountBudget   Source = 2 // a budget with neither Key nor Operation
+	SourceKeyBudget       Source = 3 // a budget with a Key
+	SourceOperationBudget Source = 4 // a budget with an Operation and no Key
+	SourceHolds           Source = 5 // Options.MaxHolds open holds
+	SourceLeases          Source = 6 // enough credit is there, but open leases have it
+)
+
+var sources = [...]string{"none", "balance", "account_budget", "key_budget", "operation_budget", "holds", "leases"}
+
+// String returns the stable name of s.
+func (s Source) String() string {
+	if int(s) < len(sources) {
+		return sources[s]
+	}
+	return "source(" + strconv.Itoa(int(s)) + ")"
+}
+
 // A DeniedError says why a hold or a debit cannot be paid, so that a caller can
 // tell "buy more" from "wait for what is running". It matches [ErrInsufficient]
 // and has its code.
 type DeniedError struct {
-	Account   AccountID
-	Need      Amount // what the command wanted
-	Available Amount // what the account could spend
-	Held      Amount // what open holds set aside; some of it may come back
-	Pending   Amount // granted, and not effective yet
-	Transient bool   // Available and Held together would have been enough
+	Account     AccountID
+	Source      Source    // what had no room; of several the first in the order of their numbers
+	Budget      BudgetID  // which, when Source is a budget
+	Need        Amount    // what the command wanted
+	Available   Amount    // what Source had: of the balance, what can be spent on the command's operation
+	Held        Amount    // what open holds set aside; some of it may come back
+	Leased      Amount    // what open leases have; some of it may come back
+	Pending     Amount    // granted, and not effective yet
+	Debt        Amount    // what the account owes
+	Transient   bool      // what comes back of holds and leases alone can make room
+	ClearsAt    time.Time // when there is room by time alone, if nobody else spends; zero: not known
+	NextGrantAt time.Time // when the next grant takes effect by time alone; zero: none is known
+	Replayed    bool      // a debit that was refused before under this id, and stays refused
 }
 
 // Error says need and available in credits.

@@ -2,6 +2,8 @@ package credits
 
 import (
 	"strconv"
+	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -63,3 +65,55 @@ func quote(s string) string {
 	}
 	return strconv.Quote(s)
 }
+
+// reservedPrefix begins the ids that the ledger makes itself: "@monthly#3" is the
+// grant of period 3 of the schedule "monthly".
+const reservedPrefix = "@"
+
+// madeAt returns the time that id carries when it is a version 7 UUID in its
+// usual text form (RFC 9562, sections 4 and 5.7), and otherwise the zero time.
+func (id OpID) madeAt() time.Time {
+	const form = "xxxxxxxx-xxxx-7xxx-Vxxx-xxxxxxxxxxxx"
+	if len(id) != len(form) {
+		return time.Time{}
+	}
+	millis := int64(0)
+	for i := range len(id) {
+		c := id[i]
+		switch form[i] {
+		case '-', '7':
+			if c != form[i] {
+				return time.Time{}
+			}
+			continue
+		case 'V':
+			if !strings.Contains("89abAB", string(c)) {
+				return time.Time{}
+			}
+		}
+		digit := hexDigit(c)
+		if digit < 0 {
+			return time.Time{}
+		}
+		if i < len("xxxxxxxx-xxxx") {
+			millis = millis<<4 | int64(digit)
+		}
+	}
+	return time.UnixMilli(millis).UTC()
+}
+
+// hexDigit returns the value of a hexadecimal digit, or -1.
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+// compareIDs orders ids byte by byte.
+func compareIDs[ID ~string](a, b ID) int { return strings.Compare(string(a), string(b)) }

@@ -31,36 +31,48 @@ const MaxPriority = 1000
 
 // A Lot is what is left of one grant, and where the rest of it is. It can be
 // spent in [EffectiveAt, ExpiresAt).
+//
+// Lot 0 is no grant: it is the account's debt, made by the first overrun. It
+// has nothing available, ever. Its Priority, Category, Only and ExpiresAt are
+// those of the lot that repaid last, because what is refunded of a debt that was
+// repaid becomes a lot of these terms.
 type Lot struct {
 	Account     AccountID
 	ID          LotID
-	Op          OpID // the grant that made it, or the refund
-	Priority    int  // -MaxPriority to MaxPriority; lower burns first
+	Op          OpID       // the grant that made it, or the refund, or the "@schedule#n" of a schedule
+	Schedule    ScheduleID // whose grant it is, and who may roll its rest over; else empty
+	Priority    int        // -MaxPriority to MaxPriority; lower burns first
 	Category    Category
-	EffectiveAt time.Time // UTC, microseconds
-	ExpiresAt   time.Time // UTC, microseconds; zero: never
+	Only        Operations // what it can be spent on; empty: everything
+	EffectiveAt time.Time  // UTC, microseconds
+	ExpiresAt   time.Time  // UTC, microseconds; zero: never
+	Pruned      Amount     // of Totals.Consumed, what ops have spent whose records were pruned
 	Totals      Totals
 }
 
 // A Rank is a lot's place in the burn order: of two lots of an account the one
 // whose Rank is less, compared byte by byte, is spent first. It is total and
-// never changes in a lot's life: priority, then expiry with "never" last, then
-// Promo, Plan, Paid, then the earlier EffectiveAt, then the lower ID.
-type Rank [27]byte
+// never changes in a lot's life: priority, then lots with Only before those
+// for everything, then expiry with "never" last, then Promo, Plan, Paid, then the
+// earlier EffectiveAt, then the lower ID.
+type Rank [28]byte
 
 // Rank returns l's place in the burn order. Stores keep it as a column of
 // bytes and sort by it.
 func (l *Lot) Rank() Rank {
 	var r Rank
 	binary.BigEndian.PutUint16(r[0:], uint16(l.Priority+1<<15))
+	if l.Only == "" {
+		r[2] = 1
+	}
 	expires := ^uint64(0)
 	if !l.ExpiresAt.IsZero() {
 		expires = uint64(l.ExpiresAt.UnixMicro()) + 1<<63
 	}
-	binary.BigEndian.PutUint64(r[2:], expires)
-	r[10] = ^byte(l.Category)
-	binary.BigEndian.PutUint64(r[11:], uint64(l.EffectiveAt.UnixMicro())+1<<63)
-	binary.BigEndian.PutUint64(r[19:], uint64(l.ID))
+	binary.BigEndian.PutUint64(r[3:], expires)
+	r[11] = ^byte(l.Category)
+	binary.BigEndian.PutUint64(r[12:], uint64(l.EffectiveAt.UnixMicro())+1<<63)
+	binary.BigEndian.PutUint64(r[20:], uint64(l.ID))
 	return r
 }
 

@@ -156,8 +156,8 @@ func (m *MemoryStore) Accounts(ctx context.Context, after AccountID, limit int) 
 		}
 		s := &m.shards[i]
 		s.mu.Lock()
-		for id := range s.accounts {
-			if id > after {
+		for id, a := range s.accounts {
+			if id > after && a.row.Version > 0 {
 				ids = append(ids, id)
 			}
 		}

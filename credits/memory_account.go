@@ -2,20 +2,27 @@ package credits
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 )
 
-// A memoryAccount is all rows of one account, with the two orders in which the
-// core asks for lots and ops: by burn order, and by when they are due.
+// A memoryAccount is all rows of one account, with the orders in which the core
+// asks for lots and ops: by burn order, and by when they are due.
 type memoryAccount struct {
-	row     Account
-	lots    []*memoryLot // by ID, which counts from 1
-	ops     map[OpID]*memoryOp
-	burn    []*memoryLot // what has something available, by Rank
-	dueLots dueHeap[*memoryLot]
-	dueOps  dueHeap[*memoryOp]
-	journal memoryJournal
+	row       Account
+	debt      *memoryLot   // lot 0, or nil
+	lots      []*memoryLot // by ID, which counts from 1
+	ops       map[OpID]*memoryOp
+	budgets   map[BudgetID]*memoryBudget
+	scopes    map[Scope][]*memoryBudget
+	schedules map[ScheduleID]*memorySchedule
+	burn      []*memoryLot // what has something available, by Rank
+	dueLots   dueHeap[*memoryLot]
+	dueOps    dueHeap[*memoryOp]
+	prunable  dueHeap[prunableOp]
+	dueTimes  dueHeap[*memorySchedule]
+	journal   memoryJournal
 }
 
 type memoryLot struct {
@@ -26,137 +33,62 @@ type memoryLot struct {
 }
 
 type memoryOp struct {
-	op   Op
-	slot int32
-	heap int32 // in dueOps, plus 1
+	op    Op
+	slot  int32
+	heap  int32 // in dueOps, plus 1
+	prune int32 // in prunable, plus 1
 }
 
-func (l *memoryLot) place() *int32 { return &l.heap }
-func (o *memoryOp) place() *int32  { return &o.heap }
+type memoryBudget struct {
+	budget Budget
+	slot   int32
+}
+
+type memorySchedule struct {
+	schedule Schedule
+	slot     int32
+	heap     int32 // in dueTimes, plus 1
+}
+
+// A prunableOp is an op in the order in which ops can be pruned.
+type prunableOp struct{ *memoryOp }
+
+func (l *memoryLot) place() *int32                    { return &l.heap }
+func (l *memoryLot) less(m *memoryLot) bool           { return l.lot.ID < m.lot.ID }
+func (o *memoryOp) place() *int32                     { return &o.heap }
+func (o *memoryOp) less(p *memoryOp) bool             { return o.op.ID < p.op.ID }
+func (o prunableOp) place() *int32                    { return &o.prune }
+func (o prunableOp) less(p prunableOp) bool           { return o.op.ID < p.op.ID }
+func (s *memorySchedule) place() *int32               { return &s.heap }
+func (s *memorySchedule) less(t *memorySchedule) bool { return s.schedule.ID < t.schedule.ID }
 
 func newMemoryAccount() *memoryAccount {
 	return &memoryAccount{ops: make(map[OpID]*memoryOp)}
 }
 
-// A memoryLoad is one account's part of a call: what it loaded, row by row.
-type memoryLoad struct {
-	home    *memoryShard
-	account *memoryAccount // nil: there is none yet
-	lots    []*memoryLot
-	ops     []*memoryOp
+// lot returns the lot of that ID, or nil.
+func (a *memoryAccount) lot(id LotID) *memoryLot {
+	if id == 0 {
+		return a.debt
+	}
+	return a.lots[id-1]
 }
 
-// load fills st as n asks.
-func (l *memoryLoad) load(st *State, n *Need, now time.Time) {
-	a := l.account
-	if a == nil {
+// allLots yields every lot by ID.
+func (a *memoryAccount) allLots(yield func(*memoryLot) bool) {
+	if a.debt != nil && !yield(a.debt) {
 		return
 	}
-	st.Account = a.row
-	for o := range a.dueOps.until(now) {
-		l.addOp(st, o, true)
-	}
-	for _, id := range n.Targets {
-		l.addOp(st, a.ops[id], true)
-	}
-	for _, id := range n.Ops {
-		l.addOp(st, a.ops[id], false)
-	}
-	for lot := range a.dueLots.until(now) {
-		l.addLot(st, lot)
-	}
-	sum := Amount(0)
-	for _, lot := range a.burn {
-		if sum >= n.Spend {
-			break
-		}
-		if !isDue(lot.lot.ExpiresAt, now) {
-			l.addLot(st, lot)
-			sum += lot.lot.Totals.Available
+	for _, l := range a.lots {
+		if !yield(l) {
+			return
 		}
 	}
 }
 
-// addOp puts o into st once, with the lots of its parts if they are wanted.
-func (l *memoryLoad) addOp(st *State, o *memoryOp, withLots bool) {
-	if o == nil {
-		return
-	}
-	if o.slot == 0 {
-		st.Ops = append(st.Ops, OpRow{Op: o.op})
-		l.ops = append(l.ops, o)
-		o.slot = int32(len(st.Ops))
-	}
-	if withLots {
-		for i := range o.op.Parts.n {
-			l.addLot(st, l.account.lots[o.op.Parts.at(i).Lot-1])
-		}
-	}
-}
-
-func (l *memoryLoad) addLot(st *State, lot *memoryLot) {
-	if lot.slot == 0 {
-		st.Lots = append(st.Lots, LotRow{Lot: lot.lot})
-		l.lots = append(l.lots, lot)
-		lot.slot = int32(len(st.Lots))
-	}
-}
-
-// reset forgets the call.
-func (l *memoryLoad) reset() {
-	for _, lot := range l.lots {
-		lot.slot = 0
-	}
-	for _, o := range l.ops {
-		o.slot = 0
-	}
-	clear(l.lots)
-	clear(l.ops)
-	*l = memoryLoad{lots: l.lots[:0], ops: l.ops[:0]}
-}
-
-// store writes what changed in st, whose first rows are the loaded ones.
-func (l *memoryLoad) store(st *State) {
-	if st.AccountChange == Unchanged {
-		return
-	}
-	a := l.account
-	if a == nil {
-		a = newMemoryAccount()
-		l.home.accounts[st.Account.ID] = a
-	}
-	a.row = st.Account
-	for i := range st.Lots {
-		switch row := &st.Lots[i]; row.Change {
-		case Added:
-			lot := &memoryLot{lot: row.Lot, rank: row.Lot.Rank()}
-			a.lots = append(a.lots, lot)
-			a.index(lot, false)
-		case Updated:
-			lot := l.lots[i]
-			before := lot.lot.Totals.Available > 0
-			lot.lot = row.Lot
-			a.index(lot, before)
-		}
-	}
-	for i := range st.Ops {
-		switch row := &st.Ops[i]; row.Change {
-		case Added:
-			o := &memoryOp{op: row.Op}
-			a.ops[row.Op.ID] = o
-			a.dueOps.set(o, row.Op.Due())
-		case Updated:
-			o := l.ops[i]
-			o.op = row.Op
-			a.dueOps.set(o, o.op.Due())
-		}
-	}
-	a.journal.append(st.Entries)
-}
-
-// index files lot in the orders it belongs to. listed says whether it is in the
+// put files a lot that is new or has changed. listed says whether it is in the
 // burn order now.
-func (a *memoryAccount) index(lot *memoryLot, listed bool) {
+func (a *memoryAccount) put(lot *memoryLot, listed bool) {
 	a.dueLots.set(lot, lot.lot.Due())
 	if listed == (lot.lot.Totals.Available > 0) {
 		return
@@ -175,20 +107,75 @@ func (a *memoryAccount) index(lot *memoryLot, listed bool) {
 
 func compareRank(a, b *memoryLot) int { return bytes.Compare(a.rank[:], b.rank[:]) }
 
+// putOp files an op that is new or has changed.
+func (a *memoryAccount) putOp(o *memoryOp) {
+	a.dueOps.set(o, o.op.Due())
+	a.prunable.set(prunableOp{o}, o.op.Prunable())
+}
+
+// dropOp forgets an op.
+func (a *memoryAccount) dropOp(o *memoryOp) {
+	a.dueOps.set(o, time.Time{})
+	a.prunable.set(prunableOp{o}, time.Time{})
+	delete(a.ops, o.op.ID)
+}
+
+// putBudget files a budget that is new or has changed, and dropBudget forgets
+// one.
+func (a *memoryAccount) putBudget(b *memoryBudget) {
+	if a.budgets == nil {
+		a.budgets, a.scopes = make(map[BudgetID]*memoryBudget), make(map[Scope][]*memoryBudget)
+	}
+	a.budgets[b.budget.ID] = b
+	s := Scope{b.budget.Key, b.budget.Operation}
+	a.scopes[s] = append(a.scopes[s], b)
+}
+
+func (a *memoryAccount) dropBudget(b *memoryBudget) {
+	delete(a.budgets, b.budget.ID)
+	s := Scope{b.budget.Key, b.budget.Operation}
+	if a.scopes[s] = slices.DeleteFunc(a.scopes[s], func(c *memoryBudget) bool { return c == b }); len(a.scopes[s]) == 0 {
+		delete(a.scopes, s)
+	}
+}
+
+func (a *memoryAccount) putSchedule(s *memorySchedule) {
+	if a.schedules == nil {
+		a.schedules = make(map[ScheduleID]*memorySchedule)
+	}
+	a.schedules[s.schedule.ID] = s
+	a.dueTimes.set(s, s.schedule.Due())
+}
+
+func (a *memoryAccount) dropSchedule(s *memorySchedule) {
+	a.dueTimes.set(s, time.Time{})
+	delete(a.schedules, s.schedule.ID)
+}
+
 // snapshot yields the account's rows; it is locked while they are read.
 func (a *memoryAccount) snapshot() Snapshot {
 	return Snapshot{
 		Account: a.row,
 		Lots: func(yield func(Lot, error) bool) {
-			for _, l := range a.lots {
-				if !yield(l.lot, nil) {
-					return
-				}
-			}
+			a.allLots(func(l *memoryLot) bool { return yield(l.lot, nil) })
 		},
 		Ops: func(yield func(Op, error) bool) {
 			for _, o := range a.ops {
 				if !yield(o.op, nil) {
+					return
+				}
+			}
+		},
+		Budgets: func(yield func(Budget, error) bool) {
+			for _, id := range slices.Sorted(maps.Keys(a.budgets)) {
+				if !yield(a.budgets[id].budget, nil) {
+					return
+				}
+			}
+		},
+		Schedules: func(yield func(Schedule, error) bool) {
+			for _, id := range slices.Sorted(maps.Keys(a.schedules)) {
+				if !yield(a.schedules[id].schedule, nil) {
 					return
 				}
 			}

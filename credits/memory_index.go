@@ -1,14 +1,20 @@
 package credits
 
 import (
-	"iter"
+	"container/heap"
 	"math"
 	"time"
 )
 
-// A dueHeap keeps rows by the instant at which they are due, the earliest on
-// top. A row knows its place, so that it can be moved and removed in place.
-type dueHeap[R interface{ place() *int32 }] struct{ items []dueItem[R] }
+// A dueHeap keeps rows by an instant at which something is due, and then by ID,
+// the first on top. A row knows its place, so that it can be moved and removed
+// in place.
+type dueHeap[R dueRow[R]] struct{ items []dueItem[R] }
+
+type dueRow[R any] interface {
+	place() *int32 // in the heap, plus 1
+	less(R) bool   // of two rows that are due together, which is first
+}
 
 type dueItem[R any] struct {
 	at  int64 // microseconds
@@ -52,15 +58,24 @@ func (h *dueHeap[R]) put(i int, item dueItem[R]) {
 	*item.row.place() = int32(i + 1)
 }
 
+func (h *dueHeap[R]) before(i, j int) bool {
+	a, b := &h.items[i], &h.items[j]
+	return a.at < b.at || a.at == b.at && a.row.less(b.row)
+}
+
+func (h *dueHeap[R]) swap(i, j int) {
+	a, b := h.items[i], h.items[j]
+	h.put(i, b)
+	h.put(j, a)
+}
+
 func (h *dueHeap[R]) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if h.items[parent].at <= h.items[i].at {
+		if !h.before(i, parent) {
 			return
 		}
-		a, b := h.items[parent], h.items[i]
-		h.put(parent, b)
-		h.put(i, a)
+		h.swap(i, parent)
 		i = parent
 	}
 }
@@ -71,29 +86,55 @@ func (h *dueHeap[R]) down(i int) {
 		if child >= len(h.items) {
 			return
 		}
-		if right := child + 1; right < len(h.items) && h.items[right].at < h.items[child].at {
+		if right := child + 1; right < len(h.items) && h.before(right, child) {
 			child = right
 		}
-		if h.items[i].at <= h.items[child].at {
+		if !h.before(child, i) {
 			return
 		}
-		a, b := h.items[i], h.items[child]
-		h.put(i, b)
-		h.put(child, a)
+		h.swap(i, child)
 		i = child
 	}
 }
 
-// until yields the rows due at now, in any order.
-func (h *dueHeap[R]) until(now time.Time) iter.Seq[R] {
-	return func(yield func(R) bool) { h.walk(0, now.UnixMicro(), yield) }
+// until returns the first rows that are due at now, in any order, at most limit
+// when that is not 0, and whether there are more.
+func (h *dueHeap[R]) until(now time.Time, limit int) (rows []R, more bool) {
+	if len(h.items) == 0 || h.items[0].at > now.UnixMicro() {
+		return nil, false
+	}
+	// What was taken out leaves its children to choose from: the edge is a heap
+	// of places in the heap.
+	edge := dueEdge[R]{of: h, at: []int{0}}
+	for edge.Len() > 0 && h.items[edge.at[0]].at <= now.UnixMicro() {
+		if limit > 0 && len(rows) == limit {
+			return rows, true
+		}
+		i, _ := heap.Pop(&edge).(int)
+		rows = append(rows, h.items[i].row)
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h.items); child++ {
+			heap.Push(&edge, child)
+		}
+	}
+	return rows, false
 }
 
-func (h *dueHeap[R]) walk(i int, now int64, yield func(R) bool) bool {
-	if i >= len(h.items) || h.items[i].at > now {
-		return true
-	}
-	return yield(h.items[i].row) && h.walk(2*i+1, now, yield) && h.walk(2*i+2, now, yield)
+// A dueEdge is places in a heap, the first one on top, for package heap.
+type dueEdge[R dueRow[R]] struct {
+	of *dueHeap[R]
+	at []int
+}
+
+func (e *dueEdge[R]) Len() int           { return len(e.at) }
+func (e *dueEdge[R]) Less(i, j int) bool { return e.of.before(e.at[i], e.at[j]) }
+func (e *dueEdge[R]) Swap(i, j int)      { e.at[i], e.at[j] = e.at[j], e.at[i] }
+
+// Push and Pop are for package heap alone.
+func (e *dueEdge[R]) Push(x any) { i, _ := x.(int); e.at = append(e.at, i) }
+func (e *dueEdge[R]) Pop() any {
+	last := e.at[len(e.at)-1]
+	e.at = e.at[:len(e.at)-1]
+	return last
 }
 
 // journalChunk is how many entries lie together.

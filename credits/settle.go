@@ -59,9 +59,14 @@ func (s *State) capture(row *OpRow, amount Amount, op OpID, now time.Time) Parts
 		amount -= take
 		taken.add(Part{Lot: p.Lot, Amount: take})
 		s.move(s.lot(p.Lot), BucketHeld, BucketConsumed, take,
-			Entry{At: now, Kind: KindCapture, Op: op, Key: o.Key, Operation: o.Operation})
+			Entry{At: now, Kind: KindCapture, Op: op, Key: o.Key, Operation: o.Operation, Price: o.Price})
 	}
 	o.Parts = parts
+	captured := Amount(0)
+	for i := range taken.n {
+		captured += taken.at(i).Amount
+	}
+	s.count(o, -captured, captured, now)
 	return taken
 }
 
@@ -70,6 +75,7 @@ func (s *State) capture(row *OpRow, amount Amount, op OpID, now time.Time) Parts
 func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time) {
 	s.capture(row, amount, row.Op.ID, now) // which has made a list of parts of its own
 	o := &row.Op
+	s.Account.Holds--
 	kind := KindRelease
 	if end == HoldTimedOut {
 		kind = KindTimeout
@@ -86,9 +92,10 @@ func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time)
 		}
 		p.Released += rest
 		o.SettledRest += rest
-		s.move(lot, BucketHeld, to, rest, Entry{At: now, Kind: kind, Op: o.ID, Key: o.Key, Operation: o.Operation})
+		s.move(lot, BucketHeld, to, rest, Entry{At: now, Kind: kind, Op: o.ID, Key: o.Key, Operation: o.Operation, Price: o.Price})
 	}
-	o.Hold, o.SettledAt, o.SettledAmount, o.SettledTotals = end, now, amount, s.Account.Totals
+	s.count(o, -o.SettledRest, 0, now)
+	o.Hold, o.SettledAt, o.SettledAmount, o.SettledSeq, o.SettledTotals = end, now, amount, s.Account.Seq, s.Account.Totals
 }
 
 // giveBack moves amount from consumed back to the lots that an op spent from,
@@ -96,7 +103,7 @@ func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time)
 func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Parts {
 	o := &row.Op
 	row.Change.change()
-	e := Entry{At: now, Kind: KindRefund, Op: op, Key: o.Key, Operation: o.Operation}
+	e := Entry{At: now, Kind: KindRefund, Op: op, Key: o.Key, Operation: o.Operation, Price: o.Price}
 	var given Parts
 	parts := o.Parts.edit()
 	for i := parts.n - 1; i >= 0 && amount > 0; i-- {
@@ -127,7 +134,7 @@ func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Part
 func (s *State) denied(amount Amount) error {
 	t := s.Account.Totals
 	return &DeniedError{
-		Account: s.Account.ID, Need: amount, Available: t.Available, Held: t.Held, Pending: t.Pending,
+		Account: s.Account.ID, Source: SourceBalance, Need: amount, Available: t.Available, Held: t.Held, Leased: t.Leased, Pending: t.Pending, Debt: t.Debt,
 		Transient: amount <= t.Available+t.Held,
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// manyLots is from how many lots on a state looks them up in an index.
-const manyLots = 16
+// manyRows is from how many rows on a state looks them up in an index.
+const manyRows = 16
 
 // lot returns the row of a lot, or nil when it was not loaded. The pointer is
 // good until a lot is added.
 func (s *State) lot(id LotID) *LotRow {
-	if len(s.Lots) < manyLots {
+	if len(s.Lots) < manyRows {
 		for i := range s.Lots {
 			if s.Lots[i].Lot.ID == id {
 				return &s.Lots[i]
@@ -35,10 +35,22 @@ func (s *State) lot(id LotID) *LotRow {
 // op returns the row of an op, or nil when there is none. The pointer is good
 // until an op is added.
 func (s *State) op(id OpID) *OpRow {
-	for i := range s.Ops {
-		if s.Ops[i].Op.ID == id {
-			return &s.Ops[i]
+	if len(s.Ops) < manyRows {
+		for i := range s.Ops {
+			if s.Ops[i].Op.ID == id {
+				return &s.Ops[i]
+			}
 		}
+		return nil
+	}
+	if s.opIndex == nil {
+		s.opIndex = make(map[OpID]int, 2*len(s.Ops))
+	}
+	for i := len(s.opIndex); i < len(s.Ops); i++ { // ops are only ever added
+		s.opIndex[s.Ops[i].Op.ID] = i
+	}
+	if i, ok := s.opIndex[id]; ok {
+		return &s.Ops[i]
 	}
 	return nil
 }
@@ -73,6 +85,8 @@ func (s *State) move(row *LotRow, from, to Bucket, amount Amount, e Entry) {
 	s.Account.Seq++
 	e.Account, e.Seq, e.Lot = s.Account.ID, s.Account.Seq, row.Lot.ID
 	e.From, e.To, e.Amount = from, to, amount
+	e.Hash = e.chain(s.Account.Head)
+	s.Account.Head = e.Hash
 	s.Entries = append(s.Entries, e)
 }
 
@@ -97,13 +111,13 @@ func (s *State) addOp(op Op, now time.Time) *OpRow {
 	return &s.Ops[len(s.Ops)-1]
 }
 
-// burn takes amount from the available lots in burn order and moves it to the
-// given bucket. The caller has made sure that the account has it; false means
+// burn takes amount from the available lots that can be spent on operation, in
+// burn order, and moves it to the given bucket. The caller has made sure that the account has it; false means
 // that the lots disagree, or were not loaded.
-func (s *State) burn(amount Amount, to Bucket, e Entry) (Parts, bool) {
+func (s *State) burn(amount Amount, to Bucket, operation string, e Entry) (Parts, bool) {
 	var parts Parts
 	var few [4]ranked
-	for _, r := range s.burnOrder(few[:0]) {
+	for _, r := range s.burnOrder(few[:0], operation) {
 		if amount == 0 {
 			break
 		}
@@ -126,11 +140,11 @@ type ranked struct {
 	at   int
 }
 
-// burnOrder appends the lots that have something available, first to burn
+// burnOrder appends the lots that have something available for operation, first to burn
 // first. Stores hand lots over in any order.
-func (s *State) burnOrder(order []ranked) []ranked {
+func (s *State) burnOrder(order []ranked, operation string) []ranked {
 	for i := range s.Lots {
-		if l := &s.Lots[i].Lot; l.Totals.Available > 0 {
+		if l := &s.Lots[i].Lot; l.Totals.Available > 0 && l.Only.Has(operation) {
 			order = append(order, ranked{at: i})
 		}
 	}

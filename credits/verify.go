@@ -247,4 +247,7 @@ func (t *Totals) merge(u Totals) {
 	t.Held += u.Held
 	t.Consumed += u.Consumed
 	t.Expired += u.Expired
+	t.Leased += u.Leased
+	t.Suspense += u.Suspense
+	t.Debt += u.Debt
 }

@@ -206,7 +206,7 @@ func TestSuiteRejects(t *testing.T) {
 		{"has a clock that stands", broken{now: func(time.Time) time.Time { return time.Unix(1e9, 0).UTC() }}, "now is in UTC"},
 		{"has a local clock of nanoseconds", broken{now: func(t time.Time) time.Time { return t.Add(1).In(time.FixedZone("x", 3600)) }}, "now is in UTC"},
 		{"forgets due lots", broken{loaded: func(n credits.Need, s *credits.State) {
-			dropLots(s, func(l credits.Lot) bool { return n.Spend == 0 && len(n.Targets) == 0 && !l.Due().IsZero() })
+			dropLots(s, func(l credits.Lot) bool { return len(n.Spends) == 0 && len(n.Targets) == 0 && !l.Due().IsZero() })
 		}}, "lots that are due are loaded"},
 		{"forgets due ops", broken{loaded: func(_ credits.Need, s *credits.State) {
 			s.Ops = slices.DeleteFunc(s.Ops, func(r credits.OpRow) bool { return !r.Op.Due().IsZero() })
@@ -215,12 +215,12 @@ func TestSuiteRejects(t *testing.T) {
 			dropLots(s, func(l credits.Lot) bool { return l.Totals.Available == 0 && l.Totals.Pending == 0 })
 		}}, "lots of a target's parts"},
 		{"burns in another order", broken{loaded: func(n credits.Need, s *credits.State) {
-			if n.Spend > 0 && len(s.Lots) > 1 {
+			if len(n.Spends) > 0 && len(s.Lots) > 1 {
 				s.Lots = s.Lots[1:]
 			}
 		}}, "available lots are loaded"},
 		{"stops one lot short", broken{loaded: func(n credits.Need, s *credits.State) {
-			if len(s.Lots) > 1 && n.Spend > 0 {
+			if len(s.Lots) > 1 && len(n.Spends) > 0 {
 				s.Lots = s.Lots[:len(s.Lots)-1]
 			}
 		}}, "lots that are due or pending do not count"},

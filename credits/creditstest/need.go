@@ -127,7 +127,7 @@ func spendLots(ctx context.Context, s credits.Store) error {
 	}
 	burn := []credits.LotID{3, 5, 1, 2, 6, 4}
 	for spend, lots := range map[credits.Amount]int{1: 1, 10: 1, 11: 2, 20: 2, 21: 3, 35: 4, 41: 5, 60: 6, 61: 6, credits.MaxAmount: 6} {
-		err := update(ctx, s, credits.Need{Account: "a", Spend: spend}, func(_ time.Time, st *credits.State) error {
+		err := update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: spend}}}, func(_ time.Time, st *credits.State) error {
 			return includes(fmt.Sprintf("lots for %d", spend), lotIDs(st), burn[:lots])
 		})
 		if err != nil {
@@ -149,7 +149,7 @@ func spendSkips(ctx context.Context, s credits.Store) error {
 	}); err != nil {
 		return err
 	}
-	return update(ctx, s, credits.Need{Account: "a", Spend: 12}, func(_ time.Time, st *credits.State) error {
+	return update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: 12}}}, func(_ time.Time, st *credits.State) error {
 		return includes("lots", lotIDs(st), []credits.LotID{1, 3, 4, 5})
 	})
 }
@@ -164,7 +164,7 @@ func loadedOnce(ctx context.Context, s credits.Store) error {
 	}); err != nil {
 		return err
 	}
-	need := credits.Need{Account: "a", Ops: []credits.OpID{"x"}, Targets: []credits.OpID{"x", "y"}, Spend: 100}
+	need := credits.Need{Account: "a", Ops: []credits.OpID{"x"}, Targets: []credits.OpID{"x", "y"}, Spends: []credits.Spend{{Amount: 100}}}
 	return update(ctx, s, need, func(_ time.Time, st *credits.State) error {
 		if err := includes("ops", opIDs(st), []credits.OpID{"x", "y"}); err != nil {
 			return err
@@ -182,7 +182,7 @@ func indexesFollow(ctx context.Context, s credits.Store) error {
 	}
 	// Lot 3 is spent, so that 5 comes first; then it is refunded, and is first again.
 	for _, available := range []credits.Amount{0, 10} {
-		err := update(ctx, s, credits.Need{Account: "a", Spend: 60}, func(now time.Time, st *credits.State) error {
+		err := update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: 60}}}, func(now time.Time, st *credits.State) error {
 			for i := range st.Lots {
 				if r := &st.Lots[i]; r.Lot.ID == 3 {
 					r.Lot.Totals.Available, r.Lot.Totals.Consumed = available, 10-available
@@ -192,7 +192,7 @@ func indexesFollow(ctx context.Context, s credits.Store) error {
 			change(st, now)
 			return nil
 		})
-		if available == 10 { // it was not loaded for Spend: name it by an op
+		if available == 10 { // it was not loaded for Spends: []credits.Spend{{Amount: name}} it by an op
 			err = seedRefund(ctx, s)
 		}
 		if err != nil {
@@ -202,7 +202,7 @@ func indexesFollow(ctx context.Context, s credits.Store) error {
 		if available > 0 {
 			first = []credits.LotID{3}
 		}
-		if err := update(ctx, s, credits.Need{Account: "a", Spend: 1}, func(_ time.Time, st *credits.State) error {
+		if err := update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: 1}}}, func(_ time.Time, st *credits.State) error {
 			return includes("first lot", lotIDs(st), first)
 		}); err != nil {
 			return err

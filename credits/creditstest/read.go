@@ -29,7 +29,7 @@ func viewDrops(ctx context.Context, s credits.Store) error {
 	if err != nil {
 		return err
 	}
-	err = s.View(ctx, []credits.Need{{Account: "a", Spend: 60}, {Account: "b"}}, func(now time.Time, states []*credits.State) error {
+	err = s.View(ctx, []credits.Need{{Account: "a", Spends: []credits.Spend{{Amount: 60}}}, {Account: "b"}}, func(now time.Time, states []*credits.State) error {
 		for i := range states[0].Lots {
 			states[0].Lots[i].Lot.Totals.Available = 0
 			states[0].Lots[i].Change = credits.Updated

@@ -33,7 +33,7 @@ func updateChecks() []check {
 
 func newAccount(ctx context.Context, s credits.Store) error {
 	for _, run := range []func(context.Context, credits.Store, credits.Need, func(time.Time, *credits.State) error) error{update, view} {
-		err := run(ctx, s, credits.Need{Account: "new", Ops: []credits.OpID{"x"}, Targets: []credits.OpID{"y"}, Spend: 5},
+		err := run(ctx, s, credits.Need{Account: "new", Ops: []credits.OpID{"x"}, Targets: []credits.OpID{"y"}, Spends: []credits.Spend{{Amount: 5}}},
 			func(_ time.Time, st *credits.State) error {
 				if st.Account != (credits.Account{ID: "new"}) || st.AccountChange != credits.Unchanged {
 					return wrong("account", st.Account, credits.Account{ID: "new"})
@@ -118,7 +118,7 @@ func roundTrip(ctx context.Context, s credits.Store) error {
 		return fmt.Errorf("as Inspect reads it: %w", err)
 	}
 	// The same through Update: everything that can be asked for.
-	need := credits.Need{Account: id, Targets: slices.Sorted(maps.Keys(want.ops)), Spend: credits.MaxAmount}
+	need := credits.Need{Account: id, Targets: slices.Sorted(maps.Keys(want.ops)), Spends: []credits.Spend{{Amount: credits.MaxAmount}}}
 	return update(ctx, s, need, func(_ time.Time, st *credits.State) error {
 		got := contents{account: st.Account, ops: make(map[credits.OpID]credits.Op), entries: want.entries}
 		for _, r := range st.Lots {
@@ -229,7 +229,7 @@ func unmarkedRows(ctx context.Context, s credits.Store) error {
 	if err != nil {
 		return err
 	}
-	err = update(ctx, s, credits.Need{Account: "a", Ops: []credits.OpID{"o"}, Spend: 10}, func(_ time.Time, st *credits.State) error {
+	err = update(ctx, s, credits.Need{Account: "a", Ops: []credits.OpID{"o"}, Spends: []credits.Spend{{Amount: 10}}}, func(_ time.Time, st *credits.State) error {
 		st.Account.Totals.Available = 99
 		for i := range st.Lots {
 			st.Lots[i].Lot.Totals.Available = 99
@@ -258,7 +258,7 @@ func refusedUpdate(ctx context.Context, s credits.Store) error {
 		return err
 	}
 	refusal := errors.New("refused")
-	err = s.Update(ctx, []credits.Need{{Account: "a", Spend: 10}, {Account: "b"}}, func(now time.Time, states []*credits.State) error {
+	err = s.Update(ctx, []credits.Need{{Account: "a", Spends: []credits.Spend{{Amount: 10}}}, {Account: "b"}}, func(now time.Time, states []*credits.State) error {
 		for _, st := range states {
 			lot(st, credits.Lot{}, 5, now)
 			op(st, credits.Op{ID: "o", Kind: credits.KindDebit}, now)
