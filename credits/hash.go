@@ -27,10 +27,12 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// chain returns the hash of e after the given one: SHA-256 over a version, that
-// hash, and every field but Hash, numbers in eight bytes and texts with their
-// length before them, so that no two entries have one encoding.
-func (e *Entry) chain(before Hash) Hash {
+// Chain returns the Hash that e must have when the one of the entry before it is
+// the given one: SHA-256 over a version, that hash, and every field but Hash,
+// numbers in eight bytes and texts with their length before them, so that no two
+// entries have one encoding. The ledger sets it; a store needs it only to bring
+// a journal that was written without.
+func (e *Entry) Chain(before Hash) Hash {
 	var scratch [512]byte
 	b := append(scratch[:0], 1) // the version of this encoding
 	b = append(b, before[:]...)
