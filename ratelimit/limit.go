@@ -93,14 +93,14 @@ type Limit struct {
 // made by [NewLimits], never change, and are safe for concurrent use. Only
 // stores need them.
 type Rule struct {
-	limit    Limit     // defaults filled in
-	calendar *calendar // of a Calendar limit
-	period   int64     // microseconds; of a Calendar limit the longest its windows get
-	quota    int64     // the most that can be free at once
-	fill     int64     // microseconds in which nothing used becomes everything free, rounded up
-	most     int64     // the most units an overdrawn token bucket owes
-	small    bool      // quota*period, and one count more, fit in an int64
-	tag      uint64    // of algorithm and name
+	limit    Limit    // defaults filled in
+	calendar *windows // of a Calendar limit
+	period   int64    // microseconds; of a Calendar limit the longest its windows get
+	quota    int64    // the most that can be free at once
+	fill     int64    // microseconds in which nothing used becomes everything free, rounded up
+	most     int64    // the most units an overdrawn token bucket owes
+	small    bool     // quota*period, and one count more, fit in an int64
+	tag      uint64   // of algorithm and name
 
 	byCount, byPeriod divisor
 }

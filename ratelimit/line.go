@@ -82,6 +82,13 @@ func (q *line) ahead(w *waiter) (first bool, at time.Time) {
 	return first, at
 }
 
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // waits notes the earliest that w is known to be served.
 func (q *line) waits(w *waiter, at time.Time) {
 	q.mu.Lock()

@@ -105,7 +105,7 @@ func compile(l Limit) Rule {
 		if l.Zone == nil {
 			l.Zone = time.UTC
 		}
-		r.calendar = &calendar{span: l.Every, zone: l.Zone}
+		r.calendar = &windows{span: l.Every, zone: l.Zone}
 		r.period = l.Every.longest().Microseconds()
 	}
 	hi, lo := bits.Mul64(uint64(r.quota), uint64(r.period))
