@@ -2,19 +2,19 @@ package credits
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
+	"sort"
+	"time"
 
 	"github.com/keytoll/keytoll/errors"
 )
 
 // A Query asks for a page of one account's journal.
 type Query struct {
-	Account AccountID
-	Newest  bool   // newest entry first; default oldest first
-	Cursor  Cursor // zero: from the beginning; else a Page's Next
-	Limit   int    // 1 to 1000; zero: 100
+	Account  AccountID
+	From, To time.Time // entries with At in [From, To); zero: no bound on that side
+	Newest   bool      // newest entry first; default oldest first
+	Cursor   Cursor    // zero: from the beginning; else a Page's Next
+	Limit    int       // 1 to 1000; zero: 100
 }
 
 // A Page is a stretch of a journal.
@@ -23,79 +23,107 @@ type Page struct {
 	Next    Cursor // for the page after this one; empty: there is none now
 }
 
-const (
-	defaultLimit = 100
-	maxLimit     = 1000
-)
+// listing returns which listing q's cursors are places in.
+func (q *Query) listing() listing {
+	if q.Newest {
+		return entriesNewest
+	}
+	return entriesOldest
+}
 
 // Entries returns a page of the journal of an account. What is due and not
 // posted yet is not in it; see the package comment. An account without a grant
 // has an empty journal. New entries never move old ones: pages that follow each
-// other hold each entry once.
+// other hold each entry once. Where From or To says where to begin, the first page
+// looks for that in a number of steps that grows with the logarithm of the
+// journal.
 func (l *Ledger) Entries(ctx context.Context, q Query) (Page, error) {
 	const op = "credits.Entries"
 	f := errors.Faults{Op: op}
 	checkID(&f, "Account", string(q.Account))
-	if q.Limit < 0 || q.Limit > maxLimit {
-		f.Add("Limit is %d; give 1 to %d, or 0 for %d", q.Limit, maxLimit, defaultLimit)
-	}
-	eq := EntryQuery{Account: q.Account, Descending: q.Newest, Limit: q.Limit}
-	if q.Limit == 0 {
-		eq.Limit = defaultLimit
+	eq := EntryQuery{Account: q.Account, Descending: q.Newest, Limit: pageLimit(&f, q.Limit)}
+	q.From, q.To = microsUp(q.From), microsUp(q.To)
+	if !q.From.IsZero() && !q.To.IsZero() && q.To.Before(q.From) {
+		f.Add("To is before From; give a later instant, or leave one out")
 	}
 	if q.Cursor != "" {
 		var err error
-		eq.After, err = q.Cursor.read(q.Account, q.Newest)
+		eq.After, err = q.Cursor.readSeq(q.Account, q.listing(), 1)
 		f.Join(err)
 	}
 	if err := f.Err(); err != nil {
 		return Page{}, err
 	}
+	page, err := l.page(ctx, q, eq)
+	return page, atBoundary(op, err)
+}
+
+// page reads the page after eq.After. The order of a journal is the order of its
+// instants, so what is beyond the bound ends it.
+func (l *Ledger) page(ctx context.Context, q Query, eq EntryQuery) (Page, error) {
+	start, end := q.From, q.To
+	if q.Newest {
+		start, end = q.To, q.From
+	}
+	if eq.After == 0 && !start.IsZero() {
+		before, err := l.entriesBefore(ctx, q.Account, start)
+		if err != nil {
+			return Page{}, err
+		}
+		switch {
+		case !q.Newest:
+			eq.After = before
+		case before == 0:
+			return Page{}, nil
+		default:
+			eq.After = before + 1
+		}
+	}
 	want := eq.Limit
 	eq.Limit++ // one more tells whether there is a next page
 	list, err := l.store.Entries(ctx, eq)
 	if err != nil {
-		return Page{}, atBoundary(op, err)
+		return Page{}, err
+	}
+	if !end.IsZero() {
+		within := sort.Search(len(list), func(i int) bool {
+			if q.Newest {
+				return list[i].At.Before(end)
+			}
+			return !list[i].At.Before(end)
+		})
+		list = list[:within]
 	}
 	p := Page{Entries: list}
 	if len(list) > want {
 		p.Entries = list[:want]
-		p.Next = newCursor(q.Account, q.Newest, list[want-1].Seq)
+		p.Next = newSeqCursor(q.Account, q.listing(), list[want-1].Seq)
 	}
 	return p, nil
 }
 
-// A Cursor is a place in the journal of one account, in one direction. It is
-// opaque, safe in a URL, and does not grow old.
-type Cursor string
-
-// cursorBytes: version, direction, Seq, and four bytes that tie the cursor to
-// its account, against mixing them up. It is not a secret.
-const cursorBytes = 1 + 1 + 8 + 4
-
-func newCursor(account AccountID, newest bool, seq int64) Cursor {
-	b := []byte{1, 0}
-	if newest {
-		b[1] = 1
+// entriesBefore returns how many entries took effect before t, which is the Seq
+// of the last that did.
+func (l *Ledger) entriesBefore(ctx context.Context, account AccountID, t time.Time) (int64, error) {
+	last, err := l.store.Entries(ctx, EntryQuery{Account: account, Descending: true, Limit: 1})
+	if err != nil || len(last) == 0 {
+		return 0, err
 	}
-	b = binary.BigEndian.AppendUint64(b, uint64(seq))
-	sum := sha256.Sum256([]byte(account))
-	return Cursor(base64.RawURLEncoding.EncodeToString(append(b, sum[:4]...)))
+	n := sort.Search(int(last[0].Seq), func(i int) bool {
+		var at []Entry
+		if err == nil {
+			at, err = l.store.Entries(ctx, EntryQuery{Account: account, After: int64(i), Limit: 1})
+		}
+		return len(at) == 0 || !at[0].At.Before(t)
+	})
+	return int64(n), err
 }
 
-// read returns the Seq to go on from.
-func (c Cursor) read(account AccountID, newest bool) (int64, error) {
-	bad := &errors.Error{
-		Code: errors.Invalid, Op: "credits.Cursor",
-		Msg: "the cursor does not belong to this listing; give the Next of a page of the same account and order",
+// microsUp returns the first instant of the ledger's precision that is not
+// before t; the zero time stays zero.
+func microsUp(t time.Time) time.Time {
+	if m := micros(t); t.IsZero() || !m.Before(t) {
+		return m
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(string(c))
-	if err != nil || len(b) != cursorBytes {
-		return 0, bad
-	}
-	seq := int64(binary.BigEndian.Uint64(b[2:]))
-	if seq < 1 || newCursor(account, newest, seq) != c {
-		return 0, bad
-	}
-	return seq, nil
+	return micros(t).Add(time.Microsecond)
 }

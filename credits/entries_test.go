@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/credits"
 	kerrors "github.com/keytoll/keytoll/errors"
@@ -96,10 +97,63 @@ func TestCursorsOfOtherListingsAreRefused(t *testing.T) {
 		"limit below":     {Account: acme, Limit: -1},
 		"limit above":     {Account: acme, Limit: 1001},
 		"no account":      {},
+		"to before from":  {Account: acme, From: epoch.Add(time.Hour), To: epoch},
 	} {
 		if _, err := r.Entries(t.Context(), q); kerrors.CodeOf(err) != kerrors.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Whatever the range and the order: the entries of that range, each once.
+func TestEntriesOfARange(t *testing.T) {
+	r := newRig(t)
+	for i := range 20 { // two at each instant
+		r.run(grant(credits.OpID(strconv.Itoa(i)), 1))
+		if i%2 == 1 {
+			r.add(time.Second)
+		}
+	}
+	all := r.snapshot(acme).Entries
+	for from := range 12 {
+		for to := from; to < 13; to++ {
+			for _, newest := range []bool{false, true} {
+				q := credits.Query{Account: acme, Newest: newest, Limit: 3, From: epoch.Add(time.Duration(from-1) * time.Second), To: epoch.Add(time.Duration(to-1) * time.Second)}
+				if from == 0 {
+					q.From = time.Time{}
+				}
+				if to == 12 {
+					q.To = time.Time{}
+				}
+				var want []credits.Entry
+				for _, e := range all {
+					if !e.At.Before(q.From) && (q.To.IsZero() || e.At.Before(q.To)) {
+						want = append(want, e)
+					}
+				}
+				if newest {
+					slices.Reverse(want)
+				}
+				var got []credits.Entry
+				for {
+					p, err := r.Entries(t.Context(), q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, p.Entries...)
+					if q.Cursor = p.Next; q.Cursor == "" {
+						break
+					}
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("from %v to %v, newest %v: %d entries, want %d", q.From, q.To, newest, len(got), len(want))
+				}
+			}
+		}
+	}
+	q := credits.Query{Account: acme, From: epoch.Add(time.Nanosecond), To: epoch.Add(time.Second + time.Nanosecond)}
+	if p, err := r.Entries(t.Context(), q); err != nil || len(p.Entries) != 2 {
+		t.Errorf("bounds between two microseconds: %d entries, %v", len(p.Entries), err)
 	}
 }
 
