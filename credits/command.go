@@ -3,6 +3,7 @@ package credits
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -117,7 +118,7 @@ var (
 
 func (c *Grant) check(f *errors.Faults, _ *settings) {
 	checkID(f, "Account", string(c.Account))
-	checkID(f, "ID", string(c.ID))
+	checkNewID(f, c.ID)
 	checkAmount(f, c.Amount, Micro)
 	checkText(f, "Note", c.Note, MaxNoteBytes)
 	if c.Priority < -MaxPriority || c.Priority > MaxPriority {
@@ -136,7 +137,7 @@ func (c *Grant) check(f *errors.Faults, _ *settings) {
 
 func (c *Hold) check(f *errors.Faults, opt *settings) {
 	checkID(f, "Account", string(c.Account))
-	checkID(f, "ID", string(c.ID))
+	checkNewID(f, c.ID)
 	checkAmount(f, c.Amount, 0)
 	checkText(f, "Key", c.Key, MaxIDBytes)
 	checkText(f, "Operation", c.Operation, MaxIDBytes)
@@ -160,7 +161,7 @@ func (c *Capture) check(f *errors.Faults, _ *settings) {
 	}
 	switch {
 	case c.Keep:
-		checkID(f, "ID", string(c.ID))
+		checkNewID(f, c.ID)
 	case c.ID != "" || c.Note != "":
 		f.Add("ID or Note without Keep; a final capture is known by its hold, so leave them out")
 	}
@@ -173,7 +174,7 @@ func (c *Release) check(f *errors.Faults, _ *settings) {
 
 func (c *Debit) check(f *errors.Faults, _ *settings) {
 	checkID(f, "Account", string(c.Account))
-	checkID(f, "ID", string(c.ID))
+	checkNewID(f, c.ID)
 	checkAmount(f, c.Amount, 0)
 	checkText(f, "Key", c.Key, MaxIDBytes)
 	checkText(f, "Operation", c.Operation, MaxIDBytes)
@@ -183,7 +184,7 @@ func (c *Debit) check(f *errors.Faults, _ *settings) {
 
 func (c *Refund) check(f *errors.Faults, _ *settings) {
 	checkID(f, "Account", string(c.Account))
-	checkID(f, "ID", string(c.ID))
+	checkNewID(f, c.ID)
 	checkID(f, "Of", string(c.Of))
 	checkText(f, "Note", c.Note, MaxNoteBytes)
 	switch {
@@ -197,6 +198,14 @@ func (c *Refund) check(f *errors.Faults, _ *settings) {
 func checkID(f *errors.Faults, field, id string) {
 	if why := badID(id); why != "" {
 		f.Add("%s %s", field, why)
+	}
+}
+
+// checkNewID checks the id that a command gives itself.
+func checkNewID(f *errors.Faults, id OpID) {
+	checkID(f, "ID", string(id))
+	if strings.HasPrefix(string(id), reservedPrefix) {
+		f.Add("ID %s begins with %q, as those do that the ledger makes itself; begin it otherwise", quote(string(id)), reservedPrefix)
 	}
 }
 

@@ -15,8 +15,8 @@ func (c *Grant) need(n *Need) { n.Account, n.Ops = c.Account, append(n.Ops, c.ID
 
 func (c *Grant) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
 	in := c.intent(scratch)
-	if row := st.op(c.ID); row != nil {
-		return row.Op.replay(KindGrant, in, now)
+	if r, done, err := st.known(c.ID, KindGrant, in, now); done {
+		return r, err
 	}
 	now, err := st.advance(now)
 	if err != nil {
@@ -50,19 +50,19 @@ func (c *Hold) need(n *Need) {
 
 func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (Receipt, error) {
 	in := c.intent(scratch)
-	if row := st.op(c.ID); row != nil {
-		return row.Op.replay(KindHold, in, now)
+	if r, done, err := st.known(c.ID, KindHold, in, now); done {
+		return r, err
 	}
 	now, err := st.advance(now)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := st.admit(c.Amount, c.Key, c.Operation, now); err != nil {
+	if err := st.admit(want{c.Amount, c.Key, c.Operation, opt.maxHolds}, now); err != nil {
 		return Receipt{}, err
 	}
 	parts, ok := st.burn(c.Amount, BucketHeld, c.Operation, Entry{At: now, Kind: KindHold, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
 	if !ok {
-		return Receipt{}, st.corrupt("lots hold less than the account has available")
+		return Receipt{}, st.corrupt("lots have less available than they had a moment ago")
 	}
 	op := Op{
 		ID: c.ID, Kind: KindHold, Intent: in, Amount: c.Amount, Parts: parts,
@@ -95,8 +95,8 @@ func (c *Capture) apply(st *State, now time.Time, _ *settings, scratch []byte) (
 	var in [32]byte
 	if c.Keep {
 		in = c.intent(scratch)
-		if row := st.op(c.ID); row != nil {
-			return row.Op.replay(KindCapture, in, now)
+		if r, done, err := st.known(c.ID, KindCapture, in, now); done {
+			return r, err
 		}
 	}
 	row, err := st.hold(c.Hold)
@@ -160,19 +160,19 @@ func (c *Debit) need(n *Need) {
 
 func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
 	in := c.intent(scratch)
-	if row := st.op(c.ID); row != nil {
-		return row.Op.replay(KindDebit, in, now)
+	if r, done, err := st.known(c.ID, KindDebit, in, now); done {
+		return r, err
 	}
 	now, err := st.advance(now)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := st.admit(c.Amount, c.Key, c.Operation, now); err != nil {
+	if err := st.admit(want{c.Amount, c.Key, c.Operation, 0}, now); err != nil {
 		return Receipt{}, err
 	}
 	parts, ok := st.burn(c.Amount, BucketConsumed, c.Operation, Entry{At: now, Kind: KindDebit, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
 	if !ok {
-		return Receipt{}, st.corrupt("lots hold less than the account has available")
+		return Receipt{}, st.corrupt("lots have less available than they had a moment ago")
 	}
 	op := Op{
 		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount, Parts: parts,
@@ -189,12 +189,12 @@ func (c *Refund) need(n *Need) {
 
 func (c *Refund) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
 	in := c.intent(scratch)
-	if row := st.op(c.ID); row != nil {
-		return row.Op.replay(KindRefund, in, now)
+	if r, done, err := st.known(c.ID, KindRefund, in, now); done {
+		return r, err
 	}
 	of := st.op(c.Of)
-	if of == nil || of.Op.Kind != KindDebit && of.Op.Kind != KindHold {
-		return Receipt{}, refuse(ErrNotFound, "no debit or hold "+quote(string(c.Of))+" to refund")
+	if of == nil || of.Op.Kind != KindDebit && of.Op.Kind != KindHold || of.Op.Denied != SourceNone {
+		return Receipt{}, st.absent(c.Of, "debit or hold")
 	}
 	now, err := st.advance(now)
 	if err != nil {

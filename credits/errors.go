@@ -15,6 +15,10 @@ var (
 	// ErrIntent: the id was used before for something else, so that this is not a
 	// retry. Give every command an id of its own.
 	ErrIntent error = &errors.Error{Code: errors.Conflict, Msg: "the id was used before for a different command"}
+	// ErrKeyTooOld: the id is a version 7 UUID from a time whose records were
+	// pruned, so nobody knows whether the command was done. It is not done again.
+	// Retry no longer than records are kept, or give the command a new id.
+	ErrKeyTooOld error = &errors.Error{Code: errors.Conflict, Msg: "the id is older than the records that are kept"}
 	// ErrNotFound: the account has no hold or op of that id.
 	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "there is no such hold or operation"}
 	// ErrSettled: the hold was captured or released before, and not in the way
@@ -77,9 +81,21 @@ type DeniedError struct {
 	Replayed    bool      // a debit that was refused before under this id, and stays refused
 }
 
-// Error says need and available in credits.
+// Error says what had no room, in credits.
 func (e *DeniedError) Error() string {
-	return "need " + e.Need.String() + " credits, " + e.Available.String() + " available"
+	text := "need " + e.Need.String() + " credits, " + e.Available.String() + " available"
+	switch e.Source {
+	case SourceHolds:
+		return "as many holds are open as may be"
+	case SourceLeases:
+		text += ", " + e.Leased.String() + " leased"
+	case SourceAccountBudget, SourceKeyBudget, SourceOperationBudget:
+		text += " in budget " + quote(string(e.Budget))
+	}
+	if e.Debt > 0 {
+		text += ", " + e.Debt.String() + " owed"
+	}
+	return text
 }
 
 // Unwrap returns an error that matches [ErrInsufficient] and whose message is

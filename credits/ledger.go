@@ -12,10 +12,14 @@ import (
 type Options struct {
 	HoldTTL    time.Duration // of holds that give none; default 10 minutes, at most MaxHoldTTL
 	MaxHoldTTL time.Duration // the longest TTL a hold may ask for; default 24 hours, at most 366 days
+	MaxHolds   int           // how many holds an account may have open at once; default 0: any number
 }
 
 // settings are options with the defaults filled in.
-type settings struct{ holdTTL, maxHoldTTL time.Duration }
+type settings struct {
+	holdTTL, maxHoldTTL time.Duration
+	maxHolds            int64
+}
 
 func (o *Options) settings() (settings, error) {
 	const longest = 366 * 24 * time.Hour
@@ -36,6 +40,10 @@ func (o *Options) settings() (settings, error) {
 	}
 	if s.holdTTL < time.Microsecond || s.holdTTL > max(s.maxHoldTTL, time.Microsecond) {
 		f.Add("HoldTTL is %v; give 1µs to MaxHoldTTL, %v", s.holdTTL, s.maxHoldTTL)
+	}
+	s.maxHolds = int64(o.MaxHolds)
+	if s.maxHolds < 0 {
+		f.Add("MaxHolds is %d; give 1 or more, or 0 for no limit", o.MaxHolds)
 	}
 	return s, f.Err()
 }

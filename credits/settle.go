@@ -10,7 +10,7 @@ func (s *State) hold(id OpID) (*OpRow, error) {
 	if row := s.op(id); row != nil && row.Op.Kind == KindHold {
 		return row, nil
 	}
-	return nil, refuse(ErrNotFound, "no hold "+quote(string(id)))
+	return nil, s.absent(id, "hold")
 }
 
 // open lets time pass, and refuses when the hold has ended or ends by that.
@@ -122,7 +122,7 @@ func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Part
 		}
 		s.move(lot, BucketConsumed, BucketIssued, back, e)
 		heir := lot.Lot
-		heir.Op, heir.EffectiveAt = op, now
+		heir.Op, heir.Schedule, heir.EffectiveAt, heir.Pruned = op, "", now, 0
 		heir.ExpiresAt = micros(now.Add(lot.Lot.ExpiresAt.Sub(o.At)))
 		given.add(Part{Lot: s.addLot(heir, back, now, e), Amount: back})
 	}
@@ -130,51 +130,8 @@ func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Part
 	return given
 }
 
-// denied says why amount cannot be paid.
-func (s *State) denied(amount Amount) error {
-	t := s.Account.Totals
-	return &DeniedError{
-		Account: s.Account.ID, Source: SourceBalance, Need: amount, Available: t.Available, Held: t.Held, Leased: t.Leased, Pending: t.Pending, Debt: t.Debt,
-		Transient: amount <= t.Available+t.Held,
-	}
-}
-
 // corrupt tells an operator what contradicts; a client reads only that something
 // does.
 func (s *State) corrupt(what string) error {
 	return fmt.Errorf("account %s: %s: %w", quote(string(s.Account.ID)), what, ErrCorrupt)
-}
-
-// receipt is the result of the command that o records, as it was at first.
-func (o *Op) receipt() Receipt {
-	r := Receipt{
-		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: o.Parts.taken(o.Kind == KindHold),
-		Hold: o.Hold, Deadline: o.Deadline, Totals: o.Totals,
-	}
-	if o.Kind == KindGrant && o.Parts.n == 1 {
-		r.Lot = o.Parts.At(0).Lot
-	}
-	return r
-}
-
-// settled is the result of the step that ended the hold o.
-func (o *Op) settled(k Kind, amount Amount, replayed bool) Receipt {
-	return Receipt{
-		Account: o.Account, Op: o.ID, Kind: k, At: o.SettledAt, Amount: amount, Parts: o.Parts.taken(false),
-		Hold: o.Hold, Deadline: o.Deadline, Totals: o.SettledTotals, Replayed: replayed,
-	}
-}
-
-// replay answers a command whose id is o's: with the first result when it asks
-// for the same, and otherwise with a refusal.
-func (o *Op) replay(k Kind, in [32]byte, now time.Time) (Receipt, error) {
-	if o.Kind != k || o.Intent != in {
-		return Receipt{}, refuse(ErrIntent, o.Kind.String()+" "+quote(string(o.ID)))
-	}
-	r := o.receipt()
-	r.Replayed = true
-	if isDue(o.Due(), now) {
-		r.Hold = HoldTimedOut
-	}
-	return r, nil
 }

@@ -1,10 +1,6 @@
 package credits
 
-import (
-	"bytes"
-	"slices"
-	"time"
-)
+import "time"
 
 // manyRows is from how many rows on a state looks them up in an index.
 const manyRows = 16
@@ -81,6 +77,9 @@ func (s *State) move(row *LotRow, from, to Bucket, amount Amount, e Entry) {
 	}
 	row.Lot.Totals.move(from, to, amount)
 	row.Change.change()
+	if to == BucketAvailable {
+		s.order.refill(row)
+	}
 	s.Account.Totals.move(from, to, amount)
 	s.Account.Seq++
 	e.Account, e.Seq, e.Lot = s.Account.ID, s.Account.Seq, row.Lot.ID
@@ -109,50 +108,4 @@ func (s *State) addOp(op Op, now time.Time) *OpRow {
 	op.Account, op.At, op.Seq, op.Totals = s.Account.ID, now, s.Account.Seq, s.Account.Totals
 	s.Ops = append(s.Ops, OpRow{Op: op, Change: Added})
 	return &s.Ops[len(s.Ops)-1]
-}
-
-// burn takes amount from the available lots that can be spent on operation, in
-// burn order, and moves it to the given bucket. The caller has made sure that the account has it; false means
-// that the lots disagree, or were not loaded.
-func (s *State) burn(amount Amount, to Bucket, operation string, e Entry) (Parts, bool) {
-	var parts Parts
-	var few [4]ranked
-	for _, r := range s.burnOrder(few[:0], operation) {
-		if amount == 0 {
-			break
-		}
-		row := &s.Lots[r.at]
-		take := min(amount, row.Lot.Totals.Available)
-		s.move(row, BucketAvailable, to, take, e)
-		p := Part{Lot: row.Lot.ID, Amount: take}
-		if to == BucketConsumed {
-			p.Captured = take
-		}
-		parts.add(p)
-		amount -= take
-	}
-	return parts, amount == 0
-}
-
-// ranked is where a lot is in a state, with its place in the burn order.
-type ranked struct {
-	rank Rank
-	at   int
-}
-
-// burnOrder appends the lots that have something available for operation, first to burn
-// first. Stores hand lots over in any order.
-func (s *State) burnOrder(order []ranked, operation string) []ranked {
-	for i := range s.Lots {
-		if l := &s.Lots[i].Lot; l.Totals.Available > 0 && l.Only.Has(operation) {
-			order = append(order, ranked{at: i})
-		}
-	}
-	if len(order) > 1 {
-		for i := range order {
-			order[i].rank = s.Lots[order[i].at].Lot.Rank()
-		}
-		slices.SortFunc(order, func(a, b ranked) int { return bytes.Compare(a.rank[:], b.rank[:]) })
-	}
-	return order
 }

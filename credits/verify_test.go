@@ -286,10 +286,14 @@ func TestMissingRowsAreCorruption(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := r.snapshot(acme)
-	for _, cmd := range []any{hold("h2", 1), debit("d2", 1), captureAll("h"), release("h"), refund("r", "d", 1)} {
+	for _, cmd := range []any{captureAll("h"), release("h"), refund("r", "d", 1)} {
 		if _, err := do(t.Context(), l, cmd); !errors.Is(err, credits.ErrCorrupt) {
 			t.Errorf("%+v: %v", cmd, err)
 		}
+	}
+	// Which lots can be spent on what only they know: without them there is nothing.
+	if _, err := do(t.Context(), l, hold("h2", 1)); !errors.Is(err, credits.ErrInsufficient) {
+		t.Errorf("a hold: %v", err)
 	}
 	r.add(time.Hour)
 	if _, err := l.Balance(t.Context(), acme); !errors.Is(err, credits.ErrCorrupt) {
