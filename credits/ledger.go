@@ -19,6 +19,7 @@ type Options struct {
 type settings struct {
 	holdTTL, maxHoldTTL time.Duration
 	maxHolds            int64
+	zones               *zones
 }
 
 func (o *Options) settings() (settings, error) {
@@ -70,6 +71,7 @@ func NewLedger(store Store, o *Options) (*Ledger, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+	opt.zones = new(zones)
 	l := &Ledger{store: store, opt: opt}
 	l.calls.New = func() any {
 		c := &call{opt: &l.opt}
@@ -106,6 +108,7 @@ type carried struct {
 
 func (c *call) run(now time.Time, states []*State) error {
 	var err error
+	states[0].zones = c.opt.zones
 	c.receipt, err = c.cmd.apply(states[0], micros(now), c.opt, c.scratch[:0])
 	return err
 }
@@ -118,7 +121,10 @@ func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
 	if err == nil {
 		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0]}
 		c.cmd.need(&c.needs[0])
-		err = atBoundary(op, l.store.Update(ctx, c.needs[:], c.fn))
+		for err = l.store.Update(ctx, c.needs[:], c.fn); l.opt.zones.again(err); {
+			err = l.store.Update(ctx, c.needs[:], c.fn)
+		}
+		err = atBoundary(op, err)
 	}
 	r := c.receipt
 	c.carried = carried{}
@@ -209,10 +215,9 @@ func (l *Ledger) Balance(ctx context.Context, account AccountID) (Balance, error
 		return Balance{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "account " + why}
 	}
 	b := Balance{Account: account}
-	err := l.store.View(ctx, []Need{{Account: account}}, func(now time.Time, states []*State) error {
-		var err error
-		b.At, err = states[0].advance(micros(now))
-		b.Totals = states[0].Account.Totals
+	err := l.view(ctx, Need{Account: account}, func(st *State, now time.Time) (err error) {
+		b.At, err = st.advance(now)
+		b.Totals = st.Account.Totals
 		return err
 	})
 	if err != nil {

@@ -163,7 +163,14 @@ func (q *ListQuery) check(f *errors.Faults, cursor func() error) int {
 // view calls fn with the state of one account as of one moment. fn may be called
 // again.
 func (l *Ledger) view(ctx context.Context, need Need, fn func(st *State, now time.Time) error) error {
-	return l.store.View(ctx, []Need{need}, func(now time.Time, states []*State) error {
+	needs := []Need{need}
+	apply := func(now time.Time, states []*State) error {
+		states[0].zones = l.opt.zones
 		return fn(states[0], micros(now))
-	})
+	}
+	err := l.store.View(ctx, needs, apply)
+	for l.opt.zones.again(err) {
+		err = l.store.View(ctx, needs, apply)
+	}
+	return err
 }

@@ -237,6 +237,7 @@ type State struct {
 	lotIndex map[LotID]int // where a lot is, once there are many
 	opIndex  map[OpID]int  // where an op is, once there are many
 	order    burnOrder
+	zones    *zones // of the ledger that works on it
 }
 
 // Reset empties s for the given account and keeps its memory.
@@ -249,7 +250,7 @@ func (s *State) Reset(account AccountID) {
 	clear(s.lotIndex)
 	clear(s.opIndex)
 	s.Account = Account{ID: account}
-	s.AccountChange, s.More = Unchanged, false
+	s.AccountChange, s.More, s.zones = Unchanged, false, nil
 	s.order = burnOrder{list: s.order.list[:0]}
 	s.Lots, s.Ops, s.Entries = s.Lots[:0], s.Ops[:0], s.Entries[:0]
 	s.Budgets, s.Schedules = s.Budgets[:0], s.Schedules[:0]
