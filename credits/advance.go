@@ -37,7 +37,11 @@ func (s *State) advance(now time.Time) (time.Time, error) {
 				return now, s.corrupt("a lot that a hold took from is missing")
 			}
 			s.touch(e.at)
-			s.settle(row, HoldTimedOut, 0, e.at)
+			if row.Op.Kind == KindLease {
+				s.lapse(row, e.at)
+			} else {
+				s.settle(row, HoldTimedOut, 0, e.at)
+			}
 			continue
 		}
 		row := &s.Lots[e.row]

@@ -44,7 +44,7 @@ type Op struct {
 	At        time.Time
 	Amount    Amount
 	Target    OpID    // of a capture its hold, of a refund what it refunds, of a debit the lease it was spent from; else empty
-	Parts     Parts   // what it did with which lots
+	Parts     Parts   // what it did with which lots; what is Captured of a lease's is told, and can be refunded, by the ops whose Target it is
 	Charges   Charges // the budgets that it counts against
 	Terms     Terms   // of a hold or a lease: what was agreed when it was made
 	Totals    Totals  // of the account, right after
