@@ -2,6 +2,7 @@ package credits
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -104,7 +105,7 @@ type LeaseReceipt struct {
 type LeaseFiled struct {
 	ID       OpID
 	Replayed bool  // it had been filed before
-	Err      error // nil: it is filed. ErrIntent, ErrOverLease, ErrSettled, or the *DeniedError of a Debit with this id
+	Err      error // nil: it is filed. ErrIntent, ErrOverLease, ErrSettled, ErrKeyTooOld, or the *DeniedError of a Debit with this id
 }
 
 var (
@@ -132,7 +133,7 @@ type acquisition struct {
 
 func (c *acquisition) check(f *errors.Faults, _ *settings) {
 	checkID(f, "Account", string(c.Account))
-	checkID(f, "ID", string(c.ID))
+	checkNewID(f, c.ID)
 	checkOwner(f, c.Owner, c.Epoch)
 	checkText(f, "Key", c.Key, MaxIDBytes)
 	checkText(f, "Operation", c.Operation, MaxIDBytes)
@@ -181,7 +182,7 @@ func (c *settlement) check(f *errors.Faults, _ *settings) {
 	}
 	for i := range c.Spends {
 		s := &c.Spends[i]
-		if badID(string(s.ID)) != "" || s.Amount.check(0) != "" || badText(s.Price, MaxIDBytes) != "" || badText(s.Note, MaxNoteBytes) != "" {
+		if badID(string(s.ID)) != "" || strings.HasPrefix(string(s.ID), reservedPrefix) || s.Amount.check(0) != "" || badText(s.Price, MaxIDBytes) != "" || badText(s.Note, MaxNoteBytes) != "" {
 			f.Add("Spends[%d] is not what a Debit could be: %s of %v credits", i, quote(string(s.ID)), s.Amount)
 		}
 	}
@@ -189,7 +190,7 @@ func (c *settlement) check(f *errors.Faults, _ *settings) {
 
 func (c *ResolveLease) check(f *errors.Faults, _ *settings) {
 	checkID(f, "Account", string(c.Account))
-	checkID(f, "ID", string(c.ID))
+	checkNewID(f, c.ID)
 	checkID(f, "Lease", string(c.Lease))
 	checkText(f, "Note", c.Note, MaxNoteBytes)
 	if c.Note == "" {

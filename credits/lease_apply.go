@@ -13,10 +13,9 @@ func (c *acquisition) need(n *Need) {
 func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
 	c.receipt = LeaseReceipt{} // fn may run again
 	in := c.intent(scratch)
-	if row := st.op(c.ID); row != nil {
-		r, err := row.Op.replay(KindLease, in, now)
+	if r, done, err := st.known(c.ID, KindLease, in, now); done {
 		if err == nil {
-			c.receipt = st.leaseReceipt(&row.Op, now)
+			c.receipt = st.leaseReceipt(&st.op(c.ID).Op, now)
 			c.receipt.Replayed = true
 		}
 		return r, err
@@ -29,7 +28,7 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 		ID: c.ID, Kind: KindLease, Intent: in, Key: c.Key, Operation: c.Operation, Hold: HoldOpen,
 		Terms: Terms{Owner: c.Owner, Epoch: c.Epoch},
 	}
-	if err := st.admit(c.Min, c.Key, c.Operation, now); err != nil {
+	if err := st.admit(want{amount: c.Min, key: c.Key, operation: c.Operation}, now); err != nil {
 		return Receipt{}, err
 	}
 	st.charge(&op, now)
@@ -39,7 +38,7 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 	var ok bool
 	op.Parts, ok = st.burn(op.Amount, BucketLeased, c.Operation, Entry{At: now, Kind: KindLease, Op: c.ID, Key: c.Key, Operation: c.Operation})
 	if !ok {
-		return Receipt{}, st.corrupt("lots hold less than the account has available")
+		return Receipt{}, st.corrupt("lots have less available than they had a moment ago")
 	}
 	op.Deadline = st.leaseEnd(&op, now, c.TTL)
 	st.Account.Leases++
@@ -53,15 +52,9 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 // for the operation and the room of the budgets, and a share of either.
 func (c *acquisition) size(st *State, op *Op) (Amount, error) {
 	share := Amount(max(c.Share, 1))
-	there := Amount(0)
-	for i := range st.Lots {
-		if l := &st.Lots[i].Lot; l.Totals.Available > 0 && l.Only.Has(c.Operation) {
-			there += l.Totals.Available
-		}
-	}
 	// No more lots than Want takes are loaded: the share is one of all that the
 	// account has.
-	amount := min(c.Want, there, st.Account.Totals.Available/share)
+	amount := min(st.spendable(c.Want, c.Operation), st.Account.Totals.Available/share)
 	if amount < c.Min {
 		return 0, st.notWorthALease(SourceBalance, "", c.Min, amount)
 	}
@@ -98,7 +91,7 @@ func (s *State) lease(id OpID) (*OpRow, error) {
 	if row := s.op(id); row != nil && row.Op.Kind == KindLease {
 		return row, nil
 	}
-	return nil, refuse(ErrNotFound, "no lease "+quote(string(id)))
+	return nil, s.absent(id, "lease")
 }
 
 func (s *State) leaseReceipt(o *Op, now time.Time) LeaseReceipt {
@@ -137,6 +130,10 @@ func (c *settlement) apply(st *State, now time.Time, _ *settings, scratch []byte
 			filed[i].replay(&known.Op, c.debit(&row.Op, s).intent(scratch), now)
 			continue
 		}
+		if st.forgotten(s.ID) {
+			filed[i].Err = refuse(ErrKeyTooOld, quote(string(s.ID)))
+			continue
+		}
 		fresh++
 	}
 	if row.Op.Hold != HoldOpen && row.Op.Hold != HoldSuspense || fresh == 0 && !c.Close && c.TTL == 0 && c.Return <= row.Op.released() {
@@ -152,7 +149,7 @@ func (c *settlement) apply(st *State, now time.Time, _ *settings, scratch []byte
 	if now, err = st.advance(now); err != nil {
 		return Receipt{}, err
 	}
-	row, _ = st.lease(c.Lease)
+	row, _ = st.lease(c.Lease) // rows may have been added
 	if !st.loaded(row) {
 		return Receipt{}, st.corrupt("a lot that the lease took from is missing")
 	}
@@ -162,7 +159,7 @@ func (c *settlement) apply(st *State, now time.Time, _ *settings, scratch []byte
 			at = st.fileSpend(c, &c.Spends[i], f, at, scratch, now)
 		}
 	}
-	row, _ = st.lease(c.Lease) // rows were added
+	row, _ = st.lease(c.Lease) // the same
 	rest := c.Return - row.Op.released()
 	if c.Close {
 		rest = row.Op.held()
@@ -328,8 +325,8 @@ func (c *ResolveLease) need(n *Need) {
 
 func (c *ResolveLease) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
 	in := c.intent(scratch)
-	if row := st.op(c.ID); row != nil {
-		return row.Op.replay(KindResolve, in, now)
+	if r, done, err := st.known(c.ID, KindResolve, in, now); done {
+		return r, err
 	}
 	row, err := st.lease(c.Lease)
 	if err != nil {
@@ -338,6 +335,7 @@ func (c *ResolveLease) apply(st *State, now time.Time, _ *settings, scratch []by
 	if now, err = st.advance(now); err != nil {
 		return Receipt{}, err
 	}
+	row, _ = st.lease(c.Lease) // rows may have been added
 	o := &row.Op
 	switch o.Hold {
 	case HoldSuspense:
