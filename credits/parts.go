@@ -173,8 +173,9 @@ func (p *Parts) taken(hold bool) Parts {
 	return *p
 }
 
-// sound reports whether p does not contradict itself.
+// sound reports whether p does not contradict itself. Of lot 0, the debt, nothing
+// can be set aside.
 func (p Part) sound() bool {
-	return p.Lot > 0 && p.Amount > 0 && p.Amount <= MaxAmount && p.Captured >= 0 && p.Released >= 0 &&
+	return (p.Lot > 0 || p.Lot == 0 && p.Captured == p.Amount) && p.Amount > 0 && p.Amount <= MaxAmount && p.Captured >= 0 && p.Released >= 0 &&
 		p.Captured <= p.Amount && p.Released <= p.Amount-p.Captured && p.Refunded >= 0 && p.Refunded <= p.Captured
 }

@@ -166,7 +166,7 @@ func invariants(c contents) error {
 		for _, b := range []*buckets{&all, &lots[e.Lot]} {
 			b[e.From] -= e.Amount
 			b[e.To] += e.Amount
-			if e.From != credits.BucketIssued && b[e.From] < 0 {
+			if e.From != credits.BucketIssued && e.From != credits.BucketDebt && b[e.From] < 0 {
 				return fmt.Errorf("after entry %d there is less than nothing in %v: %v", e.Seq, e.From, b)
 			}
 		}
@@ -210,7 +210,7 @@ func invariants(c contents) error {
 }
 
 // buckets is what a journal has put into each bucket.
-type buckets [credits.BucketExpired + 1]credits.Amount
+type buckets [credits.BucketDebt + 1]credits.Amount
 
 func (b *buckets) sum() credits.Amount {
 	sum := credits.Amount(0)
@@ -224,6 +224,7 @@ func (b *buckets) totals() credits.Totals {
 	return credits.Totals{
 		Issued: -b[credits.BucketIssued], Pending: b[credits.BucketPending], Available: b[credits.BucketAvailable],
 		Held: b[credits.BucketHeld], Consumed: b[credits.BucketConsumed], Expired: b[credits.BucketExpired],
+		Leased: b[credits.BucketLeased], Suspense: b[credits.BucketSuspense], Debt: -b[credits.BucketDebt],
 	}
 }
 
