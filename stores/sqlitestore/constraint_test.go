@@ -66,8 +66,8 @@ func TestTheFileRefusesWhatBreaksAPromiseOfCredits(t *testing.T) {
 		"an entry changed":             `UPDATE entries SET amount = amount + 1`,
 		"an entry gone":                `DELETE FROM entries WHERE seq = 1`,
 		"an entry twice":               `INSERT INTO entries SELECT * FROM entries WHERE seq = 1`,
-		"an entry of no lot":           `INSERT INTO entries SELECT account, 1000, at, kind, op, 77, from_bucket, to_bucket, amount, key, operation FROM entries WHERE seq = 1`,
-		"an entry of nothing":          `INSERT INTO entries SELECT account, 1000, at, kind, op, lot, from_bucket, to_bucket, 0, key, operation FROM entries WHERE seq = 1`,
+		"an entry of no lot":           `INSERT INTO entries SELECT account, 1000, at, kind, op, 77, from_bucket, to_bucket, amount, key, operation, price, hash FROM entries WHERE seq = 1`,
+		"an entry of nothing":          `INSERT INTO entries SELECT account, 1000, at, kind, op, lot, from_bucket, to_bucket, 0, key, operation, price, hash FROM entries WHERE seq = 1`,
 		"two schema versions":          `INSERT INTO schema_version (id, version) VALUES (2, 1)`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,8 +2,8 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
@@ -55,49 +55,34 @@ func (l ledger) View(ctx context.Context, needs []credits.Need, fn func(time.Tim
 // clock returns the store's time to the microsecond.
 func (l ledger) clock() time.Time { return instant(micros(l.db.now())) }
 
-// Accounts implements [credits.Store].
-func (l ledger) Accounts(ctx context.Context, after credits.AccountID, limit int) ([]credits.AccountID, error) {
-	var ids []credits.AccountID
-	err := l.db.read(ctx, func(s *session) error {
-		return s.rows(ctx, accountsAfter, []any{string(after), limit}, func(rows *sql.Rows) error {
-			var id credits.AccountID
-			err := rows.Scan(&id)
-			ids = append(ids, id)
-			return fault(ctx, err)
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ids, nil
-}
-
 // Inspect implements [credits.Store].
 func (l ledger) Inspect(ctx context.Context, account credits.AccountID, fn func(credits.Snapshot) error) error {
 	return l.db.snapshot(ctx, func(s *session) error {
 		snap := credits.Snapshot{Account: credits.Account{ID: account}}
-		if _, _, err := loadAccount(ctx, s, &snap.Account, 0); err != nil && !isNoRows(err) {
+		if _, _, err := loadAccount(ctx, s, &snap.Account, math.MinInt64); err != nil {
 			return err
 		}
-		snap.Lots = sequence(ctx, s, scanLot, lotsAll, string(account))
-		snap.Ops = sequence(ctx, s, scanOp, opsAll, string(account))
-		snap.Entries = sequence(ctx, s, scanEntry, entriesUp, string(account), 0, -1)
+		id := string(account)
+		snap.Lots = sequence(ctx, s, account, unpackLot, lotsAfter, id, -1, -1)
+		snap.Ops = sequence(ctx, s, account, unpackOp, opsAll, id)
+		snap.Budgets = sequence(ctx, s, account, unpackBudget, budgetsAfter, id, "", -1)
+		snap.Schedules = sequence(ctx, s, account, unpackSchedule, schedulesAfter, id, "", -1)
+		snap.Entries = sequence(ctx, s, account, unpackEntry, entriesUp, id, 0, -1)
 		return fn(snap)
 	})
 }
 
 // sequence yields the rows of a query.
-func sequence[R any](ctx context.Context, s *session, scan func(context.Context, *sql.Rows, *R) error, query string, args ...any) iter.Seq2[R, error] {
+func sequence[R any](
+	ctx context.Context, s *session, account credits.AccountID, unpack func(credits.AccountID, string) (R, error), query string, args ...any,
+) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
-		err := s.rows(ctx, query, args, func(rows *sql.Rows) error {
-			var row R
-			if err := scan(ctx, rows, &row); err != nil {
-				return err
-			}
-			if !yield(row, nil) {
+		err := s.texts(ctx, query, args, func(text string) error {
+			row, err := unpack(account, text)
+			if err == nil && !yield(row, nil) {
 				return errEnough
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			var none R

@@ -2,18 +2,21 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 	"math"
 
 	"github.com/keytoll/keytoll/credits"
 )
 
 const (
-	entryColumns = `account, seq, at, kind, op, lot, from_bucket, to_bucket, amount, key, operation`
+	// See keyColumns for how rows are packed.
+	entryRow = `concat(seq, ' ', at, ' ', kind, ' ', lot, ' ', from_bucket, ' ', to_bucket, ' ', amount, ' ', hex(hash), ' ',
+		octet_length(op), ' ', octet_length(key), ' ', octet_length(operation), ' ', octet_length(price), ' ',
+		op, key, operation, price) AS entry FROM entries`
 
-	entriesUp   = `SELECT ` + entryColumns + ` FROM entries WHERE account = ? AND seq > ? ORDER BY seq LIMIT ?`
-	entriesDown = `SELECT ` + entryColumns + ` FROM entries WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?`
-	insertEntry = `INSERT INTO entries (` + entryColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	entriesUp   = `SELECT ` + entryRow + ` WHERE account = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3`
+	entriesDown = `SELECT ` + entryRow + ` WHERE account = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3`
+	insertEntry = `INSERT INTO entries (account, seq, at, kind, op, lot, from_bucket, to_bucket, amount, key, operation, price, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // Entries implements [credits.Store].
@@ -21,13 +24,10 @@ func (l ledger) Entries(ctx context.Context, q credits.EntryQuery) ([]credits.En
 	text, args := entryQuery(&q)
 	var list []credits.Entry
 	err := l.db.read(ctx, func(s *session) error {
-		return s.rows(ctx, text, args, func(rows *sql.Rows) error {
-			var e credits.Entry
-			if err := scanEntry(ctx, rows, &e); err != nil {
-				return err
-			}
+		return s.texts(ctx, text, args, func(text string) error {
+			e, err := unpackEntry(q.Account, text)
 			list = append(list, e)
-			return nil
+			return err
 		})
 	})
 	if err != nil {
@@ -47,15 +47,19 @@ func entryQuery(q *credits.EntryQuery) (string, []any) {
 	return entriesDown, []any{string(q.Account), q.After, q.Limit}
 }
 
-// scanEntry reads entryColumns.
-func scanEntry(ctx context.Context, rows *sql.Rows, e *credits.Entry) error {
-	var at int64
-	err := rows.Scan(&e.Account, &e.Seq, &at, &e.Kind, &e.Op, &e.Lot, &e.From, &e.To, &e.Amount, &e.Key, &e.Operation)
-	e.At = instant(at)
-	return fault(ctx, err)
+// unpackEntry reads an entryRow.
+func unpackEntry(account credits.AccountID, text string) (credits.Entry, error) {
+	p := packed{rest: text}
+	e := credits.Entry{Account: account}
+	e.Seq, e.At, e.Kind, e.Lot = p.number(), p.instant(), credits.Kind(p.number()), credits.LotID(p.number())
+	e.From, e.To, e.Amount = credits.Bucket(p.number()), credits.Bucket(p.number()), credits.Amount(p.number())
+	p.bytes(e.Hash[:])
+	op, key, operation, price := p.number(), p.number(), p.number(), p.number()
+	e.Op, e.Key, e.Operation, e.Price = credits.OpID(p.text(op)), p.text(key), p.text(operation), p.text(price)
+	return e, p.done("entry")
 }
 
 func writeEntry(ctx context.Context, s *session, e *credits.Entry) error {
 	return s.exec(ctx, insertEntry, string(e.Account), e.Seq, micros(e.At), int64(e.Kind), string(e.Op), int64(e.Lot),
-		int64(e.From), int64(e.To), int64(e.Amount), e.Key, e.Operation)
+		int64(e.From), int64(e.To), int64(e.Amount), e.Key, e.Operation, e.Price, e.Hash[:])
 }

@@ -143,7 +143,9 @@ func Queries() []string {
 	return []string{
 		keyByHandle, keyByID, hasKey, hasHandle, countKeys, keysByAge, keysByOwner, keysByEnd, keysByOwnerAndEnd,
 		ownerByID, lastEvent,
-		accountByID, accountsAfter, lotByID, lotsDue, lotsBurn, lotsAll, opByID, opsDue, opsAll, entriesUp, entriesDown,
+		accountByID, accountsAfter, entriesUp, entriesDown, lotByID, lotsByID, lotsDue, lotsBurn, lotsAfter,
+		opKnown, opsKnown, opByID, opsByID, opsDue, opsPrunable, opsAfter, opsOpen, opsOfTarget, opsAll,
+		budgetsByID, budgetsAfter, budgetsByScope, schedulesByID, schedulesDue, schedulesAfter,
 		limitState, statesAfter, settledUntil,
 	}
 }

@@ -2,34 +2,17 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
+	"encoding/json"
 	"sync"
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
 )
 
-const (
-	accountColumns = `id, version, seq, last_lot, at, issued, pending, available, held, consumed, expired`
-
-	// The account, and whether any op or lot of it is due, which mostly none is.
-	accountByID = `SELECT ` + accountColumns + `,
-		EXISTS (SELECT 1 FROM ops WHERE account = ?1 AND due <= ?2),
-		EXISTS (SELECT 1 FROM lots WHERE account = ?1 AND due <= ?2)
-		FROM accounts WHERE id = ?1`
-
-	insertAccount = `INSERT INTO accounts (` + accountColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateAccount = `UPDATE accounts SET version = ?, seq = ?, last_lot = ?, at = ?,
-		issued = ?, pending = ?, available = ?, held = ?, consumed = ?, expired = ?
-		WHERE id = ? AND version = ?`
-
-	accountsAfter = `SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT ?`
-)
-
 // A workspace is the memory of one call of Update or View.
 type workspace struct {
 	states []*credits.State
-	loaded map[credits.LotID]struct{} // of the account that is being loaded
+	loader loader
 }
 
 // workspaces keeps them from call to call.
@@ -39,7 +22,7 @@ type workspaces struct{ pool sync.Pool }
 func (w *workspaces) get(n int) *workspace {
 	ws, _ := w.pool.Get().(*workspace)
 	if ws == nil {
-		ws = &workspace{loaded: make(map[credits.LotID]struct{})}
+		ws = new(workspace)
 	}
 	for len(ws.states) < n {
 		ws.states = append(ws.states, new(credits.State))
@@ -52,157 +35,382 @@ func (w *workspaces) put(ws *workspace) {
 	for _, st := range ws.states {
 		st.Reset("")
 	}
+	ws.loader.forget()
 	w.pool.Put(ws)
 }
 
 // load fills the states as needs ask.
 func (ws *workspace) load(ctx context.Context, s *session, needs []credits.Need, now time.Time) error {
 	for i := range needs {
-		ws.states[i].Reset(needs[i].Account)
-		clear(ws.loaded)
-		if err := ws.loadOne(ctx, s, ws.states[i], &needs[i], micros(now)); err != nil {
+		l := &ws.loader
+		l.begin(ctx, s, ws.states[i], &needs[i], now)
+		if err := l.load(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (ws *workspace) loadOne(ctx context.Context, s *session, st *credits.State, n *credits.Need, now int64) error {
-	account := string(n.Account)
-	dueOps, dueLots, err := loadAccount(ctx, s, &st.Account, now)
-	if isNoRows(err) {
+// store writes what changed: the account first, which the other rows refer to,
+// and lots before the entries about them.
+func (ws *workspace) store(ctx context.Context, s *session, n int) error {
+	for _, st := range ws.states[:n] {
+		err := writeAccount(ctx, s, st)
+		for i := 0; i < len(st.Lots) && err == nil; i++ {
+			err = writeLot(ctx, s, &st.Lots[i])
+		}
+		for i := 0; i < len(st.Ops) && err == nil; i++ {
+			err = writeOp(ctx, s, &st.Ops[i])
+		}
+		for i := 0; i < len(st.Budgets) && err == nil; i++ {
+			err = writeBudget(ctx, s, &st.Budgets[i])
+		}
+		for i := 0; i < len(st.Schedules) && err == nil; i++ {
+			err = writeSchedule(ctx, s, &st.Schedules[i])
+		}
+		for i := 0; i < len(st.Entries) && err == nil; i++ {
+			err = writeEntry(ctx, s, &st.Entries[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A loader fills one state. The sets are of what is in it already.
+type loader struct {
+	ctx        context.Context //nolint:containedctx // of one call of load
+	s          *session
+	st         *credits.State
+	need       *credits.Need
+	now, until int64
+
+	lots      set[credits.LotID]
+	ops       set[credits.OpID]
+	budgets   set[credits.BudgetID]
+	schedules set[credits.ScheduleID]
+}
+
+// A set holds ids.
+type set[ID comparable] map[ID]struct{}
+
+// add reports whether id is new.
+func (s *set[ID]) add(id ID) bool {
+	if _, ok := (*s)[id]; ok {
+		return false
+	}
+	if *s == nil {
+		*s = make(set[ID])
+	}
+	(*s)[id] = struct{}{}
+	return true
+}
+
+func (l *loader) begin(ctx context.Context, s *session, st *credits.State, n *credits.Need, now time.Time) {
+	st.Reset(n.Account)
+	l.forget()
+	l.ctx, l.s, l.st, l.need = ctx, s, st, n
+	l.now, l.until = micros(now), micros(now)
+	if n.Until.After(now) {
+		l.until = micros(n.Until)
+	}
+}
+
+// forget drops what the last call left.
+func (l *loader) forget() {
+	clear(l.lots)
+	clear(l.ops)
+	clear(l.budgets)
+	clear(l.schedules)
+	l.ctx, l.s, l.st, l.need = nil, nil, nil, nil
+}
+
+// load does what the need says, in its order. An account that has no row may
+// have ops all the same, and nothing else.
+func (l *loader) load() error {
+	due, found, err := loadAccount(l.ctx, l.s, &l.st.Account, l.until)
+	if err == nil {
+		err = l.loadOps(due.ops)
+	}
+	if err == nil && found {
+		err = l.loadDueLots(due.lots)
+	}
+	if err == nil && found {
+		err = l.loadBudgets()
+	}
+	if err == nil && found {
+		err = l.loadSchedules(due.schedules)
+	}
+	if err == nil && found {
+		err = l.loadSpends()
+	}
+	if err == nil {
+		err = l.list(&l.need.List)
+	}
+	return err
+}
+
+// loadOps adds the ops that are due, asked for and prunable, with the lots and
+// the budgets of all but those that are only asked for.
+func (l *loader) loadOps(due bool) error {
+	n := l.need
+	if due {
+		if err := l.bounded(opsDue, l.until, l.addOp); err != nil {
+			return err
+		}
+	}
+	if err := l.opsNamed(n.Targets); err != nil {
+		return err
+	}
+	if !n.Prunable.IsZero() {
+		if err := l.texts(opsPrunable, l.addOp, micros(n.Prunable), limit(n.Limit)); err != nil {
+			return err
+		}
+	}
+	var lots, budgets []any
+	for i := range l.st.Ops {
+		for p := range l.st.Ops[i].Op.Parts.All() {
+			lots = append(lots, int64(p.Lot))
+		}
+		for c := range l.st.Ops[i].Op.Charges.All() {
+			budgets = append(budgets, string(c.Budget))
+		}
+	}
+	if err := l.lotsNamed(lots); err != nil {
+		return err
+	}
+	if err := l.named(budgetsByID, l.addBudget, budgets); err != nil {
+		return err
+	}
+	return l.opsKnown()
+}
+
+// opsNamed adds the ops of these ids that exist.
+func (l *loader) opsNamed(ids []credits.OpID) error {
+	var missing []any
+	for _, id := range ids {
+		if _, ok := l.ops[id]; !ok {
+			missing = append(missing, string(id))
+		}
+	}
+	if len(missing) == 1 {
+		return l.texts(opByID, l.addOp, missing[0])
+	}
+	return l.named(opsByID, l.addOp, missing)
+}
+
+// opsKnown adds the ops that are named in the need as idempotency records. Most
+// of them are not there.
+func (l *loader) opsKnown() error {
+	var known []credits.OpID
+	found := func(id string) error {
+		known = append(known, credits.OpID(id))
 		return nil
+	}
+	var err error
+	if ids := l.need.Ops; len(ids) == 1 {
+		err = l.texts(opKnown, found, string(ids[0]))
+	} else {
+		missing := make([]any, len(ids))
+		for i, id := range ids {
+			missing[i] = string(id)
+		}
+		err = l.named(opsKnown, found, missing)
 	}
 	if err != nil {
 		return err
 	}
-	if dueOps {
-		if err := ws.ops(ctx, s, st, opsDue, account, now); err != nil {
+	return l.opsNamed(known)
+}
+
+func (l *loader) loadDueLots(due bool) error {
+	if due {
+		if err := l.bounded(lotsDue, l.until, l.addLot); err != nil {
 			return err
 		}
-	}
-	for _, id := range n.Targets {
-		if err := ws.op(ctx, s, st, id); err != nil {
-			return err
-		}
-	}
-	withLots := len(st.Ops)
-	for _, id := range n.Ops {
-		if err := ws.op(ctx, s, st, id); err != nil {
-			return err
-		}
-	}
-	if dueLots {
-		if err := ws.lots(ctx, s, st, lotsDue, nil, account, now); err != nil {
-			return err
-		}
-	}
-	for i := range st.Ops[:withLots] {
-		for p := range st.Ops[i].Op.Parts.All() {
-			if _, ok := ws.loaded[p.Lot]; ok {
-				continue
-			}
-			if err := ws.lots(ctx, s, st, lotByID, nil, account, int64(p.Lot)); err != nil {
-				return err
+		var schedules []any
+		for i := range l.st.Lots {
+			if id := l.st.Lots[i].Lot.Schedule; id != "" {
+				schedules = append(schedules, string(id))
 			}
 		}
+		if err := l.named(schedulesByID, l.addSchedule, schedules); err != nil {
+			return err
+		}
 	}
-	if n.Spend <= 0 {
+	if l.st.Account.Totals.Debt > 0 {
+		return l.lotsNamed([]any{int64(0)})
+	}
+	return nil
+}
+
+// lotsNamed adds the lots of these ids.
+func (l *loader) lotsNamed(ids []any) error {
+	if len(ids) == 1 {
+		return l.texts(lotByID, l.addLot, ids[0])
+	}
+	return l.named(lotsByID, l.addLot, ids)
+}
+
+func (l *loader) loadBudgets() error {
+	if l.st.Account.Budgets == 0 {
 		return nil
 	}
-	var sum credits.Amount
-	enough := func(l *credits.Lot) bool {
-		sum += l.Totals.Available
-		return sum >= n.Spend
+	scopes := make([]any, len(l.need.Scopes))
+	for i, s := range l.need.Scopes {
+		scopes[i] = [...]string{s.Key, s.Operation}
 	}
-	return ws.lots(ctx, s, st, lotsBurn, enough, account, now)
-}
-
-// loadAccount reads the row of a.ID, and whether ops and lots of it are due.
-func loadAccount(ctx context.Context, s *session, a *credits.Account, now int64) (dueOps, dueLots bool, err error) {
-	var at int64
-	t := &a.Totals
-	err = s.row(ctx, accountByID, []any{string(a.ID), now}, &a.ID, &a.Version, &a.Seq, &a.LastLot, &at,
-		&t.Issued, &t.Pending, &t.Available, &t.Held, &t.Consumed, &t.Expired, &dueOps, &dueLots)
-	if err == nil {
-		a.At = instant(at)
+	if err := l.named(budgetsByScope, l.addBudget, scopes); err != nil {
+		return err
 	}
-	return dueOps, dueLots, err
-}
-
-// op adds the op of that id, unless it is there already or does not exist.
-func (ws *workspace) op(ctx context.Context, s *session, st *credits.State, id credits.OpID) error {
-	for i := range st.Ops {
-		if st.Ops[i].Op.ID == id {
-			return nil
-		}
+	ids := make([]any, len(l.need.Budgets))
+	for i, id := range l.need.Budgets {
+		ids[i] = string(id)
 	}
-	return ws.ops(ctx, s, st, opByID, string(st.Account.ID), string(id))
+	return l.named(budgetsByID, l.addBudget, ids)
 }
 
-// ops adds what the query finds.
-func (ws *workspace) ops(ctx context.Context, s *session, st *credits.State, query string, args ...any) error {
-	return s.rows(ctx, query, args, func(rows *sql.Rows) error {
-		st.Ops = append(st.Ops, credits.OpRow{})
-		return scanOp(ctx, rows, &st.Ops[len(st.Ops)-1].Op)
-	})
-}
-
-// lots adds what the query finds and was not there, until enough, if it is not
-// nil, says so.
-func (ws *workspace) lots(ctx context.Context, s *session, st *credits.State, query string, enough func(*credits.Lot) bool, args ...any) error {
-	return s.rows(ctx, query, args, func(rows *sql.Rows) error {
-		var l credits.Lot
-		if err := scanLot(ctx, rows, &l); err != nil {
+func (l *loader) loadSchedules(due bool) error {
+	if due {
+		if err := l.bounded(schedulesDue, l.until, l.addSchedule); err != nil {
 			return err
 		}
-		if _, ok := ws.loaded[l.ID]; !ok {
-			ws.loaded[l.ID] = struct{}{}
-			st.Lots = append(st.Lots, credits.LotRow{Lot: l})
+	}
+	ids := make([]any, len(l.need.Schedules))
+	for i, id := range l.need.Schedules {
+		ids[i] = string(id)
+	}
+	return l.named(schedulesByID, l.addSchedule, ids)
+}
+
+// loadSpends reads the lots in the order in which they burn, once for all
+// spends, until each has what it asks for.
+func (l *loader) loadSpends() error {
+	type wish struct {
+		operation string
+		rest      credits.Amount
+	}
+	var few [2]wish
+	wishes := few[:0]
+	for _, s := range l.need.Spends {
+		if s.Amount > 0 {
+			wishes = append(wishes, wish{s.Operation, s.Amount})
 		}
-		if enough != nil && enough(&l) {
+	}
+	if len(wishes) == 0 || l.st.Account.Totals.Available == 0 {
+		return nil
+	}
+	err := l.texts(lotsBurn, func(text string) error {
+		lot, err := unpackLot(l.st.Account.ID, text)
+		if err != nil {
+			return err
+		}
+		wanted, open := false, false
+		for i := range wishes {
+			w := &wishes[i]
+			if w.rest > 0 && lot.Only.Has(w.operation) {
+				wanted = true
+				w.rest -= min(w.rest, lot.Totals.Available)
+			}
+			open = open || w.rest > 0
+		}
+		if wanted && l.lots.add(lot.ID) {
+			l.st.Lots = append(l.st.Lots, credits.LotRow{Lot: lot})
+		}
+		if !open {
 			return errEnough
 		}
 		return nil
-	})
+	}, l.now)
+	return err
 }
 
-// store writes what changed: the account first, which the other rows refer to.
-func (ws *workspace) store(ctx context.Context, s *session, n int) error {
-	for _, st := range ws.states[:n] {
-		if err := storeAccount(ctx, s, st); err != nil {
-			return err
-		}
-		for i := range st.Ops {
-			if err := writeOp(ctx, s, &st.Ops[i]); err != nil {
-				return err
-			}
-		}
-		for i := range st.Lots {
-			if err := writeLot(ctx, s, &st.Lots[i]); err != nil {
-				return err
-			}
-		}
-		for i := range st.Entries {
-			if err := writeEntry(ctx, s, &st.Entries[i]); err != nil {
-				return err
-			}
-		}
+// list adds the rows that q asks for.
+func (l *loader) list(q *credits.List) error {
+	switch q.Rows {
+	case credits.LotRows:
+		return l.texts(lotsAfter, l.addLot, int64(q.Lot), q.Limit)
+	case credits.OpRows:
+		return l.texts(opsAfter, l.addOp, q.After, q.Limit)
+	case credits.OpenRows:
+		return l.texts(opsOpen, l.addOp, q.After, q.Limit)
+	case credits.TargetRows:
+		return l.texts(opsOfTarget, l.addOp, q.After, q.Limit, string(q.Target))
+	case credits.BudgetRows:
+		return l.texts(budgetsAfter, l.addBudget, q.After, q.Limit)
+	case credits.ScheduleRows:
+		return l.texts(schedulesAfter, l.addSchedule, q.After, q.Limit)
 	}
 	return nil
 }
 
-func storeAccount(ctx context.Context, s *session, st *credits.State) error {
-	a := &st.Account
-	t := &a.Totals
-	switch st.AccountChange {
-	case credits.Added:
-		return s.exec(ctx, insertAccount, string(a.ID), a.Version, a.Seq, int64(a.LastLot), micros(a.At),
-			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired))
-	case credits.Updated:
-		return s.replace(ctx, updateAccount, a.Version, a.Seq, int64(a.LastLot), micros(a.At),
-			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-			string(a.ID), a.Version-1)
+// texts calls add for each row of a query of the account.
+func (l *loader) texts(query string, add func(text string) error, args ...any) error {
+	return l.s.texts(l.ctx, query, append([]any{string(l.need.Account)}, args...), add)
+}
+
+// bounded calls add for each row that is due, or for as many as the need allows,
+// and notes that there are more.
+func (l *loader) bounded(query string, until int64, add func(text string) error) error {
+	most, n := l.need.Limit, 0
+	return l.texts(query, func(text string) error {
+		if n++; most > 0 && n > most {
+			l.st.More = true
+			return errEnough
+		}
+		return add(text)
+	}, until, limit(most)+min(most, 1))
+}
+
+// limit is n as SQL has it.
+func limit(n int) int {
+	if n == 0 {
+		return -1
 	}
-	return nil
+	return n
+}
+
+// named calls add for each row of a query whose second argument is a list.
+func (l *loader) named(query string, add func(text string) error, list []any) error {
+	if len(list) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return l.texts(query, add, string(text))
+}
+
+func (l *loader) addLot(text string) error {
+	lot, err := unpackLot(l.need.Account, text)
+	if err == nil && l.lots.add(lot.ID) {
+		l.st.Lots = append(l.st.Lots, credits.LotRow{Lot: lot})
+	}
+	return err
+}
+
+func (l *loader) addOp(text string) error {
+	op, err := unpackOp(l.need.Account, text)
+	if err == nil && l.ops.add(op.ID) {
+		l.st.Ops = append(l.st.Ops, credits.OpRow{Op: op})
+	}
+	return err
+}
+
+func (l *loader) addBudget(text string) error {
+	b, err := unpackBudget(l.need.Account, text)
+	if err == nil && l.budgets.add(b.ID) {
+		l.st.Budgets = append(l.st.Budgets, credits.BudgetRow{Budget: b})
+	}
+	return err
+}
+
+func (l *loader) addSchedule(text string) error {
+	c, err := unpackSchedule(l.need.Account, text)
+	if err == nil && l.schedules.add(c.ID) {
+		l.st.Schedules = append(l.st.Schedules, credits.ScheduleRow{Schedule: c})
+	}
+	return err
 }

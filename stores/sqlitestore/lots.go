@@ -2,51 +2,75 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/keytoll/keytoll/credits"
 )
 
 const (
-	lotColumns = `account, id, op, priority, category, effective_at, expires_at,
-		issued, pending, available, held, consumed, expired`
+	// See keyColumns for how rows are packed.
+	lotRow = `concat(id, ' ', priority, ' ', category, ' ', effective_at, ' ', expires_at, ' ', pruned, ' ', ` + packedTotals + `,
+		octet_length(op), ' ', octet_length(schedule), ' ', octet_length(operations), ' ',
+		op, schedule, operations) AS lot FROM lots`
 
-	lotByID   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? AND id = ?`
-	lotsDue   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? AND due <= ?`
-	lotsBurn  = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? AND available > 0 AND (due IS NULL OR due > ?) ORDER BY rank`
-	lotsAll   = `SELECT ` + lotColumns + ` FROM lots WHERE account = ? ORDER BY id`
-	insertLot = `INSERT INTO lots (` + lotColumns + `, rank, due)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateLot = `UPDATE lots SET issued = ?, pending = ?, available = ?, held = ?, consumed = ?, expired = ?, due = ?
+	lotByID   = `SELECT ` + lotRow + ` WHERE account = ?1 AND id = ?2`
+	lotsByID  = `SELECT ` + lotRow + ` WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
+	lotsDue   = `SELECT ` + lotRow + ` WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
+	lotsBurn  = `SELECT ` + lotRow + ` WHERE account = ?1 AND available > 0 AND (due IS NULL OR due > ?2) ORDER BY rank`
+	lotsAfter = `SELECT ` + lotRow + ` WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+
+	insertLot = `INSERT INTO lots (account, id, op, schedule, effective_at,
+		priority, category, operations, expires_at, rank, due, pruned, ` + totalsColumns + `)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateLot = `UPDATE lots SET due = ?, pruned = ?, issued = ?, pending = ?, available = ?, held = ?, leased = ?,
+		consumed = ?, expired = ?, suspense = ?, debt = ?
+		WHERE account = ? AND id = ?`
+	// The terms of the debt are those of what repaid last.
+	updateDebt = `UPDATE lots SET priority = ?, category = ?, operations = ?, expires_at = ?, rank = ?, due = ?, pruned = ?,
+		issued = ?, pending = ?, available = ?, held = ?, leased = ?, consumed = ?, expired = ?, suspense = ?, debt = ?
 		WHERE account = ? AND id = ?`
 )
 
-// scanLot reads lotColumns.
-func scanLot(ctx context.Context, rows *sql.Rows, l *credits.Lot) error {
-	var effective int64
-	var expires sql.NullInt64
-	t := &l.Totals
-	err := rows.Scan(&l.Account, &l.ID, &l.Op, &l.Priority, &l.Category, &effective, &expires,
-		&t.Issued, &t.Pending, &t.Available, &t.Held, &t.Consumed, &t.Expired)
-	l.EffectiveAt, l.ExpiresAt = instant(effective), optional(expires)
-	return fault(ctx, err)
+// unpackLot reads a lotRow.
+func unpackLot(account credits.AccountID, text string) (credits.Lot, error) {
+	p := packed{rest: text}
+	l := credits.Lot{Account: account}
+	l.ID, l.Priority, l.Category = credits.LotID(p.number()), int(p.number()), credits.Category(p.number())
+	l.EffectiveAt, l.ExpiresAt, l.Pruned = p.instant(), p.instant(), credits.Amount(p.number())
+	l.Totals = p.totals()
+	op, schedule, operations := p.number(), p.number(), p.number()
+	l.Op, l.Schedule, l.Only = credits.OpID(p.text(op)), credits.ScheduleID(p.text(schedule)), credits.Operations(p.text(operations))
+	return l, p.done("lot")
 }
 
 // writeLot stores a row that was added or updated.
 func writeLot(ctx context.Context, s *session, row *credits.LotRow) error {
 	l := &row.Lot
-	t := &l.Totals
+	args := make([]any, 0, 21)
+	terms := func() {
+		rank := l.Rank()
+		args = append(args, l.Priority, int64(l.Category), string(l.Only), nullable(l.ExpiresAt), rank[:])
+	}
+	state := func() {
+		args = totalsArgs(append(args, nullable(l.Due()), int64(l.Pruned)), &l.Totals)
+	}
+	key := func() { args = append(args, string(l.Account), int64(l.ID)) }
 	switch row.Change {
 	case credits.Added:
-		rank := l.Rank()
-		return s.exec(ctx, insertLot, string(l.Account), int64(l.ID), string(l.Op), l.Priority, int64(l.Category),
-			micros(l.EffectiveAt), nullable(l.ExpiresAt),
-			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-			rank[:], nullable(l.Due()))
+		key()
+		args = append(args, string(l.Op), string(l.Schedule), micros(l.EffectiveAt))
+		terms()
+		state()
+		return s.exec(ctx, insertLot, args...)
 	case credits.Updated:
-		return s.replace(ctx, updateLot,
-			int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-			nullable(l.Due()), string(l.Account), int64(l.ID))
+		if l.ID == 0 {
+			terms()
+		}
+		state()
+		key()
+		if l.ID == 0 {
+			return s.replace(ctx, updateDebt, args...)
+		}
+		return s.replace(ctx, updateLot, args...)
 	}
 	return nil
 }

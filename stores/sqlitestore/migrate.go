@@ -84,6 +84,11 @@ func migrate(ctx context.Context, s *session, steps []string) error {
 		if err := s.script(ctx, steps[n]); err != nil {
 			return err
 		}
+		if n+1 == chainVersion {
+			if err := chainJournal(ctx, s); err != nil {
+				return err
+			}
+		}
 	}
 	if at == len(steps) {
 		return nil

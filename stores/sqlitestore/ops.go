@@ -2,85 +2,125 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
+	"encoding"
 
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 )
 
-// The driver looks up the name of every numbered parameter at each run, so the
-// statements of the hot path count theirs by position.
 const (
-	opMade = `account, id, kind, intent, at, amount, target, parts, seq,
-		issued, pending, available, held, consumed, expired, key, operation, note, hold, deadline`
-	opSettled = `settled_at, settled_amount, settled_rest,
-		settled_issued, settled_pending, settled_available, settled_held, settled_consumed, settled_expired`
-	opColumns = opMade + `, ` + opSettled
+	// See keyColumns for how rows are packed.
+	opRow = `concat(kind, ' ', hold, ' ', at, ' ', amount, ' ', seq, ' ', denied, ' ', deadline, ' ',
+		settled_at, ' ', settled_amount, ' ', settled_rest, ' ', settled_seq, ' ', hex(intent), ' ',
+		octet_length(id), ' ', octet_length(target), ' ', octet_length(parts), ' ', octet_length(charges), ' ',
+		octet_length(terms), ' ', octet_length(totals), ' ', octet_length(settled_totals), ' ', octet_length(key), ' ',
+		octet_length(operation), ' ', octet_length(price), ' ', octet_length(note), ' ',
+		id, target, parts, charges, terms, totals, settled_totals, key, operation, price, note) AS op FROM ops`
 
-	opByID = `SELECT ` + opColumns + ` FROM ops WHERE account = ? AND id = ?`
-	opsDue = `SELECT ` + opColumns + ` FROM ops WHERE account = ? AND due <= ?`
-	opsAll = `SELECT ` + opColumns + ` FROM ops WHERE account = ?`
+	// Most ids that are looked for are new: this asks for as little as can be.
+	opKnown  = `SELECT id FROM ops WHERE account = ?1 AND id = ?2`
+	opsKnown = `SELECT id FROM ops WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
 
-	insertOp = `INSERT INTO ops (` + opMade + `, due)
+	opByID      = `SELECT ` + opRow + ` WHERE account = ?1 AND id = ?2`
+	opsByID     = `SELECT ` + opRow + ` WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
+	opsDue      = `SELECT ` + opRow + ` WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
+	opsPrunable = `SELECT ` + opRow + ` WHERE account = ?1 AND prunable <= ?2 ORDER BY prunable, id LIMIT ?3`
+	opsAfter    = `SELECT ` + opRow + ` WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	opsOpen     = `SELECT ` + opRow + ` WHERE account = ?1 AND hold IN (1, 5) AND id > ?2 ORDER BY id LIMIT ?3`
+	opsOfTarget = `SELECT ` + opRow + ` WHERE account = ?1 AND target = ?4 AND target <> '' AND id > ?2 ORDER BY id LIMIT ?3`
+	opsAll      = `SELECT ` + opRow + ` WHERE account = ?1`
+
+	insertOp = `INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq,
+		key, operation, price, note, denied, deadline, due, prunable)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	insertSettledOp = `INSERT INTO ops (` + opMade + `, due, ` + opSettled + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateOp = `UPDATE ops SET parts = ?, hold = ?, due = ?, (` + opSettled + `) = (?, ?, ?, ?, ?, ?, ?, ?, ?)
+	insertSettledOp = `INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq,
+		key, operation, price, note, denied, deadline, due, prunable,
+		settled_at, settled_amount, settled_rest, settled_seq, settled_totals)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	updateOp = `UPDATE ops SET hold = ?, parts = ?, charges = ?, terms = ?, deadline = ?, due = ?, prunable = ?,
+		settled_at = ?, settled_amount = ?, settled_rest = ?, settled_seq = ?, settled_totals = ?
 		WHERE account = ? AND id = ?`
+	deleteOp = `DELETE FROM ops WHERE account = ? AND id = ?`
 )
 
-// scanOp reads opColumns.
-func scanOp(ctx context.Context, rows *sql.Rows, o *credits.Op) error {
-	var intent, parts []byte
-	var at int64
-	var deadline, settled sql.NullInt64
-	t, u := &o.Totals, &o.SettledTotals
-	err := rows.Scan(&o.Account, &o.ID, &o.Kind, &intent, &at, &o.Amount, &o.Target, &parts, &o.Seq,
-		&t.Issued, &t.Pending, &t.Available, &t.Held, &t.Consumed, &t.Expired, &o.Key, &o.Operation, &o.Note,
-		&o.Hold, &deadline, &settled, &o.SettledAmount, &o.SettledRest,
-		&u.Issued, &u.Pending, &u.Available, &u.Held, &u.Consumed, &u.Expired)
-	if err != nil {
-		return fault(ctx, err)
+// unpackOp reads an opRow.
+func unpackOp(account credits.AccountID, text string) (credits.Op, error) {
+	p := packed{rest: text}
+	o := credits.Op{Account: account}
+	o.Kind, o.Hold, o.At, o.Amount = credits.Kind(p.number()), credits.HoldStatus(p.number()), p.instant(), credits.Amount(p.number())
+	o.Seq, o.Denied, o.Deadline = p.number(), credits.Source(p.number()), p.instant()
+	o.SettledAt, o.SettledAmount, o.SettledRest, o.SettledSeq = p.instant(), credits.Amount(p.number()), credits.Amount(p.number()), p.number()
+	p.bytes(o.Intent[:])
+	var lengths [11]int64
+	for i := range lengths {
+		lengths[i] = p.number()
 	}
-	copy(o.Intent[:], intent)
-	o.At, o.Deadline, o.SettledAt = instant(at), optional(deadline), optional(settled)
-	if err := o.Parts.UnmarshalText(parts); err != nil {
-		return &errors.Error{Code: errors.Corrupt, Msg: "a stored operation cannot be read", Err: err}
+	o.ID, o.Target = credits.OpID(p.text(lengths[0])), credits.OpID(p.text(lengths[1]))
+	for i, v := range [...]encoding.TextUnmarshaler{&o.Parts, &o.Charges, &o.Terms, &o.Totals, &o.SettledTotals} {
+		if err := v.UnmarshalText([]byte(p.text(lengths[2+i]))); err != nil && p.err == nil {
+			p.err = err
+		}
 	}
-	return nil
+	o.Key, o.Operation, o.Price, o.Note = p.text(lengths[7]), p.text(lengths[8]), p.text(lengths[9]), p.text(lengths[10])
+	return o, p.done("operation")
 }
 
-// writeOp stores a row that was added or updated.
+// writeOp stores a row that was added or updated, and deletes one that was
+// removed.
 func writeOp(ctx context.Context, s *session, row *credits.OpRow) error {
 	o := &row.Op
-	if row.Change == credits.Unchanged {
+	switch row.Change {
+	case credits.Added, credits.Updated:
+	case credits.Removed:
+		return s.replace(ctx, deleteOp, string(o.Account), string(o.ID))
+	default:
 		return nil
 	}
-	parts, err := o.Parts.MarshalText()
+	texts, err := marshal(o.Parts, o.Charges, o.Terms, o.Totals)
 	if err != nil {
 		return err
 	}
+	args := make([]any, 0, 26)
 	if row.Change == credits.Updated {
-		args := append([]any{string(parts), int64(o.Hold), nullable(o.Due())}, settledArgs(o)...)
+		args = append(args, int64(o.Hold), texts[0], texts[1], texts[2], nullable(o.Deadline), nullable(o.Due()), nullable(o.Prunable()))
+		if args, err = settledArgs(args, o); err != nil {
+			return err
+		}
 		return s.replace(ctx, updateOp, append(args, string(o.Account), string(o.ID))...)
 	}
-	t := &o.Totals
-	args := []any{
-		string(o.Account), string(o.ID), int64(o.Kind), o.Intent[:], micros(o.At), int64(o.Amount), string(o.Target), string(parts), o.Seq,
-		int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
-		o.Key, o.Operation, o.Note, int64(o.Hold), nullable(o.Deadline), nullable(o.Due()),
-	}
-	if o.SettledAt.IsZero() && o.SettledAmount == 0 && o.SettledRest == 0 && o.SettledTotals == (credits.Totals{}) {
+	args = append(args, string(o.Account), string(o.ID), int64(o.Kind), int64(o.Hold), o.Intent[:], micros(o.At), int64(o.Amount),
+		string(o.Target), texts[0], texts[1], texts[2], texts[3], o.Seq, o.Key, o.Operation, o.Price, o.Note, int64(o.Denied),
+		nullable(o.Deadline), nullable(o.Due()), nullable(o.Prunable()))
+	if o.SettledAt.IsZero() && o.SettledAmount == 0 && o.SettledRest == 0 && o.SettledSeq == 0 && o.SettledTotals == (credits.Totals{}) {
 		return s.exec(ctx, insertOp, args...)
 	}
-	return s.exec(ctx, insertSettledOp, append(args, settledArgs(o)...)...)
+	if args, err = settledArgs(args, o); err != nil {
+		return err
+	}
+	return s.exec(ctx, insertSettledOp, args...)
 }
 
-// settledArgs returns the values of opSettled.
-func settledArgs(o *credits.Op) []any {
-	t := &o.SettledTotals
-	return []any{
-		nullable(o.SettledAt), int64(o.SettledAmount), int64(o.SettledRest),
-		int64(t.Issued), int64(t.Pending), int64(t.Available), int64(t.Held), int64(t.Consumed), int64(t.Expired),
+// settledArgs appends the values of the settled columns.
+func settledArgs(args []any, o *credits.Op) ([]any, error) {
+	totals := ""
+	if o.SettledTotals != (credits.Totals{}) {
+		text, err := o.SettledTotals.MarshalText()
+		if err != nil {
+			return nil, err
+		}
+		totals = string(text)
 	}
+	return append(args, nullable(o.SettledAt), int64(o.SettledAmount), int64(o.SettledRest), o.SettledSeq, totals), nil
+}
+
+// marshal returns the texts of four values.
+func marshal(values ...encoding.TextMarshaler) (texts [4]string, err error) {
+	for i, v := range values {
+		text, err := v.MarshalText()
+		if err != nil {
+			return texts, &errors.Error{Code: errors.Corrupt, Msg: "an operation cannot be stored", Err: err}
+		}
+		texts[i] = string(text)
+	}
+	return texts, nil
 }

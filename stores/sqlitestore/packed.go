@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
 )
 
 // packed is what is left of a text to take apart, and the first error.
@@ -87,4 +90,27 @@ func (p *packed) text(n int64) string {
 	text := p.rest[:n]
 	p.rest = p.rest[n:]
 	return text
+}
+
+// done returns the first error, or one about what nobody took, for a row of the
+// named kind.
+func (p *packed) done(row string) error {
+	err := p.err
+	if err == nil && p.rest != "" {
+		err = io.ErrNoProgress
+	}
+	if err != nil {
+		return &errors.Error{Code: errors.Corrupt, Msg: "a stored " + row + " cannot be read", Err: err}
+	}
+	return nil
+}
+
+// totals takes nine words, as totalsColumns packs them.
+func (p *packed) totals() (t credits.Totals) {
+	for _, a := range [...]*credits.Amount{
+		&t.Issued, &t.Pending, &t.Available, &t.Held, &t.Leased, &t.Consumed, &t.Expired, &t.Suspense, &t.Debt,
+	} {
+		*a = credits.Amount(p.number())
+	}
+	return t
 }

@@ -163,6 +163,17 @@ func (s *session) rows(ctx context.Context, text string, args []any, each func(*
 	return fault(ctx, errors.Join(rows.Err(), rows.Close()))
 }
 
+// texts calls each for every row of a query of one column.
+func (s *session) texts(ctx context.Context, text string, args []any, each func(text string) error) error {
+	return s.rows(ctx, text, args, func(rows *sql.Rows) error {
+		var column string
+		if err := rows.Scan(&column); err != nil {
+			return fault(ctx, err)
+		}
+		return each(column)
+	})
+}
+
 // snapshot runs fn with everything it reads at one instant.
 func (s *session) snapshot(ctx context.Context, fn func(*session) error) error {
 	// An interrupted BEGIN may have begun, so neither end is interrupted.

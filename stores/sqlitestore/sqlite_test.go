@@ -206,7 +206,7 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		db := openAt(t, path, nil)
 		scratch(t, db)
 		err := db.Write(t.Context(), func(exec sqlitestore.Exec) error {
-			return exec(`WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 20000)
+			return exec(`WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 60000)
 				INSERT INTO scratch (n) SELECT n FROM r`)
 		})
 		if err != nil {
@@ -238,7 +238,7 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		defer db.Close(context.Background())
 		_, err = db.Int(t.Context(), "SELECT count(*) FROM scratch")
 		wantCode(t, err, kerrors.Corrupt)
-		err = insert(t.Context(), db, 20001)
+		err = insert(t.Context(), db, 60001)
 		wantCode(t, err, kerrors.Corrupt)
 	})
 }
