@@ -104,12 +104,17 @@ type carried struct {
 	ops     [1]OpID
 	targets [1]OpID
 	receipt Receipt
+	again   bool // more was due than one update may post
 }
 
 func (c *call) run(now time.Time, states []*State) error {
+	states[0].limit = dueLimit
 	var err error
 	states[0].zones = c.opt.zones
 	c.receipt, err = c.cmd.apply(states[0], micros(now), c.opt, c.scratch[:0])
+	if c.again = errors.Is(err, errMore); c.again {
+		return nil
+	}
 	return err
 }
 
@@ -119,10 +124,11 @@ func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
 	c.cmd.check(&c.faults, c.opt)
 	err := c.faults.Err()
 	if err == nil {
-		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0]}
+		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0], Limit: dueLimit}
 		c.cmd.need(&c.needs[0])
-		for err = l.store.Update(ctx, c.needs[:], c.fn); l.opt.zones.again(err); {
+		for more := true; more; {
 			err = l.store.Update(ctx, c.needs[:], c.fn)
+			more = err == nil && c.again || l.opt.zones.again(err)
 		}
 		err = atBoundary(op, err)
 	}

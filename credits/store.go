@@ -238,6 +238,8 @@ type State struct {
 	opIndex  map[OpID]int  // where an op is, once there are many
 	order    burnOrder
 	zones    *zones // of the ledger that works on it
+	limit    int    // of what is due, how much one update may post; 0: all
+	posted   bool   // that much was posted, and there is more
 }
 
 // Reset empties s for the given account and keeps its memory.
@@ -250,7 +252,8 @@ func (s *State) Reset(account AccountID) {
 	clear(s.lotIndex)
 	clear(s.opIndex)
 	s.Account = Account{ID: account}
-	s.AccountChange, s.More, s.zones = Unchanged, false, nil
+	s.AccountChange, s.More = Unchanged, false
+	s.zones, s.limit, s.posted = nil, 0, false
 	s.order = burnOrder{list: s.order.list[:0]}
 	s.Lots, s.Ops, s.Entries = s.Lots[:0], s.Ops[:0], s.Entries[:0]
 	s.Budgets, s.Schedules = s.Budgets[:0], s.Schedules[:0]
