@@ -1,7 +1,10 @@
 package credits_test
 
 import (
+	"context"
 	"fmt"
+	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -86,4 +89,100 @@ func BenchmarkDue(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*2*n), "ns/row")
 		})
 	}
+}
+
+// counted notes how much each update writes, and what is due it asks for.
+type counted struct {
+	credits.Store
+	updates, most int
+}
+
+func (s *counted) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	rows := 0
+	err := s.Store.Update(ctx, needs, func(now time.Time, states []*credits.State) error {
+		err := fn(now, states)
+		rows = 0
+		for _, st := range states {
+			rows += len(st.Entries)
+			for i := range st.Lots {
+				rows += int(min(st.Lots[i].Change, 1))
+			}
+			for i := range st.Ops {
+				rows += int(min(st.Ops[i].Change, 1))
+			}
+			for i := range st.Schedules {
+				rows += int(min(st.Schedules[i].Change, 1))
+			}
+		}
+		return err
+	})
+	s.updates++
+	s.most = max(s.most, rows)
+	return err
+}
+
+// unbounded never leaves out what is due, whatever was asked for.
+type unbounded struct{ credits.Store }
+
+func (s unbounded) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	all := slices.Clone(needs)
+	for i := range all {
+		all[i].Limit = 0
+	}
+	return s.Store.Update(ctx, all, fn)
+}
+
+// However much is due, an update writes a bounded portion, and a command sees all
+// of it: the journal is that of a ledger that posts everything at once.
+func TestWhatIsDueIsPostedInPortions(t *testing.T) {
+	const holds = 25_000
+	build := func(r *rig) {
+		for i := range holds {
+			id := credits.OpID(strconv.Itoa(i * 7919 % holds))
+			if i%50 == 0 {
+				r.run(credits.Grant{
+					Account: acme, ID: "g" + id, Amount: 51, Priority: -i / 50,
+					ExpiresAt: epoch.Add(time.Hour + time.Duration(i%7)*time.Minute),
+				})
+			}
+			ttl := time.Hour // thousands at one instant
+			if i%3 == 0 {
+				ttl += time.Duration(i*31%holds) * time.Millisecond
+			}
+			r.run(credits.Hold{Account: acme, ID: "h" + id, Amount: 1, TTL: ttl})
+		}
+		r.add(48 * time.Hour)
+	}
+	portions, once := newRig(t), newRig(t)
+	build(portions)
+	build(once)
+	store := &counted{Store: portions.store}
+	l, err := credits.NewLedger(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.Debit(t.Context(), debit("d", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := credits.NewLedger(unbounded{once.store}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := got
+	for range 30 { // what is posted is bounded even when a store loads more
+		if want, err = all.Debit(t.Context(), debit("d", 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want.Replayed = false
+	a, b := portions.snapshot(acme), once.snapshot(acme)
+	a.Account.Version, b.Account.Version = 0, 0
+	if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(a, b) {
+		t.Errorf("in portions the command is answered with\n%+v, at once with\n%+v", got, want)
+	}
+	if store.updates < holds/3000 || store.most > 3*3000 {
+		t.Errorf("%d updates wrote up to %d rows each", store.updates, store.most)
+	}
+	t.Logf("%d updates, at most %d rows each", store.updates, store.most)
 }
