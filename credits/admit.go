@@ -12,7 +12,7 @@ type want struct {
 
 // admit says why what is wanted has no room, or nil. Of several reasons it tells
 // the first in the order of [Source]. Whoever owes spends nothing.
-func (s *State) admit(w want, now time.Time) error {
+func (s *State) admit(w want, now time.Time) *DeniedError {
 	t := &s.Account.Totals
 	available := Amount(0)
 	if t.Debt == 0 {

@@ -18,6 +18,9 @@ func (s *State) advance(now time.Time) (time.Time, error) {
 	if s.posted {
 		return now, errMore
 	}
+	if s.Account.Totals.Debt > 0 && s.lot(0) == nil {
+		return now, s.corrupt("the account owes, and its lot 0 is missing")
+	}
 	t := timeline{state: s, now: now}
 	if err := t.begin(); err != nil {
 		return now, err
@@ -63,7 +66,6 @@ func (t *timeline) passLot(row *LotRow, due, at time.Time) error {
 	if pending := l.Totals.Pending; pending > 0 {
 		s.touch(at)
 		s.move(row, BucketPending, BucketAvailable, pending, Entry{At: at, Kind: KindEffect, Op: l.Op})
-		s.repay(at)
 		return nil
 	}
 	if l.Totals.Available == 0 {
@@ -89,6 +91,5 @@ func (s *State) passOp(row *OpRow, at time.Time) error {
 		return nil
 	}
 	s.settle(row, HoldTimedOut, 0, at)
-	s.repay(at)
 	return nil
 }

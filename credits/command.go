@@ -34,6 +34,9 @@ type Hold struct {
 	Operation string        // what for, for usage reports, budgets and restricted lots; may be empty
 	Price     string        // version of the price table that Amount was worked out by; may be empty
 	Note      string        // up to MaxNoteBytes
+	Overrun   Overrun       // what a capture of more than is held does; zero: it is refused
+	DebtLimit Amount        // with OverrunDebt: the most that the account may owe after such a capture; 0 to MaxAmount
+	Late      Late          // what a capture after the time-out does; zero: it is refused
 }
 
 // NoTimeout as the TTL of a hold means that it stays open until it is captured
@@ -44,11 +47,15 @@ const NoTimeout time.Duration = -1
 // it. Without Keep it is final: the rest goes back to the lots it came from in
 // the same step, and the capture is the hold's one terminal record, needing no
 // id of its own. Amount 0 spends nothing; All spends whatever is still held.
+//
+// What is asked for beyond the hold, and after its time-out, is spent as the
+// hold's Overrun and Late say; the receipt tells what was charged. No budget
+// refuses a capture, because its work is done.
 type Capture struct {
 	Account AccountID
 	Hold    OpID
-	Amount  Amount // 0 up to what is held; 0 with All
-	All     bool   // the whole of what is held
+	Amount  Amount // 0 or more; 0 with All
+	All     bool   // the whole of what is held, or was when it timed out
 	Keep    bool   // leave the rest held, for more captures; needs an ID, and not All
 	ID      OpID   // with Keep only
 	Note    string // with Keep only; up to MaxNoteBytes
@@ -61,7 +68,19 @@ type Release struct {
 	Hold    OpID
 }
 
+// An Extend lets an open hold last until TTL from now, or longer if it does
+// already. A hold lasts no longer than Options.MaxHoldLife from when it was made,
+// unless it was made to: the receipt's Deadline tells. It writes no entry and
+// has no id: to repeat it is harmless. One that changes nothing is Replayed.
+type Extend struct {
+	Account AccountID
+	Hold    OpID
+	TTL     time.Duration // zero: Options.HoldTTL; at most Options.MaxHoldTTL; not NoTimeout, which a hold asks for when it is made
+}
+
 // A Debit spends available credits at once: a hold and its capture in one step.
+// A debit that was refused stays refused: its id is used up, and a retry gets the
+// same [*DeniedError]. So nobody who was told "no" is charged by a stray retry.
 type Debit struct {
 	Account   AccountID
 	ID        OpID
@@ -91,11 +110,11 @@ type Receipt struct {
 	Op       OpID // the command's id; of final captures and of releases the hold's
 	Kind     Kind
 	At       time.Time  // when it was accepted
-	Amount   Amount     // granted, held, captured, given back, spent or refunded by it
+	Amount   Amount     // granted, held, captured, given back, spent or refunded by it; less than a capture asked for when OverrunCapped has capped it
 	Parts    Parts      // the lots, as right after it; of captures and releases all the hold took; Refunded is 0
 	Lot      LotID      // of a grant, the lot it made; else 0
 	Hold     HoldStatus // of a hold: how far it has come, on a replay too
-	Deadline time.Time  // of a hold; zero: none
+	Deadline time.Time  // of a hold, as it stands now; zero: none
 	Totals   Totals     // of the account, right after it was accepted
 	Replayed bool       // it had been accepted before; nothing was done now
 }
@@ -110,8 +129,9 @@ type command interface {
 var (
 	_ command = (*Grant)(nil)
 	_ command = (*Hold)(nil)
-	_ command = (*Capture)(nil)
+	_ command = (*capturing)(nil)
 	_ command = (*Release)(nil)
+	_ command = (*Extend)(nil)
 	_ command = (*Debit)(nil)
 	_ command = (*Refund)(nil)
 )
@@ -145,6 +165,26 @@ func (c *Hold) check(f *errors.Faults, opt *settings) {
 	checkText(f, "Note", c.Note, MaxNoteBytes)
 	if c.TTL != 0 && c.TTL != NoTimeout && (c.TTL < time.Microsecond || c.TTL > opt.maxHoldTTL) {
 		f.Add("TTL is %v; give 1µs to %v, or NoTimeout", c.TTL, opt.maxHoldTTL)
+	}
+	if c.Overrun > OverrunDebt {
+		f.Add("Overrun is %d; give OverrunRefused, OverrunCapped or OverrunDebt", c.Overrun)
+	}
+	if why := c.DebtLimit.check(0); why != "" {
+		f.Add("DebtLimit %s", why)
+	}
+	if c.DebtLimit != 0 && c.Overrun != OverrunDebt {
+		f.Add("DebtLimit is %v without OverrunDebt; give both or none", c.DebtLimit)
+	}
+	if c.Late > LateCharged {
+		f.Add("Late is %d; give LateRefused or LateCharged", c.Late)
+	}
+}
+
+func (c *Extend) check(f *errors.Faults, opt *settings) {
+	checkID(f, "Account", string(c.Account))
+	checkID(f, "Hold", string(c.Hold))
+	if c.TTL != 0 && (c.TTL < time.Microsecond || c.TTL > opt.maxHoldTTL) {
+		f.Add("TTL is %v; give 1µs to %v", c.TTL, opt.maxHoldTTL)
 	}
 }
 
@@ -268,8 +308,12 @@ func (c *Grant) intent(scratch []byte) [32]byte {
 }
 
 func (c *Hold) intent(scratch []byte) [32]byte {
-	return newIntent(scratch, KindHold).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Price).text(c.Note).sum()
+	b := newIntent(scratch, KindHold).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
+		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Price).text(c.Note)
+	if c.Overrun != OverrunRefused || c.Late != LateRefused { // the defaults are older than these fields
+		b = b.int(int64(c.Overrun)).int(int64(c.DebtLimit)).int(int64(c.Late))
+	}
+	return b.sum()
 }
 
 func (c *Capture) intent(scratch []byte) [32]byte {

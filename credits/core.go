@@ -26,8 +26,8 @@ func (c *Grant) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 	if isDue(expires, now) {
 		return Receipt{}, ErrExpired
 	}
-	if c.Amount > MaxAmount-st.Account.Totals.Issued {
-		return Receipt{}, refuse(ErrOverIssue, fmt.Sprintf("%v credits are issued; at most %v can be", st.Account.Totals.Issued, MaxAmount))
+	if t := &st.Account.Totals; c.Amount > MaxAmount-t.Issued-t.Debt {
+		return Receipt{}, refuse(ErrOverIssue, fmt.Sprintf("%v credits are issued and owed; at most %v can be", t.Issued+t.Debt, MaxAmount))
 	}
 	effective := micros(c.EffectiveAt)
 	if effective.IsZero() {
@@ -57,8 +57,8 @@ func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (R
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := st.admit(want{c.Amount, c.Key, c.Operation, opt.maxHolds}, now); err != nil {
-		return Receipt{}, err
+	if denied := st.admit(want{c.Amount, c.Key, c.Operation, opt.maxHolds}, now); denied != nil {
+		return Receipt{}, denied
 	}
 	parts, ok := st.burn(c.Amount, BucketHeld, c.Operation, Entry{At: now, Kind: KindHold, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
 	if !ok {
@@ -66,7 +66,8 @@ func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (R
 	}
 	op := Op{
 		ID: c.ID, Kind: KindHold, Intent: in, Amount: c.Amount, Parts: parts,
-		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note, Hold: HoldOpen, Deadline: c.deadline(now, opt),
+		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note, Hold: HoldOpen,
+		Deadline: opt.deadline(c.TTL, now), Terms: Terms{Overrun: c.Overrun, DebtLimit: c.DebtLimit, Late: c.Late},
 	}
 	st.Account.Holds++
 	st.charge(&op, now)
@@ -74,24 +75,37 @@ func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (R
 	return st.addOp(op, now).Op.receipt(), nil
 }
 
-func (c *Hold) deadline(now time.Time, opt *settings) time.Time {
-	switch c.TTL {
+// deadline returns when what lives for ttl from now on ends.
+func (opt *settings) deadline(ttl time.Duration, now time.Time) time.Time {
+	switch ttl {
 	case NoTimeout:
 		return time.Time{}
 	case 0:
-		return micros(now.Add(opt.holdTTL))
+		ttl = opt.holdTTL
 	}
-	return micros(now.Add(c.TTL))
+	return micros(now.Add(ttl))
 }
 
-func (c *Capture) need(n *Need) {
+// A capturing is a capture and what lots it was loaded with.
+type capturing struct {
+	Capture
+	more moreError
+}
+
+func (c *capturing) need(n *Need) {
 	n.Account, n.Targets = c.Account, append(n.Targets, c.Hold)
 	if c.Keep {
 		n.Ops = append(n.Ops, c.ID)
 	}
+	if c.more.spend.Amount > 0 {
+		n.spend(c.more.spend.Operation, c.more.spend.Amount)
+	}
+	if c.more.debt {
+		n.List = List{Rows: LotRows, Lot: -1, Limit: 1}
+	}
 }
 
-func (c *Capture) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
+func (c *capturing) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
 	var in [32]byte
 	if c.Keep {
 		in = c.intent(scratch)
@@ -103,33 +117,63 @@ func (c *Capture) apply(st *State, now time.Time, _ *settings, scratch []byte) (
 	if err != nil {
 		return Receipt{}, err
 	}
-	if o := &row.Op; o.Hold == HoldCaptured && !c.Keep && (c.Amount == o.SettledAmount && !c.All || c.All && o.SettledRest == 0) {
+	o := &row.Op
+	if o.ended(&c.Capture) {
 		return o.settled(KindCapture, o.SettledAmount, true), nil
 	}
-	if now, err = st.open(row, now); err != nil {
+	now, err = st.open(row, now)
+	late := !c.Keep && o.Hold == HoldTimedOut && o.Terms.Late == LateCharged
+	if late {
+		now, err = st.advance(now)
+	}
+	if err != nil {
 		return Receipt{}, err
 	}
-	amount, held := c.Amount, row.Op.held()
+	held := o.held()
+	asked := c.Amount
 	if c.All {
-		amount = held
+		asked = held
+		if late {
+			asked = o.SettledRest
+		}
 	}
-	if amount > held {
-		return Receipt{}, refuse(ErrOverHold, fmt.Sprintf("%v credits asked for, %v held", amount, held))
+	excess := max(asked-held, 0)
+	paid, owed, err := st.overrun(o, excess, asked, late, c.more.spend)
+	if err != nil {
+		return Receipt{}, err
 	}
 	if !st.loaded(row) {
 		return Receipt{}, st.corrupt("a lot that the hold took from is missing")
 	}
 	st.touch(now)
-	if !c.Keep {
-		st.settle(row, HoldCaptured, amount, now)
-		return row.Op.settled(KindCapture, amount, false), nil
+	charged := asked - excess + paid + owed
+	if c.Keep {
+		taken := st.capture(row, asked-excess, c.ID, now)
+		if excess > 0 {
+			for p := range st.beyond(row, paid, owed, c.ID, now).All() {
+				taken.add(Part{Lot: p.Lot, Amount: p.Amount})
+			}
+		}
+		kept := st.addOp(Op{
+			ID: c.ID, Kind: KindCapture, Intent: in, Amount: charged, Target: c.Hold, Parts: taken,
+			Key: o.Key, Operation: o.Operation, Note: c.Note,
+		}, now)
+		return kept.Op.receipt(), nil
 	}
-	taken := st.capture(row, amount, c.ID, now)
-	kept := st.addOp(Op{
-		ID: c.ID, Kind: KindCapture, Intent: in, Amount: amount, Target: c.Hold, Parts: taken,
-		Key: row.Op.Key, Operation: row.Op.Operation, Note: c.Note,
-	}, now)
-	return kept.Op.receipt(), nil
+	if excess > 0 && !late || charged != asked {
+		o.Terms.Asked = asked
+	}
+	if late {
+		st.beyond(row, paid, owed, c.Hold, now)
+		st.record(o, HoldCaptured, charged, now)
+		return o.settled(KindCapture, charged, false), nil
+	}
+	st.capture(row, asked-excess, c.Hold, now)
+	if excess > 0 {
+		st.beyond(row, paid, owed, c.Hold, now)
+	}
+	st.end(row, HoldCaptured, charged, now)
+	return o.settled(KindCapture, charged, false), nil
 }
 
 func (c *Release) need(n *Need) { n.Account, n.Targets = c.Account, append(n.Targets, c.Hold) }
@@ -153,6 +197,41 @@ func (c *Release) apply(st *State, now time.Time, _ *settings, _ []byte) (Receip
 	return row.Op.settled(KindRelease, row.Op.SettledRest, false), nil
 }
 
+func (c *Extend) need(n *Need) { n.Account, n.Targets = c.Account, append(n.Targets, c.Hold) }
+
+func (c *Extend) apply(st *State, now time.Time, opt *settings, _ []byte) (Receipt, error) {
+	row, err := st.hold(c.Hold)
+	if err != nil {
+		return Receipt{}, err
+	}
+	o := &row.Op
+	if now.Before(st.Account.At) {
+		now = st.Account.At
+	}
+	if o.Hold == HoldOpen && !isDue(o.Deadline, now) && !o.Deadline.Before(c.until(o, now, opt)) {
+		return o.extended(true), nil
+	}
+	if now, err = st.open(row, now); err != nil {
+		return Receipt{}, err
+	}
+	st.touch(now)
+	row.Change.change()
+	o.Deadline = c.until(o, now, opt)
+	return o.extended(false), nil
+}
+
+// until returns how long the hold lasts when it is extended now.
+func (c *Extend) until(o *Op, now time.Time, opt *settings) time.Time {
+	if o.Deadline.IsZero() {
+		return o.Deadline
+	}
+	until, last := opt.deadline(c.TTL, now), micros(o.At.Add(opt.maxHoldLife))
+	if until.After(last) {
+		return last
+	}
+	return until
+}
+
 func (c *Debit) need(n *Need) {
 	n.Account, n.Ops, n.Scopes = c.Account, append(n.Ops, c.ID), scopes(n.Scopes, c.Key, c.Operation)
 	n.spend(c.Operation, c.Amount)
@@ -167,17 +246,18 @@ func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := st.admit(want{c.Amount, c.Key, c.Operation, 0}, now); err != nil {
-		return Receipt{}, err
+	op := Op{
+		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount,
+		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note,
+	}
+	if denied := st.admit(want{c.Amount, c.Key, c.Operation, 0}, now); denied != nil {
+		return Receipt{}, st.denyOp(op, denied, now)
 	}
 	parts, ok := st.burn(c.Amount, BucketConsumed, c.Operation, Entry{At: now, Kind: KindDebit, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
 	if !ok {
 		return Receipt{}, st.corrupt("lots have less available than they had a moment ago")
 	}
-	op := Op{
-		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount, Parts: parts,
-		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note,
-	}
+	op.Parts = parts
 	st.charge(&op, now)
 	st.count(&op, 0, c.Amount, now)
 	return st.addOp(op, now).Op.receipt(), nil

@@ -53,7 +53,7 @@ func ExampleDeniedError() {
 		return
 	}
 	for _, amount := range []credits.Amount{5 * credits.Credit, 50 * credits.Credit} {
-		_, err := ledger.Debit(ctx, credits.Debit{Account: "acme", ID: "request-2", Amount: amount})
+		_, err := ledger.Hold(ctx, credits.Hold{Account: "acme", ID: "request-2", Amount: amount})
 		if denied, ok := errors.AsType[*credits.DeniedError](err); ok && errors.Is(err, credits.ErrInsufficient) {
 			fmt.Printf("%v; transient: %v\n", denied, denied.Transient)
 		}

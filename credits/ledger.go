@@ -12,19 +12,24 @@ import (
 type Options struct {
 	HoldTTL    time.Duration // of holds that give none; default 10 minutes, at most MaxHoldTTL
 	MaxHoldTTL time.Duration // the longest TTL a hold may ask for; default 24 hours, at most 366 days
-	MaxHolds   int           // how many holds an account may have open at once; default 0: any number
+
+	// MaxHoldLife is how long a hold can be extended to last, from when it was made;
+	// default 7 days, or MaxHoldTTL when that is more; MaxHoldTTL to 366 days.
+	MaxHoldLife time.Duration
+
+	MaxHolds int // how many holds an account may have open at once; default 0: any number
 }
 
 // settings are options with the defaults filled in.
 type settings struct {
-	holdTTL, maxHoldTTL time.Duration
-	maxHolds            int64
-	zones               *zones
+	holdTTL, maxHoldTTL, maxHoldLife time.Duration
+	maxHolds                         int64
+	zones                            *zones
 }
 
 func (o *Options) settings() (settings, error) {
 	const longest = 366 * 24 * time.Hour
-	s := settings{holdTTL: 10 * time.Minute, maxHoldTTL: 24 * time.Hour}
+	s := settings{holdTTL: 10 * time.Minute, maxHoldTTL: 24 * time.Hour, maxHoldLife: 7 * 24 * time.Hour}
 	if o == nil {
 		return s, nil
 	}
@@ -41,6 +46,13 @@ func (o *Options) settings() (settings, error) {
 	}
 	if s.holdTTL < time.Microsecond || s.holdTTL > max(s.maxHoldTTL, time.Microsecond) {
 		f.Add("HoldTTL is %v; give 1µs to MaxHoldTTL, %v", s.holdTTL, s.maxHoldTTL)
+	}
+	s.maxHoldLife = max(s.maxHoldLife, s.maxHoldTTL)
+	if o.MaxHoldLife != 0 {
+		s.maxHoldLife = o.MaxHoldLife
+	}
+	if s.maxHoldLife < s.maxHoldTTL || s.maxHoldLife > longest {
+		f.Add("MaxHoldLife is %v; give MaxHoldTTL, %v, to %v", s.maxHoldLife, s.maxHoldTTL, longest)
 	}
 	s.maxHolds = int64(o.MaxHolds)
 	if s.maxHolds < 0 {
@@ -94,8 +106,9 @@ type call struct {
 type carried struct {
 	grant   Grant
 	hold    Hold
-	capture Capture
+	capture capturing
 	release Release
+	extend  Extend
 	debit   Debit
 	refund  Refund
 	cmd     command // one of the above
@@ -104,7 +117,8 @@ type carried struct {
 	ops     [1]OpID
 	targets [1]OpID
 	receipt Receipt
-	again   bool // more was due than one update may post
+	denied  *DeniedError // a refusal that was written
+	again   bool         // more was due than one update may post
 }
 
 func (c *call) run(now time.Time, states []*State) error {
@@ -112,7 +126,11 @@ func (c *call) run(now time.Time, states []*State) error {
 	var err error
 	states[0].zones = c.opt.zones
 	c.receipt, err = c.cmd.apply(states[0], micros(now), c.opt, c.scratch[:0])
-	if c.again = errors.Is(err, errMore); c.again {
+	c.denied, c.again = nil, errors.Is(err, errMore)
+	if filed, ok := errors.AsType[*filedError](err); ok {
+		c.denied = filed.denied
+	}
+	if c.again || c.denied != nil {
 		return nil
 	}
 	return err
@@ -124,13 +142,7 @@ func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
 	c.cmd.check(&c.faults, c.opt)
 	err := c.faults.Err()
 	if err == nil {
-		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0], Limit: dueLimit}
-		c.cmd.need(&c.needs[0])
-		for more := true; more; {
-			err = l.store.Update(ctx, c.needs[:], c.fn)
-			more = err == nil && c.again || l.opt.zones.again(err)
-		}
-		err = atBoundary(op, err)
+		err = atBoundary(op, l.decide(ctx, c))
 	}
 	r := c.receipt
 	c.carried = carried{}
@@ -139,6 +151,26 @@ func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
 		return Receipt{}, err
 	}
 	return r, nil
+}
+
+// decide runs the command, and once more when more was due than one update may
+// post, or when a capture turns out to need lots or a time zone is to be loaded.
+func (l *Ledger) decide(ctx context.Context, c *call) error {
+	for {
+		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0], Limit: dueLimit}
+		c.cmd.need(&c.needs[0])
+		err := l.store.Update(ctx, c.needs[:], c.fn)
+		more, short := errors.AsType[*moreError](err)
+		switch {
+		case short:
+			c.capture.more = *more
+		case err == nil && c.again || l.opt.zones.again(err):
+		case err == nil && c.denied != nil:
+			return c.denied
+		default:
+			return err
+		}
+	}
 }
 
 // atBoundary adds op to err. What has no code comes from a store that could not
@@ -168,12 +200,13 @@ func (l *Ledger) Hold(ctx context.Context, h Hold) (Receipt, error) {
 }
 
 // Capture spends what a hold set aside. It returns [ErrNotFound] when there is
-// no such hold, [ErrOverHold] when it sets aside less, and [ErrSettled] or
-// [ErrTimedOut] when it has ended. A final capture of the amount that the hold
-// was captured at is a retry and replays.
+// no such hold, [ErrOverHold] when it sets aside less and its Overrun does not
+// cover that, and [ErrSettled] or [ErrTimedOut] when it has ended. A final capture
+// that asks for what the one asked for that ended the hold is a retry and
+// replays.
 func (l *Ledger) Capture(ctx context.Context, cp Capture) (Receipt, error) {
 	c := l.calls.Get().(*call)
-	c.capture = cp
+	c.capture = capturing{Capture: cp}
 	c.cmd = &c.capture
 	return l.do(ctx, "credits.Capture", c)
 }
@@ -188,7 +221,17 @@ func (l *Ledger) Release(ctx context.Context, r Release) (Receipt, error) {
 	return l.do(ctx, "credits.Release", c)
 }
 
-// Debit spends credits at once, all of d.Amount or nothing: [ErrInsufficient].
+// Extend lets an open hold last longer. It returns [ErrNotFound], and
+// [ErrSettled] or [ErrTimedOut] when it has ended.
+func (l *Ledger) Extend(ctx context.Context, e Extend) (Receipt, error) {
+	c := l.calls.Get().(*call)
+	c.extend = e
+	c.cmd = &c.extend
+	return l.do(ctx, "credits.Extend", c)
+}
+
+// Debit spends credits at once, all of d.Amount or nothing: [ErrInsufficient],
+// then and whenever it is tried again under its id.
 func (l *Ledger) Debit(ctx context.Context, d Debit) (Receipt, error) {
 	c := l.calls.Get().(*call)
 	c.debit = d

@@ -58,9 +58,14 @@ type Op struct {
 	Deadline      time.Time // of a hold or a lease: it ends by itself at this instant; zero: never
 	SettledAt     time.Time // zero while it is open
 	SettledAmount Amount    // captured by the terminal step; earlier captures are records of their own
-	SettledRest   Amount    // given back by the terminal step
+	SettledRest   Amount    // given back by the terminal step, or, when that is a late capture, by the time-out before
 	SettledSeq    int64     // the account's last entry, right after the terminal step
 	SettledTotals Totals    // of the account, right after the terminal step
+
+	// Of a debit that was refused: SettledAmount is what Denied had available,
+	// SettledRest what of the missing may come back of holds and leases,
+	// SettledAt when there was to be room, Deadline when the next grant was to take
+	// effect; and Charges names the budget that had no room.
 }
 
 // Due returns the instant at which o changes by itself: the Deadline of an open

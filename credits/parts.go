@@ -173,9 +173,21 @@ func (p *Parts) taken(hold bool) Parts {
 	return *p
 }
 
+// first returns the parts that make up amount, which others follow.
+func (p *Parts) first(amount Amount) Parts {
+	for i := range p.n {
+		if amount <= 0 {
+			return NewParts(p.many[:i]...)
+		}
+		amount -= p.at(i).Amount
+	}
+	return *p
+}
+
 // sound reports whether p does not contradict itself. Of lot 0, the debt, nothing
-// can be set aside.
+// can be set aside: it is captured whole, or told of by a capture or a refund.
 func (p Part) sound() bool {
-	return (p.Lot > 0 || p.Lot == 0 && p.Captured == p.Amount) && p.Amount > 0 && p.Amount <= MaxAmount && p.Captured >= 0 && p.Released >= 0 &&
+	debt := p.Lot == 0 && p.Released == 0 && (p.Captured == 0 || p.Captured == p.Amount)
+	return (p.Lot > 0 || debt) && p.Amount > 0 && p.Amount <= MaxAmount && p.Captured >= 0 && p.Released >= 0 &&
 		p.Captured <= p.Amount && p.Released <= p.Amount-p.Captured && p.Refunded >= 0 && p.Refunded <= p.Captured
 }

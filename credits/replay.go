@@ -36,8 +36,12 @@ func (s *State) absent(id OpID, what string) error {
 
 // receipt is the result of the command that o records, as it was at first.
 func (o *Op) receipt() Receipt {
+	parts := o.Parts
+	if o.Kind == KindHold {
+		parts = parts.first(o.Amount) // without what was captured beyond
+	}
 	r := Receipt{
-		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: o.Parts.taken(o.Kind == KindHold),
+		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: parts.taken(o.Kind == KindHold),
 		Hold: o.Hold, Deadline: o.Deadline, Totals: o.Totals,
 	}
 	if o.Kind == KindGrant && o.Parts.n == 1 {
@@ -54,11 +58,21 @@ func (o *Op) settled(k Kind, amount Amount, replayed bool) Receipt {
 	}
 }
 
+// extended is the result of extending the hold o.
+func (o *Op) extended(replayed bool) Receipt {
+	r := o.receipt()
+	r.Replayed = replayed
+	return r
+}
+
 // replay answers a command whose id is o's: with the first result when it asks
 // for the same, and otherwise with a refusal.
 func (o *Op) replay(k Kind, in [32]byte, now time.Time) (Receipt, error) {
 	if o.Kind != k || o.Intent != in {
 		return Receipt{}, refuse(ErrIntent, o.Kind.String()+" "+quote(string(o.ID)))
+	}
+	if o.Denied != SourceNone {
+		return Receipt{}, o.denial()
 	}
 	r := o.receipt()
 	r.Replayed = true
@@ -67,3 +81,54 @@ func (o *Op) replay(k Kind, in [32]byte, now time.Time) (Receipt, error) {
 	}
 	return r, nil
 }
+
+// ended reports whether the hold o ended by this very capture. All asks for what
+// was held, and after a time-out for what that gave back.
+func (o *Op) ended(c *Capture) bool {
+	asked := o.SettledAmount
+	if o.Terms.Asked != 0 {
+		asked = o.Terms.Asked
+	}
+	late := !o.Deadline.IsZero() && !o.SettledAt.Before(o.Deadline)
+	switch {
+	case c.Keep || o.Hold != HoldCaptured:
+		return false
+	case !c.All:
+		return c.Amount == asked
+	case late:
+		return o.SettledRest == asked
+	}
+	return o.SettledRest == 0 && o.Terms.Asked == 0
+}
+
+// deny writes into the record of a debit why it was refused. A debit has no other
+// use for these fields.
+func (o *Op) deny(d *DeniedError) {
+	o.Denied, o.SettledAmount, o.SettledAt, o.Deadline = d.Source, d.Available, d.ClearsAt, d.NextGrantAt
+	if d.Transient {
+		o.SettledRest = d.Need - d.Available
+	}
+	if d.Budget != "" {
+		o.Charges = NewCharges(Charge{Budget: d.Budget})
+	}
+}
+
+// denial reads what deny has written.
+func (o *Op) denial() *DeniedError {
+	d := &DeniedError{
+		Account: o.Account, Source: o.Denied, Need: o.Amount, Available: o.SettledAmount,
+		Held: o.Totals.Held, Leased: o.Totals.Leased, Pending: o.Totals.Pending, Debt: o.Totals.Debt,
+		Transient: o.SettledRest > 0, ClearsAt: o.SettledAt, NextGrantAt: o.Deadline, Replayed: true,
+	}
+	for c := range o.Charges.All() {
+		d.Budget = c.Budget
+	}
+	return d
+}
+
+// A filedError is a denial whose record is to be written: the debit stays
+// refused.
+type filedError struct{ denied *DeniedError }
+
+// Error is never shown: the ledger returns the denial.
+func (e *filedError) Error() string { return e.denied.Error() }

@@ -45,7 +45,6 @@ func (t *timeline) grant(sc *Schedule, end, at time.Time) {
 	}
 	s.addLot(lot, amount, at, Entry{At: at, Kind: KindGrant, Op: lot.Op})
 	t.laterLot(len(s.Lots) - 1)
-	s.repay(at)
 }
 
 // expires returns when the grant of the next period does, which ends at end.

@@ -32,6 +32,42 @@ func (s *State) open(row *OpRow, now time.Time) (time.Time, error) {
 	return now, refuse(ErrSettled, "it was released")
 }
 
+// overrun says how much of what a capture asks for beyond its hold is paid from
+// what is available, and how much becomes a debt. loaded is what lots were asked
+// for; when they may be too few, the error is a [*moreError].
+func (s *State) overrun(o *Op, excess, asked Amount, late bool, loaded Spend) (paid, owed Amount, err error) {
+	t, terms := &s.Account.Totals, &o.Terms
+	switch {
+	case excess == 0:
+		return 0, 0, nil
+	case terms.Overrun == OverrunRefused && (!late || excess > o.SettledRest):
+		return 0, 0, refuse(ErrOverHold, fmt.Sprintf("%v credits asked for, %v held", asked, max(asked-excess, o.SettledRest)))
+	case loaded.Amount < excess && (t.Available > 0 || terms.Overrun == OverrunDebt):
+		return 0, 0, &moreError{Spend{o.Operation, asked}, terms.Overrun == OverrunDebt}
+	}
+	paid = s.spendable(excess, o.Operation)
+	rest := excess - paid
+	switch {
+	case rest == 0 || terms.Overrun == OverrunCapped:
+		return paid, 0, nil
+	case terms.Overrun == OverrunRefused:
+		return 0, 0, refuse(ErrTimedOut, fmt.Sprintf("%v credits asked for, %v available again", asked, paid))
+	case rest > terms.DebtLimit-t.Debt || rest > MaxAmount-t.Issued-t.Debt:
+		return 0, 0, refuse(ErrOverHold, fmt.Sprintf("%v credits would be owed; at most %v may be", t.Debt+rest, terms.DebtLimit))
+	}
+	return paid, rest, nil
+}
+
+// A moreError asks for lots: that a capture takes more than its hold has, and
+// from which lots it may, is known only when the hold is read.
+type moreError struct {
+	spend Spend
+	debt  bool // and lot 0
+}
+
+// Error is never shown: the ledger loads what is missing and tries again.
+func (*moreError) Error() string { return "more lots are needed" }
+
 // loaded reports whether every lot of an op is in the state.
 func (s *State) loaded(row *OpRow) bool {
 	for i := range row.Op.Parts.n {
@@ -70,10 +106,38 @@ func (s *State) capture(row *OpRow, amount Amount, op OpID, now time.Time) Parts
 	return taken
 }
 
+// beyond spends what a capture takes beyond the hold: paid from what is
+// available, owed as a debt. It becomes a part of the hold, so that a refund
+// unwinds it, and is returned.
+func (s *State) beyond(row *OpRow, paid, owed Amount, op OpID, now time.Time) Parts {
+	o := &row.Op
+	row.Change.change()
+	e := Entry{At: now, Kind: KindCapture, Op: op, Key: o.Key, Operation: o.Operation, Price: o.Price}
+	extra, _ := s.burn(paid, BucketConsumed, o.Operation, e) // which overrun has found to be there
+	if owed > 0 {
+		s.move(s.debtLot(op, now), BucketDebt, BucketConsumed, owed, e)
+		extra.add(Part{Lot: 0, Amount: owed, Captured: owed})
+	}
+	parts := o.Parts.edit()
+	for p := range extra.All() {
+		parts.add(p)
+	}
+	o.Parts = parts
+	s.count(o, 0, paid+owed, now)
+	return extra
+}
+
 // settle writes a hold's one terminal record: it captures amount and gives the
-// rest back to the lots it came from, or lets it expire with them.
+// rest back.
 func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time) {
-	s.capture(row, amount, row.Op.ID, now) // which has made a list of parts of its own
+	s.capture(row, amount, row.Op.ID, now)
+	s.end(row, end, amount, now)
+}
+
+// end gives what a hold still sets aside back to the lots it came from, or lets
+// it expire with them, and writes how it ended. The hold's list of parts is one
+// of its own since it was captured.
+func (s *State) end(row *OpRow, end HoldStatus, charged Amount, now time.Time) {
 	o := &row.Op
 	s.Account.Holds--
 	kind := KindRelease
@@ -95,7 +159,12 @@ func (s *State) settle(row *OpRow, end HoldStatus, amount Amount, now time.Time)
 		s.move(lot, BucketHeld, to, rest, Entry{At: now, Kind: kind, Op: o.ID, Key: o.Key, Operation: o.Operation, Price: o.Price})
 	}
 	s.count(o, -o.SettledRest, 0, now)
-	o.Hold, o.SettledAt, o.SettledAmount, o.SettledSeq, o.SettledTotals = end, now, amount, s.Account.Seq, s.Account.Totals
+	s.record(o, end, charged, now)
+}
+
+// record writes how a hold ended: the one terminal record.
+func (s *State) record(o *Op, end HoldStatus, charged Amount, now time.Time) {
+	o.Hold, o.SettledAt, o.SettledAmount, o.SettledSeq, o.SettledTotals = end, now, charged, s.Account.Seq, s.Account.Totals
 }
 
 // giveBack moves amount from consumed back to the lots that an op spent from,
@@ -114,17 +183,16 @@ func (s *State) giveBack(row *OpRow, amount Amount, op OpID, now time.Time) Part
 		}
 		p.Refunded += back
 		amount -= back
-		lot := s.lot(p.Lot)
-		if !lot.Lot.expired(now) {
+		switch lot := s.lot(p.Lot); {
+		case p.Lot == 0:
+			s.forgive(back, &given, o.At, e)
+		case lot.Lot.expired(now):
+			s.move(lot, BucketConsumed, BucketIssued, back, e)
+			given.add(Part{Lot: s.addLot(lot.Lot.heir(o.At, e), back, now, e), Amount: back})
+		default:
 			s.move(lot, BucketConsumed, BucketAvailable, back, e)
 			given.add(Part{Lot: p.Lot, Amount: back})
-			continue
 		}
-		s.move(lot, BucketConsumed, BucketIssued, back, e)
-		heir := lot.Lot
-		heir.Op, heir.Schedule, heir.EffectiveAt, heir.Pruned = op, "", now, 0
-		heir.ExpiresAt = micros(now.Add(lot.Lot.ExpiresAt.Sub(o.At)))
-		given.add(Part{Lot: s.addLot(heir, back, now, e), Amount: back})
 	}
 	o.Parts = parts
 	return given

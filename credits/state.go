@@ -71,15 +71,13 @@ func (c *Change) change() {
 }
 
 // move writes one entry and keeps the lot's and the account's totals with it.
+// What becomes available repays the account's debt first.
 func (s *State) move(row *LotRow, from, to Bucket, amount Amount, e Entry) {
 	if amount == 0 {
 		return
 	}
 	row.Lot.Totals.move(from, to, amount)
 	row.Change.change()
-	if to == BucketAvailable {
-		s.order.refill(row)
-	}
 	s.Account.Totals.move(from, to, amount)
 	s.Account.Seq++
 	e.Account, e.Seq, e.Lot = s.Account.ID, s.Account.Seq, row.Lot.ID
@@ -87,6 +85,12 @@ func (s *State) move(row *LotRow, from, to Bucket, amount Amount, e Entry) {
 	e.Hash = e.Chain(s.Account.Head)
 	s.Account.Head = e.Hash
 	s.Entries = append(s.Entries, e)
+	if to == BucketAvailable {
+		s.order.refill(row)
+		if s.Account.Totals.Debt > 0 && row.Lot.Only == "" {
+			s.repay(row, e)
+		}
+	}
 }
 
 // addLot makes a lot, filled from the issued bucket.
@@ -100,6 +104,15 @@ func (s *State) addLot(lot Lot, amount Amount, now time.Time, e Entry) LotID {
 	}
 	s.move(&s.Lots[len(s.Lots)-1], BucketIssued, to, amount, e)
 	return lot.ID
+}
+
+// denyOp files the record of a debit that is refused, now and whenever it is
+// tried again. It changes nothing else.
+func (s *State) denyOp(op Op, d *DeniedError, now time.Time) error {
+	op.Account, op.At, op.Seq, op.Totals = s.Account.ID, now, s.Account.Seq, s.Account.Totals
+	op.deny(d)
+	s.Ops = append(s.Ops, OpRow{Op: op, Change: Added})
+	return &filedError{d}
 }
 
 // addOp files the record of an accepted command, as of now.

@@ -13,8 +13,8 @@ type Overrun uint8
 
 const (
 	OverrunRefused Overrun = 0 // ErrOverHold; the default
-	OverrunCapped  Overrun = 1 // captures what is held and what is available, and forgives the rest
-	OverrunDebt    Overrun = 2 // the same, but the rest becomes a debt, while that stays within the hold's DebtLimit; else ErrOverHold
+	OverrunCapped  Overrun = 1 // spends what is held and what is available for the operation, and forgives the rest
+	OverrunDebt    Overrun = 2 // the same, but the rest becomes a debt, if the account then owes no more than the hold's DebtLimit; else ErrOverHold
 )
 
 // A Late says what a capture does that comes after its hold has timed out.
@@ -22,15 +22,20 @@ type Late uint8
 
 const (
 	LateRefused Late = 0 // ErrTimedOut; the default
-	LateCharged Late = 1 // spends what is available, as far as Overrun allows: the hold counts as one of nothing
+
+	// LateCharged: a final capture spends what is available then, as if it were all
+	// over the hold. Where Overrun is OverrunRefused, it spends all it asks for or
+	// nothing, and no more than the time-out has given back.
+	LateCharged Late = 1
 )
 
-// Terms are what was agreed when a hold or a lease was made. The zero value is
-// the default of each.
+// Terms are what was agreed when a hold or a lease was made, and Asked what came
+// of it. The zero value is the default of each.
 type Terms struct {
 	Overrun   Overrun
 	DebtLimit Amount // with OverrunDebt: the most that the account may owe after the capture
 	Late      Late
+	Asked     Amount // of a hold: what its final capture asked for, when that was over the hold or not all of it was charged
 	Epoch     int64  // of a lease: counts the instances that have owned it
 	Owner     string // of a lease: who may spend it
 }
@@ -41,7 +46,7 @@ func (t Terms) AppendText(b []byte) ([]byte, error) {
 	if t == (Terms{}) {
 		return b, nil
 	}
-	for _, n := range [...]int64{int64(t.Overrun), int64(t.DebtLimit), int64(t.Late), t.Epoch} {
+	for _, n := range [...]int64{int64(t.Overrun), int64(t.DebtLimit), int64(t.Late), int64(t.Asked), t.Epoch} {
 		b = strconv.AppendInt(b, n, 10)
 		b = append(b, ':')
 	}
@@ -58,7 +63,7 @@ func (t *Terms) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	var n [4]int64
+	var n [5]int64
 	rest := string(text)
 	for i := range n {
 		field, after, ok := strings.Cut(rest, ":")
@@ -68,7 +73,7 @@ func (t *Terms) UnmarshalText(text []byte) error {
 		}
 		n[i], rest = x, after
 	}
-	*t = Terms{Overrun(n[0]), Amount(n[1]), Late(n[2]), n[3], rest}
+	*t = Terms{Overrun(n[0]), Amount(n[1]), Late(n[2]), Amount(n[3]), n[4], rest}
 	if n[0] > int64(OverrunDebt) || n[2] > int64(LateCharged) || *t == (Terms{}) {
 		return errTerms
 	}
