@@ -2,6 +2,7 @@ package credits
 
 import (
 	"bytes"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -68,20 +69,25 @@ func newMemoryAccount() *memoryAccount {
 
 // lot returns the lot of that ID, or nil.
 func (a *memoryAccount) lot(id LotID) *memoryLot {
-	if id == 0 {
+	switch {
+	case id == 0:
 		return a.debt
+	case id < 0 || id > LotID(len(a.lots)):
+		return nil
 	}
 	return a.lots[id-1]
 }
 
-// allLots yields every lot by ID.
-func (a *memoryAccount) allLots(yield func(*memoryLot) bool) {
-	if a.debt != nil && !yield(a.debt) {
-		return
-	}
-	for _, l := range a.lots {
-		if !yield(l) {
+// lotsAfter yields the lots above an ID, by ID; above -1 they are all.
+func (a *memoryAccount) lotsAfter(id LotID) iter.Seq[*memoryLot] {
+	return func(yield func(*memoryLot) bool) {
+		if id < 0 && a.debt != nil && !yield(a.debt) {
 			return
+		}
+		for _, l := range a.lots[min(max(id, 0), LotID(len(a.lots))):] {
+			if !yield(l) {
+				return
+			}
 		}
 	}
 }
@@ -157,7 +163,7 @@ func (a *memoryAccount) snapshot() Snapshot {
 	return Snapshot{
 		Account: a.row,
 		Lots: func(yield func(Lot, error) bool) {
-			a.allLots(func(l *memoryLot) bool { return yield(l.lot, nil) })
+			a.lotsAfter(-1)(func(l *memoryLot) bool { return yield(l.lot, nil) })
 		},
 		Ops: func(yield func(Op, error) bool) {
 			for _, o := range a.ops {

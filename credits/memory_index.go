@@ -167,6 +167,7 @@ func (j *memoryJournal) append(entries []Entry) {
 func (j *memoryJournal) at(i int) *Entry { return &j.chunks[i/journalChunk][i%journalChunk] }
 
 func (j *memoryJournal) query(q EntryQuery) []Entry {
+	q.After = max(q.After, 0)
 	first, step, n := q.After, int64(1), int64(j.n)-q.After
 	if q.Descending {
 		first, step, n = q.After-2, -1, q.After-1

@@ -101,10 +101,7 @@ func (l *memoryLoad) list(st *State, q *List) {
 	n := 0
 	switch q.Rows {
 	case LotRows:
-		for lot := range a.allLots {
-			if lot.lot.ID <= q.Lot {
-				continue
-			}
+		for lot := range a.lotsAfter(q.Lot) {
 			if n++; n > q.Limit {
 				break
 			}
@@ -219,7 +216,7 @@ func (l *memoryLoad) reset() {
 // store writes what changed in st, whose first rows are the loaded ones.
 func (l *memoryLoad) store(st *State) {
 	if !st.changed() {
-		return
+		return // and no account is made by it
 	}
 	a := l.account
 	if a == nil {
@@ -294,13 +291,10 @@ func (l *memoryLoad) storeLot(a *memoryAccount, row *LotRow, i int) {
 
 // changed reports whether there is anything to write.
 func (s *State) changed() bool {
-	if s.AccountChange != Unchanged {
-		return true
-	}
-	for i := range s.Ops {
-		if s.Ops[i].Change != Unchanged {
-			return true
-		}
-	}
-	return false
+	writes := func(c Change) bool { return c != Unchanged && c != Dropped }
+	return s.AccountChange != Unchanged || len(s.Entries) > 0 ||
+		slices.ContainsFunc(s.Ops, func(r OpRow) bool { return writes(r.Change) }) ||
+		slices.ContainsFunc(s.Lots, func(r LotRow) bool { return writes(r.Change) }) ||
+		slices.ContainsFunc(s.Budgets, func(r BudgetRow) bool { return writes(r.Change) }) ||
+		slices.ContainsFunc(s.Schedules, func(r ScheduleRow) bool { return writes(r.Change) })
 }

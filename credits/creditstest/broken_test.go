@@ -2,31 +2,100 @@ package creditstest
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"slices"
-	"strings"
-	"testing"
+	"sync/atomic"
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
 )
 
-// A broken store is a memory store with one fault. Every one must fail the check
-// that is named, and a sound one none.
+// A broken store is a memory store with one fault, whose clock the test moves.
 type broken struct {
 	credits.Store
+	micros   *atomic.Int64
 	account  func(credits.AccountID) credits.AccountID   // what it takes an id for
+	need     func(*credits.Need)                         // what it takes a need for
 	loaded   func(n credits.Need, s *credits.State)      // what it does to a state before fn
 	decided  func(s *credits.State)                      // and after
 	outcome  func(err error) error                       // what it takes fn's error for
+	viewed   func(err error) error                       // the same, of View
 	entries  func(credits.EntryQuery) credits.EntryQuery // what it asks for instead
+	listed   func([]credits.Entry) []credits.Entry       // what it answers
 	accounts func([]credits.AccountID) []credits.AccountID
-	split    bool // loads under one lock and writes under another
-	deaf     bool // does not look at the context
-	hasty    bool // does not wait for fn when the context is done
-	writes   bool // writes what View changed
+	snapshot func(*credits.Snapshot)
+	shown    func(err error) error // what it takes fn's error for, of Inspect
+	split    bool                  // loads under one lock and writes under another
+	alone    bool                  // writes each account of an update by itself
+	deaf     bool                  // does not look at the context
+	hasty    bool                  // does not wait for fn when the context is done
+	writes   bool                  // writes what View changed
+	apart    bool                  // View and Inspect read the rows at different moments
+	kept     *[]*credits.State     // states of calls before, which it hands out again
 	now      func(time.Time) time.Time
+	stuck    bool // Advance does nothing
+}
+
+func newBroken(b broken) *broken {
+	b.micros = new(atomic.Int64)
+	b.micros.Store(time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC).UnixMicro())
+	b.Store = credits.NewMemoryStore(&credits.MemoryOptions{Now: func() time.Time { return time.UnixMicro(b.micros.Load()) }})
+	return &b
+}
+
+func (b *broken) Advance(d time.Duration) {
+	if !b.stuck {
+		b.micros.Add(d.Microseconds())
+	}
+}
+
+// ask returns the needs as b understands them.
+func (b *broken) ask(needs []credits.Need) []credits.Need {
+	needs = slices.Clone(needs)
+	for i := range needs {
+		if b.account != nil {
+			needs[i].Account = b.account(needs[i].Account)
+		}
+		if b.need != nil {
+			b.need(&needs[i])
+		}
+	}
+	return needs
+}
+
+// step runs fn on copies of the states.
+func (b *broken) step(needs []credits.Need, fn func(time.Time, []*credits.State) error) func(time.Time, []*credits.State) error {
+	return func(now time.Time, states []*credits.State) error {
+		if b.now != nil {
+			now = b.now(now)
+		}
+		copies := make([]*credits.State, len(states))
+		for i, s := range states {
+			copies[i] = copyState(s)
+			if b.loaded != nil {
+				b.loaded(needs[i], copies[i])
+			}
+		}
+		if b.kept != nil {
+			if *b.kept != nil && len(*b.kept) == len(copies) {
+				for i := range copies {
+					copies[i].Ops = append((*b.kept)[i].Ops, copies[i].Ops...)
+				}
+			}
+			defer func() { *b.kept = copies }()
+		}
+		err := fn(now, copies)
+		if b.outcome != nil {
+			err = b.outcome(err)
+		}
+		for i, s := range states {
+			if b.decided != nil {
+				b.decided(copies[i])
+			}
+			copyBack(s, copies[i])
+		}
+		return err
+	}
 }
 
 func (b *broken) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
@@ -45,49 +114,56 @@ func (b *broken) Update(ctx context.Context, needs []credits.Need, fn func(time.
 			return ctx.Err()
 		}
 	}
-	needs = slices.Clone(needs)
-	if b.account != nil {
-		for i := range needs {
-			needs[i].Account = b.account(needs[i].Account)
-		}
+	asked := b.ask(needs)
+	step := b.step(asked, fn)
+	switch {
+	case b.alone:
+		return b.updateAlone(ctx, asked, step)
+	case b.split:
+		return b.updateSplit(ctx, asked, step)
 	}
-	step := func(now time.Time, states []*credits.State) error {
-		if b.now != nil {
-			now = b.now(now)
+	return b.Store.Update(ctx, asked, step)
+}
+
+// updateAlone writes the accounts one by one, and those that it has written stay
+// so when fn fails.
+func (b *broken) updateAlone(ctx context.Context, needs []credits.Need, step func(time.Time, []*credits.State) error) error {
+	var decided []*credits.State
+	var failed error
+	if err := b.View(ctx, needs, func(now time.Time, states []*credits.State) error {
+		failed = step(now, states)
+		decided = nil
+		for _, s := range states {
+			decided = append(decided, copyState(s))
 		}
-		copies := make([]*credits.State, len(states))
-		for i, s := range states {
-			copies[i] = &credits.State{Account: s.Account, Lots: slices.Clone(s.Lots), Ops: slices.Clone(s.Ops)}
-			if b.loaded != nil {
-				b.loaded(needs[i], copies[i])
-			}
-		}
-		err := fn(now, copies)
-		if b.outcome != nil {
-			err = b.outcome(err)
-		}
-		for i, s := range states {
-			if b.decided != nil {
-				b.decided(copies[i])
-			}
-			copyBack(s, copies[i])
-		}
+		return nil
+	}); err != nil {
 		return err
 	}
-	if !b.split {
-		return b.Store.Update(ctx, needs, step)
+	for i := range needs {
+		if i > 0 && failed != nil {
+			break
+		}
+		if err := b.Store.Update(ctx, needs[i:i+1], func(_ time.Time, states []*credits.State) error {
+			copyBack(states[0], decided[i])
+			return nil
+		}); err != nil {
+			return err
+		}
 	}
+	return failed
+}
+
+// updateSplit decides on what it read under another lock.
+func (b *broken) updateSplit(ctx context.Context, needs []credits.Need, step func(time.Time, []*credits.State) error) error {
 	var stale []*credits.State
-	err := b.Store.View(ctx, needs, func(now time.Time, states []*credits.State) error {
+	if err := b.Store.View(ctx, needs, func(now time.Time, states []*credits.State) error {
 		err := step(now, states)
 		for _, s := range states {
-			c := *s
-			c.Lots, c.Ops, c.Entries = slices.Clone(s.Lots), slices.Clone(s.Ops), slices.Clone(s.Entries)
-			stale = append(stale, &c)
+			stale = append(stale, copyState(s))
 		}
 		return err
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	for range 20 {
@@ -101,46 +177,93 @@ func (b *broken) Update(ctx context.Context, needs []credits.Need, fn func(time.
 	})
 }
 
-// copyBack carries what fn did to a copy over to the state it was made of.
-func copyBack(to, from *credits.State) {
-	to.Account, to.AccountChange, to.Entries = from.Account, from.AccountChange, append(to.Entries, from.Entries...)
-	for _, r := range from.Lots {
-		i := slices.IndexFunc(to.Lots, func(x credits.LotRow) bool { return x.Lot.ID == r.Lot.ID })
-		switch {
-		case r.Change == credits.Added:
-			to.Lots = append(to.Lots, r)
-		case i >= 0:
-			to.Lots[i] = r
-		}
-	}
-	for _, r := range from.Ops {
-		i := slices.IndexFunc(to.Ops, func(x credits.OpRow) bool { return x.Op.ID == r.Op.ID })
-		switch {
-		case r.Change == credits.Added:
-			to.Ops = append(to.Ops, r)
-		case i >= 0:
-			to.Ops[i] = r
-		}
+func copyState(s *credits.State) *credits.State {
+	return &credits.State{
+		Account: s.Account, AccountChange: s.AccountChange, Lots: slices.Clone(s.Lots), Ops: slices.Clone(s.Ops),
+		Budgets: slices.Clone(s.Budgets), Schedules: slices.Clone(s.Schedules), Entries: slices.Clone(s.Entries), More: s.More,
 	}
 }
 
+// copyBack carries what fn did to a copy over to the state it was made of.
+func copyBack(to, from *credits.State) {
+	to.Account, to.AccountChange, to.Entries = from.Account, from.AccountChange, append(to.Entries[:0:0], from.Entries...)
+	to.Lots = backRows(to.Lots, from.Lots, func(r credits.LotRow) (credits.LotID, credits.Change) { return r.Lot.ID, r.Change })
+	to.Ops = backRows(to.Ops, from.Ops, func(r credits.OpRow) (credits.OpID, credits.Change) { return r.Op.ID, r.Change })
+	to.Budgets = backRows(to.Budgets, from.Budgets, func(r credits.BudgetRow) (credits.BudgetID, credits.Change) { return r.Budget.ID, r.Change })
+	to.Schedules = backRows(to.Schedules, from.Schedules, func(r credits.ScheduleRow) (credits.ScheduleID, credits.Change) {
+		return r.Schedule.ID, r.Change
+	})
+}
+
+// backRows keeps the places of the loaded rows.
+func backRows[R any, ID comparable](to, from []R, key func(R) (ID, credits.Change)) []R {
+	for _, r := range from {
+		id, c := key(r)
+		i := slices.IndexFunc(to, func(x R) bool { have, was := key(x); return have == id && was == credits.Unchanged })
+		switch {
+		case c == credits.Added || c == credits.Dropped:
+			to = append(to, r)
+		case i >= 0:
+			to[i] = r
+		}
+	}
+	return to
+}
+
 func (b *broken) View(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	if b.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
+	asked := b.ask(needs)
 	if b.writes {
-		return b.Store.Update(ctx, needs, fn)
+		return b.Store.Update(ctx, asked, fn)
+	}
+	if b.apart {
+		return b.viewApart(ctx, asked, fn)
+	}
+	copied := b.step(asked, fn)
+	err := b.Store.View(ctx, asked, copied)
+	if b.viewed != nil {
+		err = b.viewed(err)
+	}
+	return err
+}
+
+// viewApart takes the account's row from one moment, and the others from a later
+// one.
+func (b *broken) viewApart(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	rows := make([]credits.Account, 0, len(needs))
+	if err := b.Store.View(ctx, needs, func(_ time.Time, states []*credits.State) error {
+		for _, s := range states {
+			rows = append(rows, s.Account)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for range 20 {
+		runtime.Gosched()
 	}
 	return b.Store.View(ctx, needs, func(now time.Time, states []*credits.State) error {
-		if b.now != nil {
-			now = b.now(now)
+		for i, s := range states {
+			s.Account = rows[i]
 		}
 		return fn(now, states)
 	})
 }
 
 func (b *broken) Entries(ctx context.Context, q credits.EntryQuery) ([]credits.Entry, error) {
+	if b.account != nil {
+		q.Account = b.account(q.Account)
+	}
 	if b.entries != nil {
 		q = b.entries(q)
 	}
-	return b.Store.Entries(ctx, q)
+	list, err := b.Store.Entries(ctx, q)
+	if b.listed != nil {
+		list = b.listed(list)
+	}
+	return list, err
 }
 
 func (b *broken) Accounts(ctx context.Context, after credits.AccountID, limit int) ([]credits.AccountID, error) {
@@ -151,117 +274,30 @@ func (b *broken) Accounts(ctx context.Context, after credits.AccountID, limit in
 	return ids, err
 }
 
-func dropLots(s *credits.State, drop func(credits.Lot) bool) {
-	s.Lots = slices.DeleteFunc(s.Lots, func(r credits.LotRow) bool { return drop(r.Lot) })
-}
-
-func TestSuiteRejects(t *testing.T) {
-	for _, c := range []struct {
-		fault  string
-		store  broken
-		caught string // the start of the name of a check that must fail
-	}{
-		{"nothing", broken{}, ""},
-		{"folds case", broken{account: func(id credits.AccountID) credits.AccountID {
-			return credits.AccountID(strings.ToLower(string(id)))
-		}}, "ids are compared"},
-		{"trims spaces", broken{account: func(id credits.AccountID) credits.AccountID {
-			return credits.AccountID(strings.TrimRight(string(id), " ") + "x")
-		}}, "a new account is zero"},
-		{"commits a refusal", broken{outcome: func(error) error { return nil }}, "an error of fn"},
-		{"wraps fn's error", broken{outcome: func(err error) error {
-			if err != nil {
-				return fmt.Errorf("rolled back: %w", err)
-			}
-			return nil
-		}}, "an error of fn"},
-		{"loses entries", broken{decided: func(s *credits.State) { s.Entries = nil }}, "every field"},
-		{"loses updates of ops", broken{decided: func(s *credits.State) {
-			s.Ops = slices.DeleteFunc(s.Ops, func(r credits.OpRow) bool { return r.Change == credits.Updated })
-		}}, "updated rows"},
-		{"writes unmarked rows", broken{decided: func(s *credits.State) {
-			for i := range s.Lots {
-				s.Lots[i].Change = max(s.Lots[i].Change, credits.Updated)
-			}
-			if s.AccountChange == credits.Unchanged && s.Account.Version > 0 {
-				s.AccountChange = credits.Updated
-			}
-		}}, "rows that are not marked"},
-		{"keeps seconds", broken{decided: func(s *credits.State) {
-			for i := range s.Lots {
-				s.Lots[i].Lot.EffectiveAt = s.Lots[i].Lot.EffectiveAt.Truncate(time.Second)
-			}
-		}}, "every field"},
-		{"turns no expiry into 1970", broken{decided: func(s *credits.State) {
-			for i := range s.Lots {
-				if l := &s.Lots[i].Lot; l.ExpiresAt.IsZero() {
-					l.ExpiresAt = time.Unix(0, 0).UTC()
-				}
-			}
-		}}, "every field"},
-		{"does not exclude", broken{split: true}, "updates of one account"},
-		{"is deaf to the context", broken{deaf: true}, "a context that is done"},
-		{"leaves while fn runs", broken{hasty: true}, "fn has ended"},
-		{"writes what View changed", broken{writes: true}, "View drops"},
-		{"has a clock that stands", broken{now: func(time.Time) time.Time { return time.Unix(1e9, 0).UTC() }}, "now is in UTC"},
-		{"has a local clock of nanoseconds", broken{now: func(t time.Time) time.Time { return t.Add(1).In(time.FixedZone("x", 3600)) }}, "now is in UTC"},
-		{"forgets due lots", broken{loaded: func(n credits.Need, s *credits.State) {
-			dropLots(s, func(l credits.Lot) bool { return len(n.Spends) == 0 && len(n.Targets) == 0 && !l.Due().IsZero() })
-		}}, "lots that are due are loaded"},
-		{"forgets due ops", broken{loaded: func(_ credits.Need, s *credits.State) {
-			s.Ops = slices.DeleteFunc(s.Ops, func(r credits.OpRow) bool { return !r.Op.Due().IsZero() })
-		}}, "ops that are due"},
-		{"forgets spent lots of targets", broken{loaded: func(_ credits.Need, s *credits.State) {
-			dropLots(s, func(l credits.Lot) bool { return l.Totals.Available == 0 && l.Totals.Pending == 0 })
-		}}, "lots of a target's parts"},
-		{"burns in another order", broken{loaded: func(n credits.Need, s *credits.State) {
-			if len(n.Spends) > 0 && len(s.Lots) > 1 {
-				s.Lots = s.Lots[1:]
-			}
-		}}, "available lots are loaded"},
-		{"stops one lot short", broken{loaded: func(n credits.Need, s *credits.State) {
-			if len(s.Lots) > 1 && len(n.Spends) > 0 {
-				s.Lots = s.Lots[:len(s.Lots)-1]
-			}
-		}}, "lots that are due or pending do not count"},
-		{"loads rows twice", broken{loaded: func(n credits.Need, s *credits.State) {
-			if len(n.Targets) > 1 {
-				s.Lots = append(s.Lots, s.Lots...)
-			}
-		}}, "a row that several rules"},
-		{"lists from the wrong place", broken{entries: func(q credits.EntryQuery) credits.EntryQuery {
-			if q.After > 0 {
-				q.After--
-			}
-			return q
-		}}, "Entries lists"},
-		{"lists one order", broken{entries: func(q credits.EntryQuery) credits.EntryQuery { q.Descending = false; return q }}, "Entries lists"},
-		{"lists accounts in any order", broken{accounts: func(ids []credits.AccountID) []credits.AccountID {
-			slices.Reverse(ids)
-			return ids
-		}}, "Accounts lists"},
-	} {
-		t.Run(c.fault, func(t *testing.T) {
-			found := c.caught == ""
-			for _, check := range checks() {
-				if c.caught != "" && !strings.HasPrefix(check.name, c.caught) {
-					continue
-				}
-				store := c.store
-				store.Store = credits.NewMemoryStore(nil)
-				err := check.run(t.Context(), &store)
-				if c.caught == "" && err != nil {
-					t.Errorf("a sound store fails %q: %v", check.name, err)
-				}
-				if c.caught != "" {
-					if found = err != nil; !found {
-						t.Errorf("a store that %s passes %q", c.fault, check.name)
-					}
-				}
-			}
-			if !found {
-				t.Errorf("no check begins with %q", c.caught)
-			}
-		})
+func (b *broken) Inspect(ctx context.Context, id credits.AccountID, fn func(credits.Snapshot) error) error {
+	if b.account != nil {
+		id = b.account(id)
 	}
+	var row *credits.Account
+	if b.apart {
+		if err := b.Store.Inspect(ctx, id, func(s credits.Snapshot) error { row = &s.Account; return nil }); err != nil {
+			return err
+		}
+		for range 20 {
+			runtime.Gosched()
+		}
+	}
+	err := b.Store.Inspect(ctx, id, func(s credits.Snapshot) error {
+		if row != nil {
+			s.Account = *row
+		}
+		if b.snapshot != nil {
+			b.snapshot(&s)
+		}
+		return fn(s)
+	})
+	if b.shown != nil {
+		err = b.shown(err)
+	}
+	return err
 }

@@ -11,6 +11,9 @@
 // Each subtest of [Run] is a sentence of the contract in the comments of
 // [credits.Store], [credits.Need] and [credits.State], or a promise of the ledger
 // that a store can break. The constructor is called once for each and must
-// return a store without accounts; what it opens it closes with t.Cleanup. The
-// store's clock must move on its own.
+// return a store without accounts; what it opens it closes with t.Cleanup.
+//
+// Test a store twice: by [RunStill] as its users get it, and by [Run] with a
+// clock that the test moves, which implements [Clock]. Where a server decides at
+// its own time, give the store an option to take the time from the test.
 package creditstest

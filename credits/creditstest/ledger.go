@@ -18,7 +18,6 @@ func ledgerChecks() []check {
 		{"on the last credits exactly as many callers win as can be paid", lastCredits},
 		{"a command that many retry at once is done once", manyRetries},
 		{"a hold that is captured and released at once ends in one way", oneEnd},
-		{"a hold times out by the store's clock", timesOut},
 		{"random commands give what they give in memory", likeMemory},
 		{"audits beside updates see no half of one", auditBeside},
 	}
@@ -191,40 +190,6 @@ func oneEnd(ctx context.Context, s credits.Store) error {
 		return wrong("balance", b.Totals, want)
 	}
 	return verify(ctx, l)
-}
-
-func timesOut(ctx context.Context, s credits.Store) error {
-	l, err := open(s)
-	if err != nil {
-		return err
-	}
-	if _, err := l.Grant(ctx, credits.Grant{Account: "a", ID: "grant", Amount: 10}); err != nil {
-		return err
-	}
-	r, err := l.Hold(ctx, credits.Hold{Account: "a", ID: "hold", Amount: 10, TTL: time.Microsecond})
-	if err != nil {
-		return err
-	}
-	for range 100_000 {
-		b, err := l.Balance(ctx, "a")
-		if err != nil {
-			return err
-		}
-		if b.At.Before(r.Deadline) {
-			continue
-		}
-		if b.Held != 0 || b.Available != 10 {
-			return fmt.Errorf("at %v, with a hold until %v, the balance is %+v", b.At, r.Deadline, b.Totals)
-		}
-		if _, err := l.Capture(ctx, credits.Capture{Account: "a", Hold: "hold", All: true}); !errors.Is(err, credits.ErrTimedOut) {
-			return wrong("error of a late capture", err, credits.ErrTimedOut)
-		}
-		if _, err := l.Debit(ctx, credits.Debit{Account: "a", ID: "debit", Amount: 10}); err != nil {
-			return err
-		}
-		return verify(ctx, l)
-	}
-	return errors.New("the store's clock stands still")
 }
 
 // likeMemory runs the same commands here and in a memory store. None depends on

@@ -11,13 +11,14 @@ import (
 func needChecks() []check {
 	return []check{
 		{"ops that are named are loaded, and no others are made up", namedOps},
-		{"ops that are due are loaded with the lots of their parts", dueOps},
-		{"lots that are due are loaded", dueLots},
-		{"lots of a target's parts are loaded, spent or not", targetLots},
-		{"available lots are loaded by rank until they reach Spend", spendLots},
-		{"lots that are due or pending do not count for Spend", spendSkips},
+		{"budgets and schedules that are named are loaded", namedRows},
+		{"lots of a target's parts are loaded, spent or not, lot 0 included", targetLots},
+		{"budgets of a target's charges are loaded, if they exist", targetBudgets},
+		{"lot 0 is loaded whenever the account has a debt", debtLoaded},
+		{"budgets are loaded by the scopes that they have", scopedBudgets},
+		{"ops that can be pruned are loaded by Prunable and then by ID", prunableOps},
+		{"lots and budgets of ops that are loaded to be pruned are loaded", prunableRows},
 		{"a row that several rules ask for is loaded once", loadedOnce},
-		{"what an update changed decides what the next one loads", indexesFollow},
 	}
 }
 
@@ -30,205 +31,214 @@ func namedOps(ctx context.Context, s credits.Store) error {
 		return err
 	}
 	need := credits.Need{Account: "a", Ops: []credits.OpID{"1", "absent"}, Targets: []credits.OpID{"3", "gone"}}
-	for name, run := range map[string]func(context.Context, credits.Store, credits.Need, func(time.Time, *credits.State) error) error{"Update": update, "View": view} {
-		err := run(ctx, s, need, func(_ time.Time, st *credits.State) error {
-			for _, r := range st.Ops {
-				if r.Op.Note != string(r.Op.ID) || r.Op.Account != "a" {
-					return fmt.Errorf("%s: op %q is %+v", name, r.Op.ID, r.Op)
-				}
+	if err := loads(ctx, s, need, seen{ops: []credits.OpID{"1", "3"}}); err != nil {
+		return err
+	}
+	return update(ctx, s, need, func(_ time.Time, st *credits.State) error {
+		for _, r := range st.Ops {
+			if r.Op.Note != string(r.Op.ID) || r.Op.Account != "a" {
+				return fmt.Errorf("op %q is %+v", r.Op.ID, r.Op)
 			}
-			return includes(name+": ops", opIDs(st), []credits.OpID{"1", "3"})
-		})
-		if err != nil {
-			return err
 		}
-	}
-	return nil
-}
-
-func dueOps(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		for i, o := range []credits.Op{
-			{ID: "just due", Hold: credits.HoldOpen, Deadline: now},
-			{ID: "long due", Hold: credits.HoldOpen, Deadline: time.Unix(1, 0).UTC()},
-			{ID: "not due", Hold: credits.HoldOpen, Deadline: now.Add(time.Hour)},
-			{ID: "never due", Hold: credits.HoldOpen},
-			{ID: "was due", Hold: credits.HoldReleased, Deadline: now, SettledAt: now},
-		} {
-			id := lot(st, credits.Lot{}, 10, now)
-			st.Lots[i].Lot.Totals = credits.Totals{Issued: 10, Held: 10}
-			o.Kind, o.Amount, o.Parts = credits.KindHold, 10, credits.NewParts(credits.Part{Lot: id, Amount: 10})
-			op(st, o, now)
-		}
-	}); err != nil {
-		return err
-	}
-	return update(ctx, s, credits.Need{Account: "a"}, func(_ time.Time, st *credits.State) error {
-		if err := includes("ops", opIDs(st), []credits.OpID{"just due", "long due"}); err != nil {
-			return err
-		}
-		return includes("lots of ops that are due", lotIDs(st), []credits.LotID{1, 2})
+		return nil
 	})
 }
 
-func dueLots(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		lot(st, credits.Lot{ExpiresAt: now}, 10, now)
-		lot(st, credits.Lot{ExpiresAt: time.Unix(5, 1000).UTC()}, 10, now)
-		lot(st, credits.Lot{ExpiresAt: now.Add(time.Hour)}, 10, now)
-		lot(st, credits.Lot{}, 10, now)
-		lot(st, credits.Lot{EffectiveAt: now}, 10, now)
-		st.Lots[4].Lot.Totals = credits.Totals{Issued: 10, Pending: 10}
-	}); err != nil {
+func namedRows(ctx context.Context, s credits.Store) error {
+	if _, err := seed(ctx, s, "a", rich); err != nil {
 		return err
 	}
-	return update(ctx, s, credits.Need{Account: "a"}, func(_ time.Time, st *credits.State) error {
-		return includes("lots", lotIDs(st), []credits.LotID{1, 2, 5})
-	})
+	need := credits.Need{Account: "a", Budgets: []credits.BudgetID{"absent", "c"}, Schedules: []credits.ScheduleID{"absent", "t"}}
+	return loads(ctx, s, need, seen{budgets: []credits.BudgetID{"c"}, schedules: []credits.ScheduleID{"t"}})
+}
+
+// spent makes five lots that are spent and expired, and lot 0.
+func spent(st *credits.State, now time.Time) {
+	debt(st, 5, now)
+	st.Lots[0].Lot.Totals = credits.Totals{Issued: 8, Consumed: 8} // repaid
+	st.Account.Totals = st.Lots[0].Lot.Totals
+	for range 5 {
+		lot(st, credits.Lot{ExpiresAt: now.Add(-time.Hour), Totals: credits.Totals{Issued: 10, Consumed: 10}}, 0, now)
+	}
 }
 
 func targetLots(ctx context.Context, s credits.Store) error {
 	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		for range 5 {
-			lot(st, credits.Lot{ExpiresAt: now.Add(-time.Hour)}, 10, now)
-		}
-		for i := range st.Lots {
-			st.Lots[i].Lot.Totals = credits.Totals{Issued: 10, Consumed: 10}
-		}
-		op(st, credits.Op{ID: "debit", Kind: credits.KindDebit, Amount: 30, Parts: credits.NewParts(
-			credits.Part{Lot: 4, Amount: 10, Captured: 10}, credits.Part{Lot: 2, Amount: 10, Captured: 10}, credits.Part{Lot: 5, Amount: 10, Captured: 10},
-		)}, now)
-		op(st, credits.Op{ID: "second", Kind: credits.KindDebit, Amount: 10, Parts: credits.NewParts(credits.Part{Lot: 1, Amount: 10, Captured: 10})}, now)
+		spent(st, now)
+		op(st, credits.Op{ID: "debit", Kind: credits.KindDebit, Amount: 30, Parts: credits.NewParts(part(4), part(2), part(5))}, now)
+		op(st, credits.Op{ID: "second", Kind: credits.KindDebit, Amount: 10, Parts: credits.NewParts(part(1))}, now)
+		op(st, credits.Op{
+			ID: "over", Kind: credits.KindHold, Amount: 12, Hold: credits.HoldCaptured,
+			Parts: credits.NewParts(part(3), credits.Part{Lot: 0, Amount: 2, Captured: 2}),
+		}, now)
 	}); err != nil {
 		return err
 	}
-	return update(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"debit", "second"}}, func(_ time.Time, st *credits.State) error {
-		if err := includes("ops", opIDs(st), []credits.OpID{"debit", "second"}); err != nil {
-			return err
+	if err := loads(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"debit", "second"}},
+		seen{ops: []credits.OpID{"debit", "second"}, lots: []credits.LotID{1, 2, 4, 5}}); err != nil {
+		return err
+	}
+	return loads(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"over"}}, seen{ops: []credits.OpID{"over"}, lots: []credits.LotID{0, 3}})
+}
+
+func targetBudgets(ctx context.Context, s credits.Store) error {
+	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
+		for _, id := range []credits.BudgetID{"1", "2", "3"} {
+			budget(st, credits.Budget{ID: id, Key: "key of " + string(id)})
 		}
-		return includes("lots", lotIDs(st), []credits.LotID{1, 2, 4, 5})
+		op(st, credits.Op{ID: "x", Kind: credits.KindDebit, Charges: charged("1", "gone", "3")}, now)
+		op(st, credits.Op{ID: "y", Kind: credits.KindDebit, Charges: charged("2")}, now)
+	}); err != nil {
+		return err
+	}
+	if err := loads(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"x"}}, seen{ops: []credits.OpID{"x"}, budgets: []credits.BudgetID{"1", "3"}}); err != nil {
+		return err
+	}
+	return loads(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"x", "y"}},
+		seen{ops: []credits.OpID{"x", "y"}, budgets: []credits.BudgetID{"1", "2", "3"}})
+}
+
+func debtLoaded(ctx context.Context, s credits.Store) error {
+	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) { debt(st, 1, now) }); err != nil {
+		return err
+	}
+	if err := loads(ctx, s, credits.Need{Account: "a"}, seen{lots: []credits.LotID{0}}); err != nil {
+		return err
+	}
+	// It is loaded as what it is now, not as what it was made as.
+	if err := update(ctx, s, credits.Need{Account: "a"}, func(now time.Time, st *credits.State) error {
+		r := &st.Lots[0]
+		r.Lot.Totals.Debt, r.Lot.Totals.Consumed, r.Change = 7, 10, credits.Updated
+		st.Account.Totals = r.Lot.Totals
+		change(st, now)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return update(ctx, s, credits.Need{Account: "a"}, func(_ time.Time, st *credits.State) error {
+		if len(st.Lots) != 1 || st.Lots[0].Lot.Totals.Debt != 7 {
+			return fmt.Errorf("lot 0 of an account that owes 7 is %+v", st.Lots)
+		}
+		return nil
 	})
 }
 
-// ranked makes six lots of ten whose burn order is 3 5 1 2 6 4.
-func ranked(st *credits.State, now time.Time) {
-	soon, later := now.Add(time.Hour), now.Add(2*time.Hour)
-	lot(st, credits.Lot{ExpiresAt: later, Category: credits.Promo}, 10, now)
-	lot(st, credits.Lot{ExpiresAt: later, EffectiveAt: now.Add(-time.Hour)}, 10, now)
-	lot(st, credits.Lot{Priority: -1}, 10, now)
-	lot(st, credits.Lot{Priority: 1, ExpiresAt: soon}, 10, now)
-	lot(st, credits.Lot{ExpiresAt: soon}, 10, now)
-	lot(st, credits.Lot{ExpiresAt: later}, 10, now)
-}
-
-func spendLots(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", ranked); err != nil {
+func scopedBudgets(ctx context.Context, s credits.Store) error {
+	if _, err := seed(ctx, s, "a", func(st *credits.State, _ time.Time) {
+		for _, b := range []credits.Budget{
+			{ID: "all"}, {ID: "all too"}, {ID: "image", Operation: "image"}, {ID: "red", Key: "red"}, {ID: "red image", Key: "red", Operation: "image"},
+			{ID: "red/app", Key: "red/app"}, {ID: "Red", Key: "Red"}, {ID: "swapped", Key: "image", Operation: "red"},
+		} {
+			budget(st, b)
+		}
+	}); err != nil {
 		return err
 	}
-	burn := []credits.LotID{3, 5, 1, 2, 6, 4}
-	for spend, lots := range map[credits.Amount]int{1: 1, 10: 1, 11: 2, 20: 2, 21: 3, 35: 4, 41: 5, 60: 6, 61: 6, credits.MaxAmount: 6} {
-		err := update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: spend}}}, func(_ time.Time, st *credits.State) error {
-			return includes(fmt.Sprintf("lots for %d", spend), lotIDs(st), burn[:lots])
-		})
-		if err != nil {
+	for _, c := range []struct {
+		scopes []credits.Scope
+		want   []credits.BudgetID
+	}{
+		{[]credits.Scope{{}}, []credits.BudgetID{"all", "all too"}},
+		{[]credits.Scope{{Operation: "image"}}, []credits.BudgetID{"image"}},
+		{[]credits.Scope{{Key: "red"}, {Key: "absent"}, {Key: "red", Operation: "image"}}, []credits.BudgetID{"red", "red image"}},
+		{[]credits.Scope{{}, {Key: "red/app"}, {Key: "Red"}, {Key: "image", Operation: "red"}}, []credits.BudgetID{"all", "all too", "red/app", "Red", "swapped"}},
+	} {
+		if err := loads(ctx, s, credits.Need{Account: "a", Scopes: c.scopes}, seen{budgets: c.want}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func spendSkips(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		lot(st, credits.Lot{Priority: -3, ExpiresAt: now}, 10, now)
-		lot(st, credits.Lot{Priority: -2, EffectiveAt: now.Add(time.Hour)}, 10, now)
-		st.Lots[1].Lot.Totals = credits.Totals{Issued: 10, Pending: 10}
-		lot(st, credits.Lot{Priority: -1}, 10, now)
-		st.Lots[2].Lot.Totals = credits.Totals{Issued: 10, Held: 9, Available: 1}
-		lot(st, credits.Lot{}, 10, now)
-		lot(st, credits.Lot{Priority: 1}, 10, now)
+// Ids of version 7 UUIDs of one instant and of a later one.
+const (
+	old1  credits.OpID = "01890000-0000-7000-8000-000000000001"
+	old2  credits.OpID = "01890000-0000-7000-8000-000000000002"
+	old3  credits.OpID = "01890000-0000-7000-a000-000000000000"
+	later credits.OpID = "01890000-0001-7000-8000-000000000000"
+)
+
+func prunable(st *credits.State, now time.Time) {
+	spent(st, now)
+	for _, id := range []credits.BudgetID{"1", "2"} {
+		budget(st, credits.Budget{ID: id, Key: "key"})
+	}
+	for i, id := range []credits.OpID{later, old3, old1, old2} {
+		op(st, credits.Op{ID: id, Kind: credits.KindDebit, Amount: 10, Parts: credits.NewParts(part(credits.LotID(i + 1))), Charges: charged("2")}, now)
+	}
+	op(st, credits.Op{ID: "01880000-0000-7000-8000-000000000000", Kind: credits.KindHold, Hold: credits.HoldOpen}, now)
+	op(st, credits.Op{ID: "01880000-0000-7000-8000-000000000001", Kind: credits.KindLease, Hold: credits.HoldSuspense}, now)
+	op(st, credits.Op{ID: "01880000-0000-4000-8000-000000000002", Kind: credits.KindDebit}, now)
+}
+
+func prunableOps(ctx context.Context, s credits.Store) error {
+	if _, err := seed(ctx, s, "a", prunable); err != nil {
+		return err
+	}
+	made := time.UnixMilli(0x018900000000).UTC()
+	for _, c := range []struct {
+		to    time.Time
+		limit int
+		want  []credits.OpID
+	}{
+		{made, 1, []credits.OpID{old1}}, {made, 2, []credits.OpID{old1, old2}}, {made, 3, []credits.OpID{old1, old2, old3}},
+		{made, 0, []credits.OpID{old1, old2, old3}}, {made.Add(time.Millisecond), 4, []credits.OpID{old1, old2, old3, later}},
+		{made.Add(time.Hour), 0, []credits.OpID{old1, old2, old3, later}},
+	} {
+		if err := loads(ctx, s, credits.Need{Account: "a", Prunable: c.to, Limit: c.limit}, seen{ops: c.want}); err != nil {
+			return err
+		}
+	}
+	// An op that ends is prunable from then on; one that is not yet known is none.
+	if err := update(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"01880000-0000-7000-8000-000000000000"}}, func(now time.Time, st *credits.State) error {
+		r := &st.Ops[0]
+		r.Op.Hold, r.Op.SettledAt, r.Change = credits.HoldReleased, now, credits.Updated
+		change(st, now)
+		return nil
 	}); err != nil {
 		return err
 	}
-	return update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: 12}}}, func(_ time.Time, st *credits.State) error {
-		return includes("lots", lotIDs(st), []credits.LotID{1, 3, 4, 5})
-	})
+	return loads(ctx, s, credits.Need{Account: "a", Prunable: made, Limit: 1}, seen{ops: []credits.OpID{"01880000-0000-7000-8000-000000000000"}})
+}
+
+func prunableRows(ctx context.Context, s credits.Store) error {
+	if _, err := seed(ctx, s, "a", prunable); err != nil {
+		return err
+	}
+	return loads(ctx, s, credits.Need{Account: "a", Prunable: time.UnixMilli(0x018900000000).UTC(), Limit: 2},
+		seen{ops: []credits.OpID{old1, old2}, lots: []credits.LotID{3, 4}, budgets: []credits.BudgetID{"2"}})
 }
 
 func loadedOnce(ctx context.Context, s credits.Store) error {
 	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		part := credits.Part{Lot: lot(st, credits.Lot{ExpiresAt: now}, 10, now), Amount: 1}
-		live := credits.Part{Lot: lot(st, credits.Lot{}, 10, now), Amount: 1}
-		for _, id := range []credits.OpID{"x", "y"} {
-			op(st, credits.Op{ID: id, Kind: credits.KindHold, Amount: 2, Parts: credits.NewParts(part, live), Hold: credits.HoldOpen, Deadline: now}, now)
+		debt(st, 1, now)
+		due := credits.Part{Lot: lot(st, credits.Lot{ExpiresAt: now, Schedule: "s"}, 10, now), Amount: 1}
+		live := credits.Part{Lot: lot(st, credits.Lot{Only: credits.Only("image", "text")}, 10, now), Amount: 1}
+		schedule(st, credits.Schedule{ID: "s"}, now)
+		budget(st, credits.Budget{ID: "b", Key: "key"})
+		for _, id := range []credits.OpID{old1, old2} {
+			op(st, credits.Op{
+				ID: id, Kind: credits.KindHold, Amount: 3, Parts: credits.NewParts(due, live, credits.Part{Lot: 0, Amount: 1}),
+				Charges: charged("b"), Hold: credits.HoldOpen, Deadline: now,
+			}, now)
 		}
+		op(st, credits.Op{ID: old3, Kind: credits.KindDebit, Amount: 2, Parts: credits.NewParts(due, live), Charges: charged("b")}, now)
 	}); err != nil {
 		return err
 	}
-	need := credits.Need{Account: "a", Ops: []credits.OpID{"x"}, Targets: []credits.OpID{"x", "y"}, Spends: []credits.Spend{{Amount: 100}}}
-	return update(ctx, s, need, func(_ time.Time, st *credits.State) error {
-		if err := includes("ops", opIDs(st), []credits.OpID{"x", "y"}); err != nil {
-			return err
-		}
-		return includes("lots", lotIDs(st), []credits.LotID{1, 2})
-	})
-}
-
-func indexesFollow(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		ranked(st, now)
-		op(st, credits.Op{ID: "h", Kind: credits.KindHold, Hold: credits.HoldOpen, Deadline: now.Add(time.Hour)}, now)
-	}); err != nil {
-		return err
+	need := credits.Need{
+		Account: "a", Ops: []credits.OpID{old1, old3}, Targets: []credits.OpID{old1, old2, old3}, Scopes: []credits.Scope{{Key: "key"}},
+		Budgets: []credits.BudgetID{"b"}, Schedules: []credits.ScheduleID{"s"}, Prunable: time.Unix(2e9, 0).UTC(), Limit: 10,
+		Spends: []credits.Spend{{Amount: 100}, {Operation: "image", Amount: 100}, {Operation: "text", Amount: 100}},
 	}
-	// Lot 3 is spent, so that 5 comes first; then it is refunded, and is first again.
-	for _, available := range []credits.Amount{0, 10} {
-		err := update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: 60}}}, func(now time.Time, st *credits.State) error {
-			for i := range st.Lots {
-				if r := &st.Lots[i]; r.Lot.ID == 3 {
-					r.Lot.Totals.Available, r.Lot.Totals.Consumed = available, 10-available
-					r.Change = credits.Updated
-				}
-			}
-			change(st, now)
-			return nil
-		})
-		if available == 10 { // it was not loaded for Spends: []credits.Spend{{Amount: name}} it by an op
-			err = seedRefund(ctx, s)
-		}
-		if err != nil {
-			return err
-		}
-		first := []credits.LotID{5}
-		if available > 0 {
-			first = []credits.LotID{3}
-		}
-		if err := update(ctx, s, credits.Need{Account: "a", Spends: []credits.Spend{{Amount: 1}}}, func(_ time.Time, st *credits.State) error {
-			return includes("first lot", lotIDs(st), first)
-		}); err != nil {
+	want := seen{
+		ops: []credits.OpID{old1, old2, old3}, lots: []credits.LotID{0, 1, 2}, budgets: []credits.BudgetID{"b"}, schedules: []credits.ScheduleID{"s"},
+	}
+	for rows := credits.NoRows; rows <= credits.ScheduleRows; rows++ {
+		need.List = credits.List{Rows: rows, Lot: -1, Target: "x", Limit: 10}
+		if err := loads(ctx, s, need, want); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// seedRefund gives lot 3 back its ten, through an op that names it.
-func seedRefund(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
-		op(st, credits.Op{ID: "d", Kind: credits.KindDebit, Amount: 10, Parts: credits.NewParts(credits.Part{Lot: 3, Amount: 10, Captured: 10})}, now)
-	}); err != nil {
-		return err
-	}
-	return update(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"d"}}, func(now time.Time, st *credits.State) error {
-		if err := includes("lots", lotIDs(st), []credits.LotID{3}); err != nil {
-			return err
-		}
-		for i := range st.Lots {
-			if r := &st.Lots[i]; r.Lot.ID == 3 {
-				r.Lot.Totals.Available, r.Lot.Totals.Consumed = 10, 0
-				r.Change = credits.Updated
-			}
-		}
-		change(st, now)
-		return nil
-	})
 }

@@ -16,38 +16,28 @@ func readChecks() []check {
 		{"Entries lists in both orders, from any place, up to the limit", listEntries},
 		{"the caller owns the entries it was given", ownEntries},
 		{"Accounts lists after an id, up to the limit", listAccounts},
-		{"Inspect yields lots by ID and entries by Seq, and may be left early", inspectOrder},
+		{"Inspect yields lots, budgets and schedules by ID and entries by Seq, and may be left early", inspectOrder},
 		{"Inspect knows nothing of an unknown account and returns fn's error unchanged", inspectUnknown},
 	}
 }
 
 func viewDrops(ctx context.Context, s credits.Store) error {
-	if _, err := seed(ctx, s, "a", ranked); err != nil {
+	if _, err := seed(ctx, s, "a", rich); err != nil {
 		return err
 	}
 	want, err := read(ctx, s, "a")
 	if err != nil {
 		return err
 	}
-	err = s.View(ctx, []credits.Need{{Account: "a", Spends: []credits.Spend{{Amount: 60}}}, {Account: "b"}}, func(now time.Time, states []*credits.State) error {
-		for i := range states[0].Lots {
-			states[0].Lots[i].Lot.Totals.Available = 0
-			states[0].Lots[i].Change = credits.Updated
-		}
+	if err := s.View(ctx, []credits.Need{everything("a"), {Account: "b"}}, func(now time.Time, states []*credits.State) error {
 		for _, st := range states {
-			lot(st, credits.Lot{}, 1, now)
-			change(st, now)
+			spoil(st, now)
 		}
 		return nil
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
-	got, err := read(ctx, s, "a")
-	if err != nil {
-		return err
-	}
-	if err := same(got, want); err != nil {
+	if err := holds(ctx, s, want); err != nil {
 		return err
 	}
 	if ids, err := s.Accounts(ctx, "", 10); err != nil || len(ids) != 1 {
@@ -165,19 +155,38 @@ func listAccounts(ctx context.Context, s credits.Store) error {
 }
 
 func inspectOrder(ctx context.Context, s credits.Store) error {
-	if _, err := journal(ctx, s, "a", 5); err != nil {
-		return err
-	}
-	if _, err := journal(ctx, s, "b", 2); err != nil {
-		return err
+	for _, id := range []credits.AccountID{"a", "b"} {
+		if _, err := journal(ctx, s, id, 5); err != nil {
+			return err
+		}
+		if _, err := seed(ctx, s, id, func(st *credits.State, now time.Time) {
+			debt(st, 1, now)
+			for _, row := range []string{"c", "a", "b"} {
+				budget(st, credits.Budget{ID: credits.BudgetID(row)})
+				schedule(st, credits.Schedule{ID: credits.ScheduleID(row)}, time.Time{})
+			}
+			op(st, credits.Op{ID: "o", Kind: credits.KindDebit}, now)
+			op(st, credits.Op{ID: "p", Kind: credits.KindDebit}, now)
+		}); err != nil {
+			return err
+		}
 	}
 	c, err := read(ctx, s, "a")
 	if err != nil {
 		return err
 	}
-	for i := range 5 {
-		if l, e := c.lots[i], c.entries[i]; l.ID != credits.LotID(i+1) || e.Seq != int64(i+1) || l.Account != "a" || e.Account != "a" {
+	if len(c.lots) != 6 || len(c.ops) != 2 || len(c.entries) != 6 || len(c.budgets) != 3 || len(c.schedules) != 3 {
+		return fmt.Errorf("%d lots, %d ops, %d entries, %d budgets and %d schedules; want 6, 2, 6, 3 and 3",
+			len(c.lots), len(c.ops), len(c.entries), len(c.budgets), len(c.schedules))
+	}
+	for i := range 6 {
+		if l, e := c.lots[i], c.entries[i]; l.ID != credits.LotID(i) || e.Seq != int64(i+1) || l.Account != "a" || e.Account != "a" {
 			return fmt.Errorf("row %d is lot %+v and entry %+v", i, l, e)
+		}
+	}
+	for i, id := range []string{"a", "b", "c"} {
+		if b, sc := c.budgets[i], c.schedules[i]; string(b.ID) != id || string(sc.ID) != id {
+			return fmt.Errorf("row %d is budget %+v and schedule %+v; want %q", i, b, sc, id)
 		}
 	}
 	if err := s.Inspect(ctx, "a", func(snap credits.Snapshot) error {
@@ -185,6 +194,12 @@ func inspectOrder(ctx context.Context, s credits.Store) error {
 			break
 		}
 		for range snap.Ops {
+			break
+		}
+		for range snap.Budgets {
+			break
+		}
+		for range snap.Schedules {
 			break
 		}
 		for e, err := range snap.Entries {
@@ -206,8 +221,8 @@ func inspectUnknown(ctx context.Context, s credits.Store) error {
 	if err != nil {
 		return err
 	}
-	if c.account != (credits.Account{ID: "unknown"}) || len(c.lots)+len(c.ops)+len(c.entries) != 0 {
-		return fmt.Errorf("an unknown account has %+v", c)
+	if err := c.unwritten("unknown"); err != nil {
+		return err
 	}
 	refusal := errors.New("refused")
 	if err := s.Inspect(ctx, "unknown", func(credits.Snapshot) error { return refusal }); err != refusal { //nolint:errorlint // unchanged is the promise

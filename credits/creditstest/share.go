@@ -11,6 +11,18 @@ import (
 	"github.com/keytoll/keytoll/credits"
 )
 
+func shareChecks() []check {
+	return []check{
+		{"updates of one account exclude each other", exclusion},
+		{"updates of overlapping accounts all come to an end", overlap},
+		{"each state that View shows is consistent within itself", viewMoment},
+		{"Inspect shows every row as of one moment", inspectMoment},
+		{"a context that is done means an error and no call of fn", doneContext},
+		{"fn has ended when Update returns, though the context is done", lateCall},
+		{"needs are not kept and states are not shared", reuse},
+	}
+}
+
 func exclusion(ctx context.Context, s credits.Store) error {
 	const workers, each = 8, 25
 	errs := make(chan error, workers)
@@ -149,16 +161,102 @@ func doneContext(ctx context.Context, s credits.Store) error {
 	return nil
 }
 
+// half is what writers do while readers look: they move one credit within lot 1,
+// and with it the account's row, an op, a budget and a schedule.
+func half(ctx context.Context, s credits.Store, look func(i int) error) error {
+	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
+		lot(st, credits.Lot{}, 1000, now)
+		op(st, credits.Op{ID: "o", Kind: credits.KindDebit}, now)
+		budget(st, credits.Budget{ID: "b"})
+		schedule(st, credits.Schedule{ID: "s"}, time.Time{})
+	}); err != nil {
+		return err
+	}
+	need := momentNeed()
+	return together(4, func(i int) error {
+		for range 25 {
+			if i%2 == 0 {
+				if err := look(i); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := update(ctx, s, need, func(now time.Time, st *credits.State) error {
+				l := &st.Lots[0]
+				l.Lot.Totals.Available--
+				l.Lot.Totals.Consumed++
+				l.Change = credits.Updated
+				st.Account.Totals = l.Lot.Totals
+				entry(st, credits.Entry{At: now, Kind: credits.KindDebit, Lot: 1, From: credits.BucketAvailable, To: credits.BucketConsumed, Amount: 1})
+				o := &st.Ops[0]
+				o.Op.SettledAmount, o.Change = l.Lot.Totals.Consumed, credits.Updated
+				b := &st.Budgets[0]
+				b.Budget.Used, b.Change = l.Lot.Totals.Consumed, credits.Updated
+				sc := &st.Schedules[0]
+				sc.Schedule.Next, sc.Change = int64(l.Lot.Totals.Consumed), credits.Updated
+				change(st, now)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func momentNeed() credits.Need {
+	return credits.Need{
+		Account: "a", Ops: []credits.OpID{"o"}, Budgets: []credits.BudgetID{"b"}, Schedules: []credits.ScheduleID{"s"}, Spends: []credits.Spend{{Amount: 1}},
+	}
+}
+
+// oneMoment fails when the rows of half's account are of different moments.
+func oneMoment(c contents) error {
+	if len(c.lots) != 1 || len(c.ops) != 1 || len(c.budgets) != 1 || len(c.schedules) != 1 {
+		return fmt.Errorf("some of the rows are missing: %+v", c)
+	}
+	n := c.account.Totals.Consumed
+	if c.lots[0].Totals.Consumed != n || c.ops["o"].SettledAmount != n || c.budgets[0].Used != n || c.schedules[0].Next != int64(n) || c.account.Seq != int64(n)+1 {
+		return fmt.Errorf("rows of different moments: %+v", c)
+	}
+	return nil
+}
+
+func viewMoment(ctx context.Context, s credits.Store) error {
+	return half(ctx, s, func(int) error {
+		return view(ctx, s, momentNeed(), func(_ time.Time, st *credits.State) error { return oneMoment(of(st)) })
+	})
+}
+
+func inspectMoment(ctx context.Context, s credits.Store) error {
+	return half(ctx, s, func(int) error {
+		c, err := read(ctx, s, "a")
+		if err != nil {
+			return err
+		}
+		if int64(len(c.entries)) != c.account.Seq {
+			return fmt.Errorf("%d entries of an account whose last is %d", len(c.entries), c.account.Seq)
+		}
+		return oneMoment(c)
+	})
+}
+
 func reuse(ctx context.Context, s credits.Store) error {
-	need := credits.Need{Ops: make([]credits.OpID, 1), Targets: make([]credits.OpID, 1)}
+	need := credits.Need{
+		Ops: make([]credits.OpID, 1), Targets: make([]credits.OpID, 1), Budgets: make([]credits.BudgetID, 1),
+		Schedules: make([]credits.ScheduleID, 1), Scopes: make([]credits.Scope, 1), Spends: []credits.Spend{{Amount: 1}},
+	}
 	for _, id := range []credits.AccountID{"a", "b", "c"} {
 		need.Account, need.Ops[0], need.Targets[0] = id, credits.OpID("op-"+id), credits.OpID("hold-"+id)
+		need.Budgets[0], need.Schedules[0], need.Scopes[0] = credits.BudgetID("budget-"+id), credits.ScheduleID("schedule-"+id), credits.Scope{Key: string(id)}
 		err := update(ctx, s, need, func(now time.Time, st *credits.State) error {
-			if len(st.Lots)+len(st.Ops)+len(st.Entries) != 0 || st.Account.Version != 0 {
+			if c := of(st); st.More || unchanged(st) != nil || c.unwritten(id) != nil {
 				return fmt.Errorf("account %q begins with what was of another call: %+v", id, st)
 			}
 			p := credits.NewParts(credits.Part{Lot: lot(st, credits.Lot{Op: need.Ops[0]}, 1, now), Amount: 1})
 			op(st, credits.Op{ID: need.Ops[0], Kind: credits.KindGrant, Amount: 1, Parts: p}, now)
+			budget(st, credits.Budget{ID: need.Budgets[0], Key: string(id)})
+			schedule(st, credits.Schedule{ID: need.Schedules[0]}, now)
 			change(st, now)
 			return nil
 		})
@@ -171,32 +269,11 @@ func reuse(ctx context.Context, s credits.Store) error {
 		if err != nil {
 			return err
 		}
-		if len(c.lots) != 1 || len(c.ops) != 1 || c.lots[0].Account != id || c.lots[0].Op != credits.OpID("op-"+id) || c.ops[c.lots[0].Op].Account != id {
+		if len(c.lots) != 1 || len(c.ops) != 1 || len(c.budgets) != 1 || len(c.schedules) != 1 || c.lots[0].Account != id ||
+			c.lots[0].Op != credits.OpID("op-"+id) || c.ops[c.lots[0].Op].Account != id || c.budgets[0].ID != credits.BudgetID("budget-"+id) ||
+			c.schedules[0].ID != credits.ScheduleID("schedule-"+id) {
 			return fmt.Errorf("account %q holds rows of another: %+v", id, c)
 		}
 	}
 	return nil
-}
-
-func clock(ctx context.Context, s credits.Store) error {
-	// Some clocks tick sixty times a second.
-	patience, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-	defer cancel()
-	var first time.Time
-	for i := 0; i < 100 || patience.Err() == nil; i++ {
-		var now time.Time
-		if err := view(ctx, s, credits.Need{Account: "a"}, func(n time.Time, _ *credits.State) error { now = n; return nil }); err != nil {
-			return err
-		}
-		if now.IsZero() || now != at(now) { //nolint:revive // the very same value: no zone, no monotonic reading
-			return fmt.Errorf("now is %v; want an instant in UTC, of whole microseconds, without a monotonic reading", now)
-		}
-		if first.IsZero() {
-			first = now
-		}
-		if now.After(first) {
-			return nil
-		}
-	}
-	return errors.New("the store's clock stands still")
 }
