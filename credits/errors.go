@@ -34,6 +34,11 @@ var (
 	ErrOverIssue error = &errors.Error{Code: errors.Conflict, Msg: "the account would be issued more than an account can be"}
 	// ErrExpired: the grant's ExpiresAt has passed.
 	ErrExpired error = &errors.Error{Code: errors.Invalid, Msg: "the grant has expired before it was made; give a later ExpiresAt"}
+	// ErrSchedules: the account has [MaxSchedules] schedules.
+	ErrSchedules error = &errors.Error{Code: errors.Conflict, Msg: "the account has as many schedules as it can have"}
+	// ErrCatchUp: the Anchor of a new schedule with CatchUpAll lies more than
+	// [MaxCatchUp] periods back.
+	ErrCatchUp error = &errors.Error{Code: errors.Invalid, Msg: "too many periods of the schedule have begun"}
 	// ErrCorrupt: what the store returned contradicts itself.
 	ErrCorrupt error = &errors.Error{Code: errors.Corrupt, Msg: "the ledger's records contradict each other"}
 )
