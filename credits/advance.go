@@ -10,7 +10,7 @@ import "time"
 // the state has a limit: then it returns errMore, for this command and for all
 // others on the same state, until what it has posted was written and the state
 // loaded again. Its other errors are [ErrCorrupt] and that of a zone that the
-// machine does not know.
+// loaded yet.
 func (s *State) advance(now time.Time) (time.Time, error) {
 	if now.Before(s.Account.At) {
 		now = s.Account.At

@@ -1,0 +1,457 @@
+package credits_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+	kerrors "github.com/keytoll/keytoll/errors"
+)
+
+// monthly is 10 credits on the anchor's day of each month.
+func monthly(anchor time.Time) credits.Schedule {
+	return credits.Schedule{Account: acme, ID: "plan", Amount: 10, Unit: credits.Months, Every: 1, Anchor: anchor, Category: credits.Plan}
+}
+
+func (r *rig) set(s credits.Schedule) credits.Schedule {
+	r.t.Helper()
+	got, err := r.SetSchedule(r.t.Context(), s)
+	if err != nil {
+		r.t.Fatalf("%+v: %v", s, err)
+	}
+	return got
+}
+
+// at moves the clock.
+func (r *rig) at(t time.Time) { r.micros.Store(t.UnixMicro()) }
+
+func date(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 12, 0, 0, 0, time.UTC) }
+
+// grants lists what was granted to the account, as its journal and lots tell it.
+func (r *rig) grants() []string {
+	r.t.Helper()
+	c := r.snapshot(acme)
+	var list []string
+	for _, e := range c.Entries {
+		if e.Kind != credits.KindGrant {
+			continue
+		}
+		end := "never"
+		lot := c.Lots[e.Lot-1]
+		if !lot.ExpiresAt.IsZero() {
+			end = lot.ExpiresAt.Format(time.DateOnly)
+		}
+		list = append(list, fmt.Sprintf("%s %v %s-%s", e.Op, int64(e.Amount), lot.EffectiveAt.Format(time.DateOnly), end))
+	}
+	return list
+}
+
+func (r *rig) granted(want ...string) {
+	r.t.Helper()
+	r.run(debit(credits.OpID(fmt.Sprint("touch", r.now().UnixMicro(), len(r.snapshot(acme).Ops))), 0))
+	if got := r.grants(); !reflect.DeepEqual(got, want) {
+		r.t.Errorf("granted:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestAMonthlyPlanGrantsOnTheAnchorsDayOfEachMonth(t *testing.T) {
+	r := newRig(t) // on 31 January
+	s := r.set(monthly(epoch))
+	if s.Next != 1 || !s.NextAt.Equal(date(2026, 2, 28)) {
+		t.Errorf("the schedule goes on with period %d at %v", s.Next, s.NextAt)
+	}
+	r.balance(credits.Totals{Issued: 10, Available: 10})
+	r.run(debit("d", 4))
+	r.at(date(2026, 2, 28).Add(-time.Microsecond))
+	r.balance(credits.Totals{Issued: 10, Available: 6, Consumed: 4})
+	r.at(date(2026, 2, 28))
+	r.balance(credits.Totals{Issued: 20, Available: 10, Consumed: 4, Expired: 6})
+	r.run(debit("d2", 1))
+	r.at(date(2026, 4, 29))
+	r.balance(credits.Totals{Issued: 30, Available: 10, Consumed: 5, Expired: 15})
+	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31", "@plan#2 10 2026-03-31-2026-04-30")
+	for _, e := range r.snapshot(acme).Entries {
+		if e.Op == "@plan#2" && !e.At.Equal(date(2026, 3, 31)) {
+			t.Errorf("%v was posted at %v", e.Kind, e.At)
+		}
+	}
+	got, err := r.Schedule(t.Context(), acme, "plan")
+	if err != nil || got.Next != 3 || !got.NextAt.Equal(date(2026, 4, 30)) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// The plans of one vendor: 90 000 a month, 1 080 000 a year, and by contract.
+func TestPlansOfAMonthAYearAndAContract(t *testing.T) {
+	for name, c := range map[string]struct {
+		schedule credits.Schedule
+		year     credits.Amount
+	}{
+		"business, by the month": {credits.Schedule{Amount: 90_000 * credits.Credit, Unit: credits.Months, Every: 1}, 1_080_000 * credits.Credit},
+		"business, by the year":  {credits.Schedule{Amount: 1_080_000 * credits.Credit, Unit: credits.Years, Every: 1}, 1_080_000 * credits.Credit},
+		"by contract":            {credits.Schedule{Amount: 5_000_000 * credits.Credit, Unit: credits.Months, Every: 3, Lifetime: credits.NoTimeout}, 20_000_000 * credits.Credit},
+	} {
+		r := newRig(t)
+		c.schedule.Account, c.schedule.ID, c.schedule.Anchor = acme, "plan", epoch
+		r.set(c.schedule)
+		r.at(epoch.AddDate(1, 0, 0).Add(-time.Microsecond))
+		b, err := r.Balance(t.Context(), acme)
+		if err != nil || b.Issued != c.year {
+			t.Errorf("%s: %v issued within a year, %v", name, b.Issued, err)
+		}
+	}
+}
+
+func TestALifetimeOfItsOwn(t *testing.T) {
+	r := newRig(t)
+	s := monthly(epoch)
+	s.Lifetime = 45 * 24 * time.Hour
+	r.set(s)
+	s.ID, s.Lifetime = "forever", credits.NoTimeout
+	r.set(s)
+	r.at(date(2026, 3, 5))
+	r.granted("@plan#0 10 2026-01-31-2026-03-17", "@forever#0 10 2026-01-31-never", "@forever#1 10 2026-02-28-never", "@plan#1 10 2026-02-28-2026-04-14")
+	r.balance(credits.Totals{Issued: 40, Available: 40})
+	r.at(date(2026, 3, 17))
+	r.balance(credits.Totals{Issued: 40, Available: 30, Expired: 10})
+}
+
+func TestUntilEndsASchedule(t *testing.T) {
+	r := newRig(t)
+	s := monthly(epoch)
+	s.Until = date(2026, 3, 31) // no period begins at it or later
+	r.set(s)
+	r.at(date(2026, 6, 15))
+	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31")
+	if got := r.set(s); !got.NextAt.IsZero() || got.Next != 2 {
+		t.Errorf("an ended schedule is %+v", got)
+	}
+	// It is taken up again: what lies between was not promised.
+	s.Until = date(2026, 7, 31)
+	if got := r.set(s); !got.NextAt.Equal(date(2026, 6, 30)) {
+		t.Errorf("taken up again it goes on at %v", got.NextAt)
+	}
+	r.at(date(2026, 9, 1))
+	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31", "@plan#5 10 2026-06-30-2026-07-31")
+}
+
+func TestCatchUpAfterNobodyCameBy(t *testing.T) {
+	for mode, want := range map[credits.CatchUp][]string{
+		credits.CatchUpAll: {
+			"@plan#0 10 2026-01-31-never", "@plan#1 10 2026-02-28-never", "@plan#2 10 2026-03-31-never", "@plan#3 10 2026-04-30-never", "@plan#4 10 2026-05-31-never",
+		},
+		credits.CatchUpLatest: {"@plan#0 10 2026-01-31-never", "@plan#3 10 2026-04-30-never", "@plan#4 10 2026-05-31-never"},
+		credits.CatchUpNone:   {"@plan#0 10 2026-01-31-never", "@plan#4 10 2026-05-31-never"},
+	} {
+		r := newRig(t)
+		s := monthly(epoch)
+		s.CatchUp, s.Lifetime = mode, credits.NoTimeout
+		r.set(s)
+		r.at(date(2026, 5, 3)) // February, March and April have begun
+		r.run(debit("back again", 0))
+		r.at(date(2026, 6, 3)) // and May, which was not missed
+		r.granted(want...)
+	}
+}
+
+func TestCatchUpWithAnAnchorInThePast(t *testing.T) {
+	for mode, want := range map[credits.CatchUp][]string{
+		credits.CatchUpAll: {
+			"@plan#0 10 2025-11-15-2025-12-15", "@plan#1 10 2025-12-15-2026-01-15", "@plan#2 10 2026-01-15-2026-02-15", "@plan#3 10 2026-02-15-2026-03-15",
+		},
+		credits.CatchUpLatest: {"@plan#2 10 2026-01-15-2026-02-15", "@plan#3 10 2026-02-15-2026-03-15"},
+		credits.CatchUpNone:   {"@plan#3 10 2026-02-15-2026-03-15"},
+	} {
+		r := newRig(t)
+		r.run(debit("first", 0))
+		s := monthly(date(2025, 11, 15))
+		s.CatchUp = mode
+		if got := r.set(s); !got.NextAt.Equal(date(2026, 2, 15)) {
+			t.Errorf("%v: it goes on at %v", mode, got.NextAt)
+		}
+		for _, e := range r.snapshot(acme).Entries { // past lives end as they begin
+			if !e.At.Equal(epoch) {
+				t.Errorf("%v: %v of %s was posted at %v", mode, e.Kind, e.Op, e.At)
+			}
+		}
+		r.at(date(2026, 2, 16))
+		r.granted(want...)
+	}
+}
+
+func TestTooManyPeriodsToCatchUpWith(t *testing.T) {
+	r := newRig(t)
+	s := credits.Schedule{Account: acme, ID: "s", Amount: 1, Unit: credits.Hours, Every: 1, Anchor: epoch.Add(-credits.MaxCatchUp * time.Hour)}
+	_, err := r.SetSchedule(t.Context(), s)
+	if !errors.Is(err, credits.ErrCatchUp) || kerrors.CodeOf(err) != kerrors.Invalid || !strings.Contains(kerrors.MessageOf(err), "1001 since Anchor") {
+		t.Errorf("%v", err)
+	}
+	if c := r.snapshot(acme); c.Account.Version != 0 {
+		t.Errorf("the refusal has written %+v", c.Account)
+	}
+	s.Anchor = s.Anchor.Add(time.Microsecond)
+	if got := r.set(s); got.Next != credits.MaxCatchUp {
+		t.Errorf("%+v", got)
+	}
+	r.balance(credits.Totals{Issued: credits.MaxCatchUp, Available: 1, Expired: credits.MaxCatchUp - 1})
+	s.ID, s.Anchor, s.CatchUp = "old", time.Date(1970, 1, 1, 0, 30, 0, 0, time.UTC), credits.CatchUpLatest
+	if got := r.set(s); !got.NextAt.Equal(epoch.Add(30 * time.Minute)) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestReplacingASchedule(t *testing.T) {
+	r := newRig(t)
+	s := monthly(epoch)
+	r.set(s)
+	before := r.snapshot(acme)
+	s.Next, s.NextAt = 77, epoch // the ledger's own
+	r.set(s)
+	if after := r.snapshot(acme); !reflect.DeepEqual(after, before) {
+		t.Error("setting what is set has changed something")
+	}
+	// Other terms, the same cadence: from the next grant on; what was due was due by the old ones.
+	r.at(date(2026, 3, 1))
+	s.Amount, s.Lifetime, s.Priority, s.Category, s.Only = 20, credits.NoTimeout, 5, credits.Promo, credits.Only("image")
+	if got := r.set(s); got.Next != 2 || !got.NextAt.Equal(date(2026, 3, 31)) {
+		t.Errorf("%+v", got)
+	}
+	r.at(date(2026, 4, 1))
+	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31", "@plan#2 20 2026-03-31-never")
+	if lot := r.snapshot(acme).Lots[2]; lot.Priority != 5 || lot.Category != credits.Promo || lot.Only != credits.Only("image") || lot.Schedule != "plan" {
+		t.Errorf("the lot is %+v", lot)
+	}
+	// Another cadence: from the first period by the new count that begins after now.
+	s.Unit, s.Lifetime, s.Amount, s.Only = credits.Weeks, 0, 3, ""
+	if got := r.set(s); got.Next != 9 || !got.NextAt.Equal(date(2026, 4, 4)) {
+		t.Errorf("%+v", got)
+	}
+	// And an anchor that is now: that instant has had its grant.
+	r.at(date(2026, 4, 4))
+	s.Anchor = date(2026, 4, 4)
+	if got := r.set(s); got.Next != 1 || !got.NextAt.Equal(date(2026, 4, 11)) {
+		t.Errorf("%+v", got)
+	}
+	r.at(date(2026, 4, 12))
+	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31", "@plan#2 20 2026-03-31-never",
+		"@plan#9 3 2026-04-04-2026-04-11", "@plan#1 3 2026-04-11-2026-04-18")
+}
+
+func TestRemovingASchedule(t *testing.T) {
+	r := newRig(t)
+	s := monthly(epoch)
+	s.Rollover = 10
+	r.set(s)
+	r.at(date(2026, 3, 1))
+	if err := r.RemoveSchedule(t.Context(), acme, "plan"); err != nil {
+		t.Fatal(err)
+	}
+	r.balance(credits.Totals{Issued: 20, Available: 20}) // February's, and what was left of January's
+	if err := r.RemoveSchedule(t.Context(), acme, "plan"); !errors.Is(err, credits.ErrNotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+	if _, err := r.Schedule(t.Context(), acme, "plan"); !errors.Is(err, credits.ErrNotFound) {
+		t.Errorf("read after that: %v", err)
+	}
+	r.at(date(2026, 6, 1)) // nothing rolls over any more
+	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31")
+	r.balance(credits.Totals{Issued: 20, Expired: 20})
+	s.CatchUp = credits.CatchUpNone
+	if got := r.set(s); !got.NextAt.Equal(date(2026, 6, 30)) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestRolloverCarriesUpToItsCapForOnePeriod(t *testing.T) {
+	r := newRig(t)
+	s := monthly(epoch)
+	s.Rollover = 4
+	r.set(s)
+	r.run(debit("d", 3)) // 7 left, of which 4 go on
+	r.at(date(2026, 2, 28))
+	r.balance(credits.Totals{Issued: 20, Available: 14, Consumed: 3, Expired: 3})
+	d := r.run(debit("d2", 5)) // what was carried burns first, because it is older
+	if lots := r.snapshot(acme).Lots; d.Parts.Len() != 2 || lots[d.Parts.At(0).Lot-1].Schedule != "" || d.Parts.At(0).Amount != 4 {
+		t.Errorf("the debit took %+v", d.Parts)
+	}
+	r.at(date(2026, 3, 31)) // 9 of February's are left, 4 go on; nothing of January's
+	r.balance(credits.Totals{Issued: 30, Available: 14, Consumed: 8, Expired: 8})
+	r.at(date(2026, 4, 30)) // none was spent: what was carried expires, and 4 of the rest go on
+	r.balance(credits.Totals{Issued: 40, Available: 14, Consumed: 8, Expired: 18})
+	r.run(debit("post", 0))
+	c := r.snapshot(acme)
+	for i, e := range c.Entries {
+		if e.Kind == credits.KindRoll && e.From == credits.BucketAvailable {
+			next := c.Entries[i+1]
+			if next.Kind != credits.KindRoll || next.From != credits.BucketIssued || next.Amount != e.Amount || next.Op != e.Op || e.Amount > 4 {
+				t.Errorf("rolled over: %+v, then %+v", e, next)
+			}
+			if heir := c.Lots[next.Lot-1]; heir.Op != e.Op || !heir.EffectiveAt.Equal(e.At) || heir.Category != credits.Plan {
+				t.Errorf("it went on as %+v", heir)
+			}
+		}
+	}
+}
+
+// What a hold pins is not carried: it can still be captured, and expires when it
+// comes back.
+func TestRolloverLeavesOutWhatIsHeld(t *testing.T) {
+	r := newRig(t)
+	s := monthly(date(2026, 2, 1))
+	s.Rollover = 10
+	r.set(s)
+	r.at(date(2026, 3, 1).Add(-time.Hour))
+	r.run(credits.Hold{Account: acme, ID: "h", Amount: 6, TTL: 2 * time.Hour})
+	r.run(credits.Hold{Account: acme, ID: "h2", Amount: 1, TTL: time.Hour}) // times out as the period ends
+	r.at(date(2026, 3, 1))
+	r.balance(credits.Totals{Issued: 20, Available: 13, Held: 6, Expired: 1})
+	r.run(capture("h", 2))
+	r.balance(credits.Totals{Issued: 20, Available: 13, Consumed: 2, Expired: 5})
+}
+
+func TestAScheduleCannotIssueMoreThanAnAccountCanBe(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", credits.MaxAmount-14))
+	r.run(debit("d", credits.MaxAmount-14))
+	s := monthly(epoch)
+	s.Lifetime = credits.NoTimeout
+	r.set(s)
+	r.at(date(2026, 6, 1))
+	r.granted(fmt.Sprintf("g %v 2026-01-31-never", int64(credits.MaxAmount-14)), "@plan#0 10 2026-01-31-never", "@plan#1 4 2026-02-28-never")
+	r.balance(credits.Totals{Issued: credits.MaxAmount, Available: 14, Consumed: credits.MaxAmount - 14})
+}
+
+func TestAGrantOfAScheduleRepaysADebtFirst(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 5))
+	h := hold("h", 5)
+	h.Overrun, h.DebtLimit = credits.OverrunDebt, 100
+	r.run(h)
+	r.run(capture("h", 12))
+	r.set(monthly(date(2026, 2, 1)))
+	r.at(date(2026, 2, 1))
+	r.balance(credits.Totals{Issued: 15, Available: 3, Consumed: 12})
+}
+
+func TestSchedulesThatCanNeverBeRight(t *testing.T) {
+	r := newRig(t)
+	good := monthly(epoch)
+	for name, change := range map[string]func(*credits.Schedule){
+		"Account is empty":                    func(s *credits.Schedule) { s.Account = "" },
+		"ID is empty":                         func(s *credits.Schedule) { s.ID = "" },
+		"ID is 234 bytes":                     func(s *credits.Schedule) { s.ID = credits.ScheduleID(strings.Repeat("x", 234)) },
+		"Amount is 0":                         func(s *credits.Schedule) { s.Amount = 0 },
+		"Amount is over":                      func(s *credits.Schedule) { s.Amount = credits.MaxAmount + 1 },
+		"Unit is 0":                           func(s *credits.Schedule) { s.Unit = 0 },
+		"Unit is 6":                           func(s *credits.Schedule) { s.Unit = 6 },
+		"Every is 0":                          func(s *credits.Schedule) { s.Every = 0 },
+		"Every is -1":                         func(s *credits.Schedule) { s.Every = -1 },
+		"Every is 121":                        func(s *credits.Schedule) { s.Every = 121 },
+		"Anchor is zero":                      func(s *credits.Schedule) { s.Anchor = time.Time{} },
+		"Anchor is in the year 1969":          func(s *credits.Schedule) { s.Anchor = date(1969, 1, 1) },
+		"Until is in the year 9999":           func(s *credits.Schedule) { s.Until = date(9999, 1, 1) },
+		"Until is not after Anchor":           func(s *credits.Schedule) { s.Until = s.Anchor },
+		`Zone "Mars/Olympus" is not known`:    func(s *credits.Schedule) { s.Zone = "Mars/Olympus" },
+		`Zone is "Local"`:                     func(s *credits.Schedule) { s.Zone = "Local" },
+		"CatchUp is 3":                        func(s *credits.Schedule) { s.CatchUp = 3 },
+		"Lifetime is -2ns":                    func(s *credits.Schedule) { s.Lifetime = -2 },
+		"Lifetime is 1ns":                     func(s *credits.Schedule) { s.Lifetime = 1 },
+		"Lifetime is 87864h":                  func(s *credits.Schedule) { s.Lifetime = 3661 * 24 * time.Hour },
+		"Rollover is negative":                func(s *credits.Schedule) { s.Rollover = -1 },
+		"Rollover and Lifetime are both set":  func(s *credits.Schedule) { s.Rollover, s.Lifetime = 1, credits.NoTimeout },
+		"Priority is 1001":                    func(s *credits.Schedule) { s.Priority = credits.MaxPriority + 1 },
+		"Category is 3":                       func(s *credits.Schedule) { s.Category = 3 },
+		"Only is not in the order":            func(s *credits.Schedule) { s.Only = "b\na" },
+		"ID holds a control character; leave": func(s *credits.Schedule) { s.ID = "a\n" },
+	} {
+		s := good
+		change(&s)
+		_, err := r.SetSchedule(t.Context(), s)
+		if kerrors.CodeOf(err) != kerrors.Invalid || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := r.SetSchedule(t.Context(), credits.Schedule{Rollover: -1})
+	for _, fault := range []string{"Account", "ID", "Amount", "Unit", "Anchor", "Rollover"} {
+		if !strings.Contains(err.Error(), fault) {
+			t.Errorf("all faults at once, but not %s: %v", fault, err)
+		}
+	}
+	if c := r.snapshot(acme); c.Account.Version != 0 {
+		t.Errorf("they have written %+v", c.Account)
+	}
+}
+
+func TestAnAccountHasABoundedNumberOfSchedules(t *testing.T) {
+	r := newRig(t)
+	s := monthly(epoch)
+	for i := range credits.MaxSchedules {
+		s.ID = credits.ScheduleID(fmt.Sprintf("s%03d", i))
+		r.set(s)
+	}
+	s.ID = "another"
+	if _, err := r.SetSchedule(t.Context(), s); !errors.Is(err, credits.ErrSchedules) || kerrors.CodeOf(err) != kerrors.Conflict {
+		t.Errorf("one more: %v", err)
+	}
+	s.ID, s.Amount = "s050", 20
+	r.set(s) // no new one
+	list, err := r.Schedules(t.Context(), acme)
+	if err != nil || len(list) != credits.MaxSchedules || list[50].Amount != 20 || list[99].ID != "s099" {
+		t.Errorf("%d schedules, %v", len(list), err)
+	}
+	if list, err := r.Schedules(t.Context(), "nobody"); err != nil || len(list) != 0 {
+		t.Errorf("of nobody: %v, %v", list, err)
+	}
+	if _, err := r.Schedules(t.Context(), ""); kerrors.CodeOf(err) != kerrors.Invalid {
+		t.Errorf("of no account: %v", err)
+	}
+}
+
+// Two ledgers of one store meet at the end of a period again and again.
+func TestAPeriodIsGrantedOnceHoweverManyCome(t *testing.T) {
+	r := newRig(t)
+	other, err := credits.NewLedger(r.store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := credits.Schedule{Account: acme, ID: "s", Amount: 1, Unit: credits.Hours, Every: 1, Anchor: epoch, Lifetime: credits.NoTimeout}
+	r.set(s)
+	const periods = 100
+	for n := range periods {
+		r.add(time.Hour)
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i, l := range []*credits.Ledger{r.Ledger, other, r.Ledger, other} {
+			wg.Go(func() {
+				<-start
+				if i > 1 {
+					if _, err := l.SetSchedule(t.Context(), s); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				if _, err := l.Debit(t.Context(), debit(credits.OpID(fmt.Sprint(n, "/", i)), 0)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+	}
+	c := r.snapshot(acme)
+	seen := make(map[credits.OpID]bool)
+	for _, e := range c.Entries {
+		if seen[e.Op] || e.Kind != credits.KindGrant {
+			t.Errorf("%v of %s", e.Kind, e.Op)
+		}
+		seen[e.Op] = true
+	}
+	if len(seen) != periods+1 || c.Account.Totals.Available != periods+1 {
+		t.Errorf("%d grants, %+v", len(seen), c.Account.Totals)
+	}
+}
