@@ -175,6 +175,11 @@ func onlyFiled(before, after contents, d credits.Debit) error {
 	if len(after.Entries) > len(before.Entries) {
 		return nil
 	}
+	for id, o := range before.Ops {
+		if o.Hold == credits.HoldOpen && o.Amount == 0 && after.Ops[id].Hold == credits.HoldTimedOut {
+			return nil // that was due, and moved nothing
+		}
+	}
 	after.Ops = maps.Clone(after.Ops)
 	delete(after.Ops, d.ID)
 	if !reflect.DeepEqual(after, before) {
