@@ -70,7 +70,7 @@ type Release struct {
 
 // An Extend lets an open hold last until TTL from now, or longer if it does
 // already. A hold lasts no longer than Options.MaxHoldLife from when it was made,
-// unless it was made to: the receipt's Deadline tells. It writes no entry and
+// unless it was made to: the receipt, which is the hold's, tells by its Deadline. It writes no entry and
 // has no id: to repeat it is harmless. One that changes nothing is Replayed.
 type Extend struct {
 	Account AccountID

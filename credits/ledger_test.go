@@ -39,9 +39,14 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
+	return newRigWith(t, nil)
+}
+
+func newRigWith(t testing.TB, o *credits.Options) *rig {
+	t.Helper()
 	r := &rig{clock: newClock(), t: t}
 	r.store = credits.NewMemoryStore(&credits.MemoryOptions{Now: r.now})
-	l, err := credits.NewLedger(r.store, nil)
+	l, err := credits.NewLedger(r.store, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +85,28 @@ func do(ctx context.Context, l *credits.Ledger, cmd any) (credits.Receipt, error
 		return l.Debit(ctx, c)
 	case credits.Refund:
 		return l.Refund(ctx, c)
+	case credits.Extend:
+		return l.Extend(ctx, c)
+	case credits.AcquireLease:
+		return leased(l.AcquireLease(ctx, c))
+	case credits.SettleLease:
+		return leased(l.SettleLease(ctx, c))
+	case credits.ResolveLease:
+		return l.ResolveLease(ctx, c)
 	}
 	return credits.Receipt{}, errors.New("no such command")
+}
+
+// leased is what the receipt of a lease has in common with the others. On a
+// replay it tells the account as it is then.
+func leased(r credits.LeaseReceipt, err error) (credits.Receipt, error) {
+	if r.Replayed {
+		r.Totals = credits.Totals{}
+	}
+	return credits.Receipt{
+		Account: r.Account, Op: r.Lease, Kind: credits.KindLease, At: r.At, Amount: r.Amount, Hold: r.Hold, Deadline: r.Deadline,
+		Totals: r.Totals, Replayed: r.Replayed,
+	}, err
 }
 
 // refuse runs a command that must be refused with want and write nothing, but
@@ -120,10 +145,13 @@ func (r *rig) balance(want credits.Totals) {
 
 // contents is everything the store keeps about an account.
 type contents struct {
-	Account credits.Account
-	Lots    []credits.Lot
-	Ops     map[credits.OpID]credits.Op
-	Entries []credits.Entry
+	Account   credits.Account
+	Debt      credits.Lot // lot 0
+	Lots      []credits.Lot
+	Ops       map[credits.OpID]credits.Op
+	Budgets   []credits.Budget
+	Schedules []credits.Schedule
+	Entries   []credits.Entry
 }
 
 func (r *rig) snapshot(id credits.AccountID) contents {
@@ -132,7 +160,17 @@ func (r *rig) snapshot(id credits.AccountID) contents {
 	err := r.store.Inspect(context.Background(), id, func(s credits.Snapshot) error {
 		c.Account = s.Account
 		for l := range s.Lots {
+			if l.ID == 0 {
+				c.Debt = l
+				continue
+			}
 			c.Lots = append(c.Lots, l)
+		}
+		for b := range s.Budgets {
+			c.Budgets = append(c.Budgets, b)
+		}
+		for sc := range s.Schedules {
+			c.Schedules = append(c.Schedules, sc)
 		}
 		for o := range s.Ops {
 			c.Ops[o.ID] = o
