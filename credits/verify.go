@@ -9,7 +9,8 @@ import (
 
 // VerifyOptions of an audit. The zero value, and nil, are the defaults.
 type VerifyOptions struct {
-	Accounts []AccountID   // default: every account of the store
+	Accounts []AccountID   // default: every account of the store, and of Sealed
+	Sealed   *SealTree     // heads that were sealed before: each journal must still go through its own; default: none
 	Progress func(Audited) // called after each account, and every few thousand rows; must not call the ledger; default: nobody
 }
 
@@ -43,7 +44,8 @@ const maxFaults = 100
 //   - each budget has spent and set aside, in its window, what the ops that were
 //     charged to it have, but for its Base;
 //   - each entry's hash is that of its fields and of the hash before it, and the
-//     last is the account's.
+//     last is the account's; and with Sealed, the head that was sealed is one of
+//     them, so that nothing was rewritten since.
 //
 // It streams: its memory grows with the lots and the budgets of one account, not
 // with the journal. An account that fails is counted and named in the error with
@@ -63,26 +65,52 @@ func (l *Ledger) Verify(ctx context.Context, o *VerifyOptions) (Audited, error) 
 		return Audited{}, err
 	}
 	v := verifier{ctx: ctx, opt: o}
-	ids := l.accounts(ctx)
-	if o.Accounts != nil {
-		ids = func(yield func(AccountID, error) bool) {
-			for _, id := range o.Accounts {
-				if !yield(id, nil) {
-					return
-				}
-			}
-		}
-	}
-	for id, err := range ids {
-		if err == nil {
-			err = l.store.Inspect(ctx, id, v.account)
-			v.sum.Accounts++
-		}
-		if err = v.note(err); err != nil {
-			return v.sum, atBoundary(op, err)
-		}
+	err := v.all(l)
+	if err != nil {
+		return v.sum, atBoundary(op, err)
 	}
 	return v.sum, errors.Wrap(op, errors.Join(v.faults...))
+}
+
+// all checks the accounts that were asked for.
+func (v *verifier) all(l *Ledger) error {
+	if v.opt.Accounts != nil {
+		for _, id := range v.opt.Accounts {
+			if err := v.one(l, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var sealed []Head // of accounts that are still to come
+	if v.opt.Sealed != nil {
+		sealed = v.opt.Sealed.heads
+	}
+	for id, err := range l.accounts(v.ctx) {
+		for ; err == nil && len(sealed) > 0 && sealed[0].Account <= id; sealed = sealed[1:] {
+			if sealed[0].Account < id { // the store has no such account any more
+				err = v.one(l, sealed[0].Account)
+			}
+		}
+		if err == nil {
+			err = v.one(l, id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := range sealed {
+		if err := v.one(l, sealed[i].Account); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one checks one account.
+func (v *verifier) one(l *Ledger, id AccountID) error {
+	v.sum.Accounts++
+	return v.note(l.store.Inspect(v.ctx, id, v.account))
 }
 
 // accounts yields the ids of every account of the store.

@@ -17,6 +17,7 @@ func (a *accountAudit) checkJournal() error {
 	a.replayed = make(map[LotID]Totals)
 	var before Entry // the last one
 	var way transit
+	goal := a.sealed()
 	for e, err := range a.Entries {
 		if err == nil {
 			err = a.read(&a.sum.Entries)
@@ -42,6 +43,9 @@ func (a *accountAudit) checkJournal() error {
 		case e.Hash != e.Chain(before.Hash):
 			return a.bad("entry %d is not what its hash was made of, or does not follow entry %d", e.Seq, before.Seq)
 		}
+		if e.Seq == goal.Seq && e.Hash != goal.Hash {
+			return a.bad("entry %d is not the one that was sealed", e.Seq)
+		}
 		a.replayed[e.Lot] = t
 		before = e
 	}
@@ -52,10 +56,23 @@ func (a *accountAudit) checkJournal() error {
 		return a.bad("it has %d entries, its row says %d", before.Seq, a.Account.Seq)
 	case before.Hash != a.Account.Head:
 		return a.bad("its last entry has the hash %v, its row says %v", before.Hash, a.Account.Head)
+	case before.Seq < goal.Seq:
+		return a.bad("it has %d entries, %d were sealed", before.Seq, goal.Seq)
 	case before.At.After(a.Account.At):
 		return a.bad("its last entry is of %v, its row of %v", before.At, a.Account.At)
 	}
 	return nil
+}
+
+// sealed returns the head that was sealed; a zero one, which all journals go
+// through, when there is none.
+func (a *accountAudit) sealed() Head {
+	if t := a.opt.Sealed; t != nil {
+		if i, ok := t.find(a.Account.ID); ok {
+			return t.heads[i]
+		}
+	}
+	return Head{}
 }
 
 // same reports whether e belongs to the step that t follows.

@@ -30,7 +30,10 @@ func (s *rows) Accounts(_ context.Context, after credits.AccountID, _ int) ([]cr
 	return nil, nil
 }
 
-func (s *rows) Inspect(_ context.Context, _ credits.AccountID, fn func(credits.Snapshot) error) error {
+func (s *rows) Inspect(_ context.Context, id credits.AccountID, fn func(credits.Snapshot) error) error {
+	if id != s.account.ID {
+		s = &rows{account: credits.Account{ID: id}}
+	}
 	return fn(credits.Snapshot{
 		Account: s.account, Lots: each(s.lots), Ops: each(s.ops), Budgets: each(s.budgets), Schedules: each(s.schedules), Entries: each(s.entries),
 	})

@@ -248,3 +248,68 @@ func TestVerifyTellsItsProgressAndCanBeCancelled(t *testing.T) {
 		t.Errorf("cancelled: %+v, %v", sum, err)
 	}
 }
+
+// What was sealed must still be there: a journal that was made again from the
+// first entry on, hashes and all, is sound in itself, and found all the same.
+func TestVerifyFindsAJournalThatWasRewrittenSinceItWasSealed(t *testing.T) {
+	sound := everything()
+	l, err := credits.NewLedger(heads{sound}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := l.Seal(t.Context(), sealer(t, "2026"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*rows)
+		says   string
+	}{
+		"": {func(*rows) {}, ""},
+		"grown": {func(s *rows) {
+			s.move(credits.KindGrant, "g8", 8, 1, credits.BucketIssued, credits.BucketPending)
+			s.grown()
+		}, ""},
+		"one key": {func(s *rows) { s.entry(credits.KindHold, "h2").Key = "x" }, "is not the one that was sealed"},
+		"the last entry less": {func(s *rows) {
+			s.drop(credits.KindGrant, "g7", 7)
+			s.lots = s.lots[:7]
+			s.account.LastLot--
+			s.remove("g7")
+		}, "entries, 34 were sealed"},
+		"nothing of it is left": {func(s *rows) { *s = rows{account: credits.Account{ID: acme}} }, "it has 0 entries, 34 were sealed"},
+		"another account there": {func(s *rows) { *s = rows{account: credits.Account{ID: "zoe", Version: 1}} }, "it has 0 entries, 34 were sealed"},
+	} {
+		s := everything()
+		c.change(s)
+		s.chain()
+		l, err := credits.NewLedger(s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Verify(t.Context(), nil); err != nil {
+			t.Errorf("%s: it is not even sound: %v", name, err)
+		}
+		_, err = l.Verify(t.Context(), &credits.VerifyOptions{Sealed: tree})
+		if (err == nil) != (c.says == "") || err != nil && !(errors.Is(err, credits.ErrCorrupt) && strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: the audit says %v", name, err)
+		}
+	}
+}
+
+func (s *rows) grown() {
+	s.lots = append(s.lots, credits.Lot{ID: 8})
+	s.ops = append(s.ops, credits.Op{ID: "g8", Kind: credits.KindGrant, Amount: 1, Parts: credits.NewParts(part(8, 1, 0, 0, 0))})
+	s.seal()
+}
+
+// heads shows a seal the account of rows.
+type heads struct{ *rows }
+
+func (s heads) View(_ context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	states := make([]*credits.State, len(needs))
+	for i := range needs {
+		states[i] = &credits.State{Account: s.account}
+	}
+	return fn(s.account.At, states)
+}
