@@ -11,8 +11,9 @@ type want struct {
 }
 
 // admit says why what is wanted has no room, or nil. Of several reasons it tells
-// the first in the order of [Source]. Whoever owes spends nothing.
-func (s *State) admit(w want, now time.Time) *DeniedError {
+// the first in the order of [Source]. Whoever owes spends nothing. The error is that
+// of a budget's zone which is not loaded.
+func (s *State) admit(w want, now time.Time) (*DeniedError, error) {
 	t := &s.Account.Totals
 	available := Amount(0)
 	if t.Debt == 0 {
@@ -20,15 +21,27 @@ func (s *State) admit(w want, now time.Time) *DeniedError {
 	}
 	missing := w.amount - available
 	leased := missing > 0 && missing+t.Debt <= t.Leased
+	q, err := s.squeezed(w, now)
 	switch {
+	case err != nil:
+		return nil, err
 	case missing > 0 && !leased:
-		return s.denied(SourceBalance, w, available, now)
+		d := s.denied(SourceBalance, w, available, now)
+		d.Transient = d.Transient && (q.source == SourceNone || q.transient)
+		return d, nil
+	case q.source != SourceNone:
+		d := s.denied(q.source, w, q.budget.room(), now)
+		d.Budget, d.Transient, d.ClearsAt = q.budget.ID, q.transient, q.clears
+		if leased {
+			d.ClearsAt = time.Time{}
+		}
+		return d, nil
 	case w.maxHolds > 0 && s.Account.Holds >= w.maxHolds:
-		return s.denied(SourceHolds, w, available, now)
+		return s.denied(SourceHolds, w, available, now), nil
 	case leased:
-		return s.denied(SourceLeases, w, available, now)
+		return s.denied(SourceLeases, w, available, now), nil
 	}
-	return nil
+	return nil, nil
 }
 
 // denied is the error that tells why what is wanted has no room.

@@ -10,11 +10,15 @@ import (
 )
 
 // A Charge is one budget that an op counts against, in the window it was made
-// in: the hold's window is charged, whenever it is captured.
+// in: the hold's window is charged, whenever it is captured. Of the record of a
+// capture that kept the rest it is one whose thresholds that capture has reached;
+// what it spent counts with its hold's.
 type Charge struct {
 	Budget  BudgetID  `json:"b"`
-	Start   time.Time `json:"s"`           // of the window; zero for a budget without windows
-	Crossed []int     `json:"c,omitempty"` // thresholds that the op was the first to reach, in percent
+	Start   time.Time `json:"s"`           // of the window, which no other window of a budget of that id has
+	Crossed []int     `json:"c,omitempty"` // thresholds that the op was the first to reach, in percent; of a hold, its terminal step
+	Used    Amount    `json:"u,omitzero"`  // with Crossed, of the budget after that
+	Amount  Amount    `json:"a,omitzero"`  // with Crossed, of the budget then
 }
 
 // Charges is the list of budgets that an op counts against, in order of Budget.
@@ -36,6 +40,26 @@ func (c Charges) Len() int { return len(c.list) }
 
 // All yields the charges in order.
 func (c Charges) All() iter.Seq[Charge] { return slices.Values(c.list) }
+
+// told takes from the charges of a hold what they say of thresholds, and returns
+// those that said something: for the record of a capture that kept the rest.
+func (o *Op) told() Charges {
+	var said []Charge
+	for i := range o.Charges.list {
+		if x := &o.Charges.list[i]; len(x.Crossed) > 0 {
+			said = append(said, *x)
+		}
+	}
+	if said == nil {
+		return Charges{}
+	}
+	list := slices.Clone(o.Charges.list)
+	for i := range list {
+		list[i] = Charge{Budget: list[i].Budget, Start: list[i].Start}
+	}
+	o.Charges = Charges{list}
+	return Charges{said}
+}
 
 // AppendText appends the form that [Charges.UnmarshalText] reads. The empty list
 // is empty.

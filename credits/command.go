@@ -116,6 +116,7 @@ type Receipt struct {
 	Hold     HoldStatus // of a hold: how far it has come, on a replay too
 	Deadline time.Time  // of a hold, as it stands now; zero: none
 	Totals   Totals     // of the account, right after it was accepted
+	Alerts   []Alert    // thresholds of budgets that it was the first to reach, by budget and percent; usually none
 	Replayed bool       // it had been accepted before; nothing was done now
 }
 

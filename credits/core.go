@@ -57,7 +57,11 @@ func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (R
 	if err != nil {
 		return Receipt{}, err
 	}
-	if denied := st.admit(want{c.Amount, c.Key, c.Operation, opt.maxHolds}, now); denied != nil {
+	denied, err := st.admit(want{c.Amount, c.Key, c.Operation, opt.maxHolds}, now)
+	switch {
+	case err != nil:
+		return Receipt{}, err
+	case denied != nil:
 		return Receipt{}, denied
 	}
 	parts, ok := st.burn(c.Amount, BucketHeld, c.Operation, Entry{At: now, Kind: KindHold, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})
@@ -155,7 +159,7 @@ func (c *capturing) apply(st *State, now time.Time, _ *settings, scratch []byte)
 			}
 		}
 		kept := st.addOp(Op{
-			ID: c.ID, Kind: KindCapture, Intent: in, Amount: charged, Target: c.Hold, Parts: taken,
+			ID: c.ID, Kind: KindCapture, Intent: in, Amount: charged, Target: c.Hold, Parts: taken, Charges: o.told(),
 			Key: o.Key, Operation: o.Operation, Note: c.Note,
 		}, now)
 		return kept.Op.receipt(), nil
@@ -250,7 +254,11 @@ func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount,
 		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note,
 	}
-	if denied := st.admit(want{c.Amount, c.Key, c.Operation, 0}, now); denied != nil {
+	denied, err := st.admit(want{c.Amount, c.Key, c.Operation, 0}, now)
+	switch {
+	case err != nil:
+		return Receipt{}, err
+	case denied != nil:
 		return Receipt{}, st.denyOp(op, denied, now)
 	}
 	parts, ok := st.burn(c.Amount, BucketConsumed, c.Operation, Entry{At: now, Kind: KindDebit, Op: c.ID, Key: c.Key, Operation: c.Operation, Price: c.Price})

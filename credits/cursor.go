@@ -21,6 +21,8 @@ const (
 	lotsListing   listing = 2
 	holdsListing  listing = 3
 	opsListing    listing = 4
+
+	budgetsListing listing = 5
 )
 
 const (

@@ -19,8 +19,8 @@ var (
 	// pruned, so nobody knows whether the command was done. It is not done again.
 	// Retry no longer than records are kept, or give the command a new id.
 	ErrKeyTooOld error = &errors.Error{Code: errors.Conflict, Msg: "the id is older than the records that are kept"}
-	// ErrNotFound: the account has no hold or op of that id.
-	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "there is no such hold or operation"}
+	// ErrNotFound: the account has no hold, op or budget of that id.
+	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "the account has nothing of that id"}
 	// ErrSettled: the hold was captured or released before, and not in the way
 	// that is asked for now.
 	ErrSettled error = &errors.Error{Code: errors.Conflict, Msg: "the hold is settled already"}
@@ -32,6 +32,8 @@ var (
 	ErrOverRefund error = &errors.Error{Code: errors.Conflict, Msg: "the refund is more than what was spent"}
 	// ErrOverIssue: the grant would take the account over [MaxAmount].
 	ErrOverIssue error = &errors.Error{Code: errors.Conflict, Msg: "the account would be issued more than an account can be"}
+	// ErrTooManyBudgets: the account has [MaxBudgets] budgets.
+	ErrTooManyBudgets error = &errors.Error{Code: errors.Conflict, Msg: "the account has too many budgets"}
 	// ErrExpired: the grant's ExpiresAt has passed.
 	ErrExpired error = &errors.Error{Code: errors.Invalid, Msg: "the grant has expired before it was made; give a later ExpiresAt"}
 	// ErrSchedules: the account has [MaxSchedules] schedules.

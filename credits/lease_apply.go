@@ -28,8 +28,12 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 		ID: c.ID, Kind: KindLease, Intent: in, Key: c.Key, Operation: c.Operation, Hold: HoldOpen,
 		Terms: Terms{Owner: c.Owner, Epoch: c.Epoch},
 	}
-	if err := st.admit(want{amount: c.Min, key: c.Key, operation: c.Operation}, now); err != nil {
+	denied, err := st.admit(want{amount: c.Min, key: c.Key, operation: c.Operation}, now)
+	switch {
+	case err != nil:
 		return Receipt{}, err
+	case denied != nil:
+		return Receipt{}, denied
 	}
 	st.charge(&op, now)
 	if op.Amount, err = c.size(st, &op); err != nil {

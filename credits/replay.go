@@ -44,8 +44,11 @@ func (o *Op) receipt() Receipt {
 		Account: o.Account, Op: o.ID, Kind: o.Kind, At: o.At, Amount: o.Amount, Parts: parts.taken(o.Kind == KindHold),
 		Hold: o.Hold, Deadline: o.Deadline, Totals: o.Totals,
 	}
-	if o.Kind == KindGrant && o.Parts.n == 1 {
+	switch {
+	case o.Kind == KindGrant && o.Parts.n == 1:
 		r.Lot = o.Parts.At(0).Lot
+	case o.Kind == KindDebit || o.Kind == KindCapture: // those of a hold are its terminal step's
+		r.Alerts = o.Charges.alerts()
 	}
 	return r
 }
@@ -54,7 +57,7 @@ func (o *Op) receipt() Receipt {
 func (o *Op) settled(k Kind, amount Amount, replayed bool) Receipt {
 	return Receipt{
 		Account: o.Account, Op: o.ID, Kind: k, At: o.SettledAt, Amount: amount, Parts: o.Parts.taken(false),
-		Hold: o.Hold, Deadline: o.Deadline, Totals: o.SettledTotals, Replayed: replayed,
+		Hold: o.Hold, Deadline: o.Deadline, Totals: o.SettledTotals, Alerts: o.Charges.alerts(), Replayed: replayed,
 	}
 }
 

@@ -234,12 +234,14 @@ type State struct {
 	Entries       []Entry
 	More          bool // rows that are due were left out, because of Need.Limit
 
-	lotIndex map[LotID]int // where a lot is, once there are many
-	opIndex  map[OpID]int  // where an op is, once there are many
-	order    burnOrder
-	zones    *zones // of the ledger that works on it
-	limit    int    // of what is due, how much one update may post; 0: all
-	posted   bool   // that much was posted, and there is more
+	lotIndex    map[LotID]int    // where a lot is, once there are many
+	opIndex     map[OpID]int     // where an op is, once there are many
+	budgetIndex map[BudgetID]int // where a budget is, once there are many
+	scopeIndex  scopeIndex       // where the budgets of a scope are, once there are many
+	order       burnOrder
+	zones       *zones // of the ledger that works on it
+	limit       int    // of what is due, how much one update may post; 0: all
+	posted      bool   // that much was posted, and there is more
 }
 
 // Reset empties s for the given account and keeps its memory.
@@ -251,6 +253,8 @@ func (s *State) Reset(account AccountID) {
 	clear(s.Schedules)
 	clear(s.lotIndex)
 	clear(s.opIndex)
+	clear(s.budgetIndex)
+	s.scopeIndex.reset()
 	s.Account = Account{ID: account}
 	s.AccountChange, s.More = Unchanged, false
 	s.zones, s.limit, s.posted = nil, 0, false
