@@ -12,8 +12,8 @@ import (
 	kerrors "github.com/keytoll/keytoll/errors"
 )
 
-// set makes or changes a budget of acme.
-func (r *rig) set(b credits.Budget) credits.Budget {
+// setBudget makes or changes a budget of acme.
+func (r *rig) setBudget(b credits.Budget) credits.Budget {
 	r.t.Helper()
 	b.Account = acme
 	got, err := r.SetBudget(r.t.Context(), b)
@@ -58,7 +58,7 @@ func keyedHold(id credits.OpID, amount credits.Amount, key, operation string) cr
 func TestABudgetCountsWhatIsHeldAndSpent(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
-	if b := r.set(credits.Budget{ID: "b", Amount: 10}); b.Account != acme || b.Used != 0 || !b.Start.Equal(epoch) || !b.End.IsZero() {
+	if b := r.setBudget(credits.Budget{ID: "b", Amount: 10}); b.Account != acme || b.Used != 0 || !b.Start.Equal(epoch) || !b.End.IsZero() {
 		t.Errorf("a new budget: %+v", b)
 	}
 	r.run(debit("d", 3))
@@ -89,10 +89,10 @@ func TestBudgetsFormAHierarchy(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
 	for id, key := range map[credits.BudgetID]string{"all": "", "red": "red", "app": "red/app", "k1": "red/app/k1", "k2": "red/app/k2", "redder": "redder"} {
-		r.set(credits.Budget{ID: id, Key: key, Amount: 50})
+		r.setBudget(credits.Budget{ID: id, Key: key, Amount: 50})
 	}
-	r.set(credits.Budget{ID: "images", Operation: "image", Amount: 30})
-	r.set(credits.Budget{ID: "red images", Key: "red", Operation: "image", Amount: 20})
+	r.setBudget(credits.Budget{ID: "images", Operation: "image", Amount: 30})
+	r.setBudget(credits.Budget{ID: "red images", Key: "red", Operation: "image", Amount: 20})
 	r.run(keyed("1", 10, "red/app/k1", "image"))
 	r.run(keyed("2", 5, "red/app/k2", ""))
 	r.run(keyed("3", 2, "red", "text"))
@@ -123,7 +123,7 @@ func TestADenialByABudgetSaysWhenItClears(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
 	midnight := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-	r.set(credits.Budget{ID: "day", Amount: 10, Every: credits.Day})
+	r.setBudget(credits.Budget{ID: "day", Amount: 10, Every: credits.Day})
 	d := r.denied(hold("x", 11))
 	if d.Transient || !d.ClearsAt.IsZero() || d.Need != 11 || d.Available != 10 {
 		t.Errorf("more than the budget ever has: %+v", d)
@@ -136,8 +136,8 @@ func TestADenialByABudgetSaysWhenItClears(t *testing.T) {
 	if d := r.denied(hold("x", 5)); d.Transient || !d.ClearsAt.Equal(midnight) {
 		t.Errorf("it is spent until midnight: %+v", d)
 	}
-	r.set(credits.Budget{ID: "a month", Amount: 6, Every: credits.Month, Zone: "America/New_York"})
-	r.set(credits.Budget{ID: "b key", Key: "k", Amount: 1, Every: credits.Year})
+	r.setBudget(credits.Budget{ID: "a month", Amount: 6, Every: credits.Month, Zone: "America/New_York"})
+	r.setBudget(credits.Budget{ID: "b key", Key: "k", Amount: 1, Every: credits.Year})
 	r.run(keyed("d", 1, "k", ""))
 	if d := r.denied(keyed("x", 6, "k", "")); d.Budget != "a month" || !d.ClearsAt.IsZero() {
 		t.Errorf("the key's year never has room for it: %+v", d)
@@ -156,9 +156,9 @@ func TestADenialByABudgetSaysWhenItClears(t *testing.T) {
 func TestADeniedDebitStaysDeniedByItsBudget(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
-	r.set(credits.Budget{ID: "b", Key: "k", Amount: 10, Every: credits.Day})
+	r.setBudget(credits.Budget{ID: "b", Key: "k", Amount: 10, Every: credits.Day})
 	first := r.denied(keyed("d", 11, "k", ""))
-	r.set(credits.Budget{ID: "b", Key: "k", Amount: 100, Every: credits.Day})
+	r.setBudget(credits.Budget{ID: "b", Key: "k", Amount: 100, Every: credits.Day})
 	again := r.denied(keyed("d", 11, "k", ""))
 	if !again.Replayed {
 		t.Errorf("the retry was decided anew: %+v", again)
@@ -173,7 +173,7 @@ func TestADeniedDebitStaysDeniedByItsBudget(t *testing.T) {
 func TestABudgetOfNothingDeniesEverything(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
-	r.set(credits.Budget{ID: "frozen", Key: "k", Every: credits.Day})
+	r.setBudget(credits.Budget{ID: "frozen", Key: "k", Every: credits.Day})
 	for _, amount := range []credits.Amount{0, 1, 1000} {
 		if d := r.denied(keyedHold("h", amount, "k/x", "")); d.Budget != "frozen" || d.Transient || !d.ClearsAt.IsZero() {
 			t.Errorf("%v: %+v", amount, d)
@@ -185,14 +185,14 @@ func TestABudgetOfNothingDeniesEverything(t *testing.T) {
 func TestASoftBudgetCountsAndRefusesNothing(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
-	r.set(credits.Budget{ID: "soft", Amount: 10, Soft: true, Thresholds: "100"})
+	r.setBudget(credits.Budget{ID: "soft", Amount: 10, Soft: true, Thresholds: "100"})
 	r.run(debit("1", 9))
 	if got := r.run(debit("2", 9)).Alerts; len(got) != 1 || got[0].Percent != 100 || got[0].Used != 18 || got[0].Amount != 10 {
 		t.Errorf("alerts %+v", got)
 	}
 	r.run(debit("3", 500))
 	r.budget("soft", 518, 0)
-	r.set(credits.Budget{ID: "soft", Amount: 0, Soft: true})
+	r.setBudget(credits.Budget{ID: "soft", Amount: 0, Soft: true})
 	r.run(debit("4", 1))
 	r.budget("soft", 519, 0)
 }
@@ -215,7 +215,7 @@ func TestAHoldCountsInItsOwnWindow(t *testing.T) {
 		for _, touched := range []bool{false, true} { // whether somebody looked before
 			r := newRig(t)
 			r.run(grant("g", 1000))
-			r.set(credits.Budget{ID: "b", Amount: 10, Every: credits.Day, Thresholds: "50"})
+			r.setBudget(credits.Budget{ID: "b", Amount: 10, Every: credits.Day, Thresholds: "50"})
 			r.run(keyedHold("h", 8, "", ""))
 			r.add(12 * time.Hour)
 			used := credits.Amount(0)
@@ -238,8 +238,8 @@ func TestAHoldCountsInItsOwnWindow(t *testing.T) {
 func TestThresholdsFireOnceAWindow(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10_000))
-	r.set(credits.Budget{ID: "b", Amount: 100, Every: credits.Day, Thresholds: credits.NewThresholds(100, 50, 80, 50)})
-	r.set(credits.Budget{ID: "a", Key: "k", Amount: 1000, Thresholds: "1"})
+	r.setBudget(credits.Budget{ID: "b", Amount: 100, Every: credits.Day, Thresholds: credits.NewThresholds(100, 50, 80, 50)})
+	r.setBudget(credits.Budget{ID: "a", Key: "k", Amount: 1000, Thresholds: "1"})
 	tell := func(cmd any, percents ...int) credits.Receipt {
 		t.Helper()
 		var got []int
@@ -283,22 +283,22 @@ func TestThresholdsFireOnceAWindow(t *testing.T) {
 func TestABudgetThatChangesKeepsWhatItCounts(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10_000))
-	was := r.set(credits.Budget{ID: "b", Amount: 100, Every: credits.Month, Thresholds: "50,90", Base: 10})
+	was := r.setBudget(credits.Budget{ID: "b", Amount: 100, Every: credits.Month, Thresholds: "50,90", Base: 10})
 	r.run(debit("d", 45)) // tells 50
 	r.run(hold("h", 20))
-	got := r.set(credits.Budget{ID: "b", Amount: 60, Every: credits.Month, Zone: "UTC", Soft: true, Thresholds: "20,50,60", Base: 77})
+	got := r.setBudget(credits.Budget{ID: "b", Amount: 60, Every: credits.Month, Zone: "UTC", Soft: true, Thresholds: "20,50,60", Base: 77})
 	if got.Used != 55 || got.Held != 20 || got.Base != 10 || !got.Start.Equal(was.Start) || !got.End.Equal(was.End) || got.Fired != 0b010 {
 		t.Errorf("changed: %+v", got)
 	}
 	if told := r.run(debit("e", 1)).Alerts; len(told) != 2 || told[0].Percent != 20 || told[1].Percent != 60 {
 		t.Errorf("the next command tells %+v", told)
 	}
-	r.set(credits.Budget{ID: "b", Amount: 30, Every: credits.Month})
+	r.setBudget(credits.Budget{ID: "b", Amount: 30, Every: credits.Month})
 	r.refuse(hold("x", 1), credits.ErrInsufficient)
 	r.run(captureAll("h")) // a promise is kept
 	r.budget("b", 76, 0)
 	before := r.snapshot(acme)
-	r.set(credits.Budget{ID: "b", Amount: 30, Every: credits.Month})
+	r.setBudget(credits.Budget{ID: "b", Amount: 30, Every: credits.Month})
 	if !reflect.DeepEqual(before, r.snapshot(acme)) {
 		t.Error("setting a budget as it is has written something")
 	}
@@ -313,18 +313,18 @@ func TestABudgetThatCountsOtherSpendingBeginsAnew(t *testing.T) {
 		r := newRig(t)
 		r.run(grant("g", 10_000))
 		first := credits.Budget{ID: "b", Amount: 100, Every: credits.Month}
-		r.set(first)
+		r.setBudget(first)
 		r.run(keyedHold("h", 40, "k", "image"))
 		r.run(keyed("d", 30, "k", "image"))
 		next.ID, next.Amount, next.Base = "b", 50, 5
-		if b := r.set(next); b.Used != 5 || b.Held != 0 || b.Base != 5 || b.Fired != 0 {
+		if b := r.setBudget(next); b.Used != 5 || b.Held != 0 || b.Base != 5 || b.Fired != 0 {
 			t.Errorf("%s: %+v", name, b)
 		}
 		r.run(captureAll("h"))
 		r.run(refund("r", "d", 30))
 		r.budget("b", 5, 0)
 		r.run(keyed("e", 45, "k", "image"))
-		r.set(first)
+		r.setBudget(first)
 		r.run(refund("r2", "e", 45))
 		r.budget("b", 0, 0)
 	}
@@ -337,7 +337,7 @@ func TestABudgetThatWasRemovedIsForgotten(t *testing.T) {
 	r.run(grant("g", 10_000))
 	for i := range 3 {
 		id := credits.OpID(rune('a' + i))
-		r.set(credits.Budget{ID: "b", Amount: 100, Every: credits.Day})
+		r.setBudget(credits.Budget{ID: "b", Amount: 100, Every: credits.Day})
 		r.run(hold("h"+id, 60))
 		r.refuse(hold("x", 60), credits.ErrInsufficient)
 		if err := r.RemoveBudget(t.Context(), acme, "b"); err != nil {
@@ -351,7 +351,7 @@ func TestABudgetThatWasRemovedIsForgotten(t *testing.T) {
 		}
 		r.run(hold("y"+id, 200))
 	}
-	r.set(credits.Budget{ID: "b", Amount: 100, Every: credits.Day})
+	r.setBudget(credits.Budget{ID: "b", Amount: 100, Every: credits.Day})
 	for _, id := range []credits.OpID{"ha", "hb", "hc", "ya"} {
 		r.run(captureAll(id))
 	}
@@ -409,7 +409,7 @@ func TestBudgetsInPages(t *testing.T) {
 	r.run(grant("g", 100))
 	var want []credits.BudgetID
 	for _, id := range []credits.BudgetID{"a", "b", "c", "d", "e"} {
-		r.set(credits.Budget{ID: id, Amount: 10, Every: credits.Day})
+		r.setBudget(credits.Budget{ID: id, Amount: 10, Every: credits.Day})
 		want = append(want, id)
 	}
 	r.run(credits.Hold{Account: acme, ID: "h", Amount: 1, TTL: time.Minute}) // is due when they are listed
@@ -445,8 +445,8 @@ func TestBudgetsInPages(t *testing.T) {
 func TestABudgetCannotOverflow(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", credits.MaxAmount))
-	r.set(credits.Budget{ID: "b", Amount: credits.MaxAmount, Base: credits.MaxBase, Thresholds: "1,100"})
-	r.set(credits.Budget{ID: "soft", Amount: 1, Base: credits.MaxBase, Soft: true, Thresholds: "100"})
+	r.setBudget(credits.Budget{ID: "b", Amount: credits.MaxAmount, Base: credits.MaxBase, Thresholds: "1,100"})
+	r.setBudget(credits.Budget{ID: "soft", Amount: 1, Base: credits.MaxBase, Soft: true, Thresholds: "100"})
 	r.run(hold("h", credits.MaxAmount-credits.MaxBase))
 	r.refuse(hold("x", 1), credits.ErrInsufficient)
 	if d := r.denied(hold("x", credits.MaxBase)); d.Available != 0 || d.Source != credits.SourceAccountBudget {
@@ -455,7 +455,7 @@ func TestABudgetCannotOverflow(t *testing.T) {
 	if got := r.run(captureAll("h")).Alerts; len(got) != 3 {
 		t.Errorf("alerts %+v", got)
 	}
-	r.set(credits.Budget{ID: "b", Amount: credits.MaxAmount, Soft: true})
+	r.setBudget(credits.Budget{ID: "b", Amount: credits.MaxAmount, Soft: true})
 	r.run(debit("d", credits.MaxBase))
 	r.budget("soft", credits.MaxAmount+credits.MaxBase, 0)
 }

@@ -16,12 +16,11 @@ type Cursor string
 type listing byte
 
 const (
-	entriesOldest listing = 0
-	entriesNewest listing = 1
-	lotsListing   listing = 2
-	holdsListing  listing = 3
-	opsListing    listing = 4
-
+	entriesOldest  listing = 0
+	entriesNewest  listing = 1
+	lotsListing    listing = 2
+	holdsListing   listing = 3
+	opsListing     listing = 4
 	budgetsListing listing = 5
 )
 
