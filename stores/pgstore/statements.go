@@ -10,15 +10,19 @@ import (
 
 // statements are the texts of what is asked of one schema.
 type statements struct {
-	schema, apply, touch, byHandle, byID, records, owner, events, census, version string
-	applyLimits, decideLimits, limitsAfter, sweepLimits, sweepSettled             string
+	schema, apply, touch, byHandle, byID, records, owner, events, census, version  string
+	applyLimits, decideLimits, limitsAfter, sweepLimits, sweepSettled              string
+	lockAccounts, readCredits, writeCredits, accountsAfter, entriesUp, entriesDown string
+	account, lotsAfter, opsAfter, budgetsAfter, schedulesAfter                     string
 }
 
 // applyArguments is the number of arguments of the function apply, and
-// touchArguments that of touch.
+// touchArguments that of touch, and so on.
 const (
 	applyArguments  = 56
 	touchArguments  = 8
+	readArguments   = 25
+	writeArguments  = 14
 	eventColumns    = `owner, seq, at, kind, key, actor, actor_ip, changes, note, count, sum`
 	recordsTemplate = `SELECT k, o FROM keytoll.keys k JOIN keytoll.owners o ON o.id = k.owner WHERE `
 )
@@ -43,8 +47,19 @@ func newStatements(schema string) statements {
 		sweepSettled: in(`WITH gone AS (DELETE FROM keytoll.settled WHERE id IN (SELECT id FROM keytoll.settled
 			WHERE until <= coalesce($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 			ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id) SELECT count(*) FROM gone`),
-		sweepLimits: in(`SELECT keytoll.limits_sweep($1, $2, $3, $4, $5)`),
-		version:     in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
+		lockAccounts:   in(`SELECT keytoll.credits_lock($1)`),
+		readCredits:    in(strings.Replace(call("keytoll.credits_read", readArguments), "SELECT", "SELECT * FROM", 1)),
+		writeCredits:   in(call("keytoll.credits_write", writeArguments)),
+		accountsAfter:  in(`SELECT id FROM keytoll.accounts WHERE id > $1 ORDER BY id LIMIT $2`),
+		account:        in(`SELECT a FROM keytoll.accounts a WHERE id = $1`),
+		entriesUp:      in(`SELECT e FROM keytoll.entries e WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3`),
+		entriesDown:    in(`SELECT e FROM keytoll.entries e WHERE account = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`),
+		lotsAfter:      in(`SELECT l FROM keytoll.lots l WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3`),
+		opsAfter:       in(`SELECT o FROM keytoll.ops o WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3`),
+		budgetsAfter:   in(`SELECT b FROM keytoll.budgets b WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3`),
+		schedulesAfter: in(`SELECT s FROM keytoll.schedules s WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3`),
+		sweepLimits:    in(`SELECT keytoll.limits_sweep($1, $2, $3, $4, $5)`),
+		version:        in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
 	}
 }
 

@@ -1,0 +1,229 @@
+package pgstore
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+)
+
+// The kinds of rows that the function credits_read returns.
+const (
+	timeKind     = 0
+	accountKind  = 1
+	opKind       = 2
+	lotKind      = 3
+	budgetKind   = 4
+	scheduleKind = 5
+)
+
+// rowTypes are the numbers that the database has for the types of the tables'
+// rows.
+type rowTypes struct{ accounts, ops, lots, budgets, schedules, entries uint32 }
+
+// A workspace is the memory of one call of Update or View.
+type workspace struct {
+	wanted  wanted
+	changed changed
+	states  []*credits.State
+	needs   []credits.Need // of the call
+	now     time.Time
+	types   rowTypes
+	at      int // the state of the row before
+	seen    struct {
+		ops       map[seenKey[credits.OpID]]struct{}
+		lots      map[seenKey[credits.LotID]]struct{}
+		budgets   map[seenKey[credits.BudgetID]]struct{}
+		schedules map[seenKey[credits.ScheduleID]]struct{}
+	}
+}
+
+// A seenKey is a row that was loaded, of the state of that number.
+type seenKey[ID any] struct {
+	state int
+	id    ID
+}
+
+// workspaces keeps them from call to call.
+type workspaces struct{ pool sync.Pool }
+
+// get returns a workspace for needs.
+func (p *workspaces) get(needs []credits.Need) *workspace {
+	w, _ := p.pool.Get().(*workspace)
+	if w == nil {
+		w = new(workspace)
+		w.seen.ops = make(map[seenKey[credits.OpID]]struct{})
+		w.seen.lots = make(map[seenKey[credits.LotID]]struct{})
+		w.seen.budgets = make(map[seenKey[credits.BudgetID]]struct{})
+		w.seen.schedules = make(map[seenKey[credits.ScheduleID]]struct{})
+	}
+	for len(w.states) < len(needs) {
+		w.states = append(w.states, new(credits.State))
+	}
+	w.needs = needs
+	w.wanted.gather(needs)
+	return w
+}
+
+// put takes a workspace back, without what it held.
+func (p *workspaces) put(w *workspace) {
+	w.empty()
+	w.needs = nil
+	p.pool.Put(w)
+}
+
+// empty makes room for the rows of another try.
+func (w *workspace) empty() {
+	for i, st := range w.states {
+		id := credits.AccountID("")
+		if i < len(w.needs) {
+			id = w.needs[i].Account
+		}
+		st.Reset(id)
+	}
+	w.now, w.types, w.at = time.Time{}, rowTypes{}, 0
+	clear(w.seen.ops)
+	clear(w.seen.lots)
+	clear(w.seen.budgets)
+	clear(w.seen.schedules)
+}
+
+// loaded returns the states of the call.
+func (w *workspace) loaded() []*credits.State { return w.states[:len(w.needs)] }
+
+// take takes a row of the function credits_read.
+func (w *workspace) take(columns [][]byte) error {
+	if len(columns) != 2 {
+		return errRow
+	}
+	kind, row := small(columns[0]), columns[1]
+	if kind == timeKind {
+		return w.begin(row)
+	}
+	account, err := accountOf(row)
+	if err != nil {
+		return err
+	}
+	if string(account) != string(w.needs[w.at].Account) {
+		at, ok := slices.BinarySearchFunc(w.needs, account, func(n credits.Need, id []byte) int {
+			return strings.Compare(string(n.Account), string(id))
+		})
+		if !ok {
+			return errRow
+		}
+		w.at = at
+	}
+	st := w.states[w.at]
+	id := st.Account.ID
+	switch kind {
+	case accountKind:
+		return readAccount(row, &st.Account)
+	case opKind:
+		var o credits.OpRow
+		if err := readOp(row, &o.Op); err != nil {
+			return err
+		}
+		o.Op.Account = id
+		if fresh(w.seen.ops, w.at, o.Op.ID) {
+			st.Ops = append(st.Ops, o)
+		}
+	case lotKind:
+		var l credits.LotRow
+		if err := readLot(row, &l.Lot); err != nil {
+			return err
+		}
+		l.Lot.Account = id
+		if fresh(w.seen.lots, w.at, l.Lot.ID) {
+			st.Lots = append(st.Lots, l)
+		}
+	case budgetKind:
+		var b credits.BudgetRow
+		if err := readBudget(row, &b.Budget); err != nil {
+			return err
+		}
+		b.Budget.Account = id
+		if fresh(w.seen.budgets, w.at, b.Budget.ID) {
+			st.Budgets = append(st.Budgets, b)
+		}
+	case scheduleKind:
+		var s credits.ScheduleRow
+		if err := readSchedule(row, &s.Schedule); err != nil {
+			return err
+		}
+		s.Schedule.Account = id
+		if fresh(w.seen.schedules, w.at, s.Schedule.ID) {
+			st.Schedules = append(st.Schedules, s)
+		}
+	default:
+		return errRow
+	}
+	return nil
+}
+
+// begin takes the first row: the time, and the types of the tables.
+func (w *workspace) begin(row []byte) error {
+	if len(row) != 8+6*4 {
+		return errRow
+	}
+	w.now = time.UnixMicro(int64(binary.BigEndian.Uint64(row))).UTC()
+	for i, into := range [...]*uint32{
+		&w.types.accounts, &w.types.ops, &w.types.lots, &w.types.budgets, &w.types.schedules, &w.types.entries,
+	} {
+		*into = binary.BigEndian.Uint32(row[8+4*i:])
+	}
+	return nil
+}
+
+// fresh notes a row and reports whether it was not noted before.
+func fresh[ID comparable](seen map[seenKey[ID]]struct{}, state int, id ID) bool {
+	key := seenKey[ID]{state, id}
+	if _, ok := seen[key]; ok {
+		return false
+	}
+	seen[key] = struct{}{}
+	return true
+}
+
+// ready ends the loading.
+func (w *workspace) ready() error {
+	if w.types == (rowTypes{}) {
+		return errRow
+	}
+	w.truncated()
+	return nil
+}
+
+// truncated says of each state whether rows that are due were left out: the
+// function returns one more than the limit when there are more.
+func (w *workspace) truncated() {
+	for i, st := range w.loaded() {
+		n := &w.needs[i]
+		if n.Limit == 0 {
+			continue
+		}
+		until := w.now
+		if n.Until.After(until) {
+			until = n.Until
+		}
+		due := func(at time.Time) int {
+			if at.IsZero() || at.After(until) {
+				return 0
+			}
+			return 1
+		}
+		var ops, lots, schedules int
+		for i := range st.Ops {
+			ops += due(st.Ops[i].Op.Due())
+		}
+		for i := range st.Lots {
+			lots += due(st.Lots[i].Lot.Due())
+		}
+		for i := range st.Schedules {
+			schedules += due(st.Schedules[i].Schedule.Due())
+		}
+		st.More = max(ops, lots, schedules) > n.Limit
+	}
+}
