@@ -86,7 +86,7 @@ func full(st *credits.State, now time.Time) {
 	note := strings.Repeat("\u00e9\"'\\\u4f60", credits.MaxNoteBytes/8)
 	var charges []credits.Charge
 	for i := range 10 {
-		charges = append(charges, credits.Charge{Budget: credits.BudgetID(fmt.Sprintf("%d\n\"", i)), Start: early.AddDate(i, 0, 0), Crossed: []int{1, 50, 100}[:i%4]})
+		charges = append(charges, credits.Charge{Budget: credits.BudgetID(fmt.Sprintf("%d\n\"", i)), Start: early.AddDate(i, 0, 0), Crossed: append([]int(nil), []int{1, 50, 100}[:i%4]...)})
 	}
 	op(st, credits.Op{ID: "bare", Kind: credits.KindDebit}, now)
 	op(st, credits.Op{

@@ -130,17 +130,25 @@ func (u *update) load(ctx context.Context, x *exchange, before int) error {
 	if err := x.ask(ctx, s.db.sql.readCredits, arguments...); err != nil {
 		return err
 	}
+	locked := int64(0)
 	err := x.send(ctx, func(statement int, columns [][]byte) error {
-		if statement == before+1 {
+		switch statement {
+		case before:
+			locked = number(columns[0])
+		case before + 1:
 			return w.take(columns)
 		}
 		return nil
 	})
-	if err == nil {
-		err = w.ready()
+	if err == nil && w.found != locked {
+		err = errAppeared
 	}
 	return err
 }
+
+// errAppeared reports an account that was made after the locks were taken, and so
+// is not locked.
+var errAppeared error = &errors.Error{Code: errors.Unavailable, Msg: "an account was made in the same moment"}
 
 // decide calls fn, and writes what it changed.
 func (u *update) decide(ctx context.Context, x *exchange, fn func(time.Time, []*credits.State) error) error {
@@ -205,10 +213,7 @@ func (s *CreditStore) look(ctx context.Context, x *exchange, w *workspace) error
 	if err := x.ask(ctx, s.db.sql.readCredits, w.wanted.arguments(s.given())...); err != nil {
 		return err
 	}
-	if err := x.send(ctx, func(_ int, columns [][]byte) error { return w.take(columns) }); err != nil {
-		return err
-	}
-	return w.ready()
+	return x.send(ctx, func(_ int, columns [][]byte) error { return w.take(columns) })
 }
 
 // given returns the time of the store's own clock, or the zero time for the
@@ -223,6 +228,9 @@ func (s *CreditStore) given() time.Time {
 // raced reports whether a new account, or a new op of an account without a row,
 // was made by somebody else in the same moment: tried again, it is found.
 func raced(err error) bool {
+	if errors.Is(err, errAppeared) {
+		return true
+	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && e.Code == "23505" && (e.ConstraintName == "accounts_pkey" || e.ConstraintName == "ops_pkey")
 }

@@ -18,6 +18,7 @@ const (
 	lotKind      = 3
 	budgetKind   = 4
 	scheduleKind = 5
+	dueKinds     = 10 // more, where a row comes because it is due
 )
 
 // rowTypes are the numbers that the database has for the types of the tables'
@@ -32,7 +33,9 @@ type workspace struct {
 	needs   []credits.Need // of the call
 	now     time.Time
 	types   rowTypes
-	at      int // the state of the row before
+	at      int            // the state of the row before
+	found   int64          // how many accounts have a row
+	due     map[dueKey]int // how many rows came because they are due
 	seen    struct {
 		ops       map[seenKey[credits.OpID]]struct{}
 		lots      map[seenKey[credits.LotID]]struct{}
@@ -47,6 +50,9 @@ type seenKey[ID any] struct {
 	id    ID
 }
 
+// A dueKey is a kind of rows of the state of that number.
+type dueKey struct{ state, kind int }
+
 // workspaces keeps them from call to call.
 type workspaces struct{ pool sync.Pool }
 
@@ -54,7 +60,7 @@ type workspaces struct{ pool sync.Pool }
 func (p *workspaces) get(needs []credits.Need) *workspace {
 	w, _ := p.pool.Get().(*workspace)
 	if w == nil {
-		w = new(workspace)
+		w = &workspace{due: make(map[dueKey]int)}
 		w.seen.ops = make(map[seenKey[credits.OpID]]struct{})
 		w.seen.lots = make(map[seenKey[credits.LotID]]struct{})
 		w.seen.budgets = make(map[seenKey[credits.BudgetID]]struct{})
@@ -84,7 +90,8 @@ func (w *workspace) empty() {
 		}
 		st.Reset(id)
 	}
-	w.now, w.types, w.at = time.Time{}, rowTypes{}, 0
+	w.now, w.types, w.at, w.found = time.Time{}, rowTypes{}, 0, 0
+	clear(w.due)
 	clear(w.seen.ops)
 	clear(w.seen.lots)
 	clear(w.seen.budgets)
@@ -118,8 +125,18 @@ func (w *workspace) take(columns [][]byte) error {
 	}
 	st := w.states[w.at]
 	id := st.Account.ID
+	if kind > dueKinds {
+		kind -= dueKinds
+		key := dueKey{w.at, kind}
+		w.due[key]++
+		if most := w.needs[w.at].Limit; most > 0 && w.due[key] > most {
+			st.More = true // it is left out
+			return nil
+		}
+	}
 	switch kind {
 	case accountKind:
+		w.found++
 		return readAccount(row, &st.Account)
 	case opKind:
 		var o credits.OpRow
@@ -185,45 +202,4 @@ func fresh[ID comparable](seen map[seenKey[ID]]struct{}, state int, id ID) bool 
 	}
 	seen[key] = struct{}{}
 	return true
-}
-
-// ready ends the loading.
-func (w *workspace) ready() error {
-	if w.types == (rowTypes{}) {
-		return errRow
-	}
-	w.truncated()
-	return nil
-}
-
-// truncated says of each state whether rows that are due were left out: the
-// function returns one more than the limit when there are more.
-func (w *workspace) truncated() {
-	for i, st := range w.loaded() {
-		n := &w.needs[i]
-		if n.Limit == 0 {
-			continue
-		}
-		until := w.now
-		if n.Until.After(until) {
-			until = n.Until
-		}
-		due := func(at time.Time) int {
-			if at.IsZero() || at.After(until) {
-				return 0
-			}
-			return 1
-		}
-		var ops, lots, schedules int
-		for i := range st.Ops {
-			ops += due(st.Ops[i].Op.Due())
-		}
-		for i := range st.Lots {
-			lots += due(st.Lots[i].Lot.Due())
-		}
-		for i := range st.Schedules {
-			schedules += due(st.Schedules[i].Schedule.Due())
-		}
-		st.More = max(ops, lots, schedules) > n.Limit
-	}
 }

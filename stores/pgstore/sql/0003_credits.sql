@@ -167,13 +167,12 @@ CREATE TABLE keytoll.schedules (
 CREATE INDEX schedules_due ON keytoll.schedules (account, next_at, id) WHERE next_at IS NOT NULL;
 
 
--- What was written stays written; an op goes when it may be forgotten; and a hold
--- ends once, but for a lease that leaves suspense, and a late capture.
+-- What was written stays written; and a hold ends once, but for a lease that leaves
+-- suspense, and a late capture.
 CREATE TRIGGER entries_stay BEFORE UPDATE OR DELETE ON keytoll.entries FOR EACH ROW EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER entries_last BEFORE TRUNCATE ON keytoll.entries FOR EACH STATEMENT EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER accounts_stay BEFORE DELETE ON keytoll.accounts FOR EACH ROW EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER lots_stay BEFORE DELETE ON keytoll.lots FOR EACH ROW EXECUTE FUNCTION keytoll.refuse();
-CREATE TRIGGER ops_stay BEFORE DELETE ON keytoll.ops FOR EACH ROW WHEN (old.prunable IS NULL) EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER ops_end_once BEFORE UPDATE ON keytoll.ops FOR EACH ROW
 	WHEN (old.hold <> new.hold AND old.hold <> 1 AND (old.hold, new.hold) NOT IN ((5, 3), (4, 2)))
 	EXECUTE FUNCTION keytoll.refuse();
@@ -181,23 +180,29 @@ CREATE TRIGGER ops_end_once BEFORE UPDATE ON keytoll.ops FOR EACH ROW
 
 -- credits_lock takes the rows of accounts, in the order given, which is the one
 -- that all follow. What others committed before can be read by the statements
--- that come after it, and by no part of it: hence it reads nothing.
-CREATE FUNCTION keytoll.credits_lock(accounts text[]) RETURNS void LANGUAGE plpgsql
+-- that come after it, and by no part of it: hence it reads nothing. It returns how
+-- many there are: one that is read afterwards and was not there yet is not locked.
+CREATE FUNCTION keytoll.credits_lock(needed text[]) RETURNS bigint LANGUAGE plpgsql
 	SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-	one text;
+	one    text;
+	locked bigint := 0;
 BEGIN
-	FOREACH one IN ARRAY accounts LOOP
+	FOREACH one IN ARRAY needed LOOP
 		PERFORM FROM keytoll.accounts WHERE id = one FOR NO KEY UPDATE;
+		IF FOUND THEN
+			locked := locked + 1;
+		END IF;
 	END LOOP;
+	RETURN locked;
 END $$;
 
 
 -- credits_read returns what the Needs of package credits ask for, as of the one
 -- moment at which the statement that calls it began. Rows have a kind: 0 the time,
 -- and the types of the tables; 1 an account, 2 an op, 3 a lot, 4 a budget, 5 a
--- schedule. A row may come more than once. Of what is due, and there is more of
--- than the limit, one more comes.
+-- schedule; 10 more where it comes because it is due: these come in order, and one
+-- more than the limit where there are more. A row may come more than once.
 CREATE FUNCTION keytoll.credits_read(
 	given bigint, -- the time; null: the server's
 	needed text[], untils bigint[], limits bigint[], prunables bigint[], -- of each need
@@ -216,8 +221,9 @@ DECLARE
 	now      bigint := coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
 	owing    text[] := '{}';
 	budgeted boolean := false;
-	wholes   keytoll.ops[] := '{}'; -- those that come with their lots and budgets
-	dues     keytoll.lots[];
+	ending   keytoll.ops[]; -- which are due
+	others   keytoll.ops[] := '{}'; -- that come with their lots and budgets, too
+	turning  keytoll.lots[]; -- which are due
 	one      keytoll.accounts;
 	want     record;
 	found    record;
@@ -239,34 +245,40 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	wholes := ARRAY(
+	ending := ARRAY(
 		SELECT due.o FROM unnest(needed, untils, limits) AS need (account, until, most)
 		CROSS JOIN LATERAL (
 			SELECT o FROM keytoll.ops o WHERE o.account = need.account AND o.due <= greatest(need.until, now)
 			ORDER BY o.due, o.id LIMIT nullif(need.most, 0) + 1
 		) due);
+	IF cardinality(ending) > 0 THEN
+		RETURN QUERY SELECT 12::smallint, record_send(o) FROM unnest(ending) o;
+	END IF;
 	IF cardinality(target_ids) > 0 THEN
-		wholes := wholes || ARRAY(
+		others := ARRAY(
 			SELECT o FROM unnest(target_accounts, target_ids) AS given (account, id)
 			JOIN keytoll.ops o ON o.account = given.account AND o.id = given.id);
 	END IF;
 	IF array_remove(prunables, NULL) <> '{}' THEN
-		wholes := wholes || ARRAY(
+		others := others || ARRAY(
 			SELECT old.o FROM unnest(needed, prunables, limits) AS need (account, prunable, most)
 			CROSS JOIN LATERAL (
 				SELECT o FROM keytoll.ops o WHERE o.account = need.account AND o.prunable <= need.prunable
 				ORDER BY o.prunable, o.id LIMIT nullif(need.most, 0)
 			) old);
 	END IF;
-	IF cardinality(wholes) > 0 THEN
-		RETURN QUERY SELECT 2::smallint, record_send(o) FROM unnest(wholes) o;
+	IF cardinality(others) > 0 THEN
+		RETURN QUERY SELECT 2::smallint, record_send(o) FROM unnest(others) o;
+		ending := ending || others;
+	END IF;
+	IF cardinality(ending) > 0 THEN
 		RETURN QUERY SELECT 3::smallint, record_send(l) FROM (
-				SELECT DISTINCT o.account, split_part(part, ':', 1)::bigint AS id FROM unnest(wholes) o, unnest(string_to_array(o.parts, ';')) part
+				SELECT DISTINCT o.account, split_part(part, ':', 1)::bigint AS id FROM unnest(ending) o, unnest(string_to_array(o.parts, ';')) part
 			) named JOIN keytoll.lots l ON l.account = named.account AND l.id = named.id;
 		IF budgeted THEN
 			RETURN QUERY SELECT 4::smallint, record_send(b) FROM (
 					SELECT DISTINCT o.account, charge ->> 'b' AS id
-					FROM unnest(wholes) o, json_array_elements(CASE o.charges WHEN '' THEN '[]' ELSE o.charges END::json) charge
+					FROM unnest(ending) o, json_array_elements(CASE o.charges WHEN '' THEN '[]' ELSE o.charges END::json) charge
 				) named JOIN keytoll.budgets b ON b.account = named.account AND b.id = named.id;
 		END IF;
 	END IF;
@@ -275,16 +287,16 @@ BEGIN
 			JOIN keytoll.ops o ON o.account = given.account AND o.id = given.id;
 	END IF;
 
-	dues := ARRAY(
+	turning := ARRAY(
 		SELECT due.l FROM unnest(needed, untils, limits) AS need (account, until, most)
 		CROSS JOIN LATERAL (
 			SELECT l FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now)
 			ORDER BY l.due, l.id LIMIT nullif(need.most, 0) + 1
 		) due);
-	IF cardinality(dues) > 0 THEN
-		RETURN QUERY SELECT 3::smallint, record_send(l) FROM unnest(dues) l;
+	IF cardinality(turning) > 0 THEN
+		RETURN QUERY SELECT 13::smallint, record_send(l) FROM unnest(turning) l;
 		RETURN QUERY SELECT 5::smallint, record_send(s) FROM (
-				SELECT DISTINCT l.account, l.schedule FROM unnest(dues) l WHERE l.schedule <> ''
+				SELECT DISTINCT l.account, l.schedule FROM unnest(turning) l WHERE l.schedule <> ''
 			) named JOIN keytoll.schedules s ON s.account = named.account AND s.id = named.schedule;
 	END IF;
 	IF cardinality(owing) > 0 THEN
@@ -317,7 +329,7 @@ BEGIN
 		RETURN QUERY SELECT 4::smallint, record_send(b) FROM unnest(budget_accounts, budget_ids) AS given (account, id)
 			JOIN keytoll.budgets b ON b.account = given.account AND b.id = given.id;
 	END IF;
-	RETURN QUERY SELECT 5::smallint, record_send(due.s) FROM unnest(needed, untils, limits) AS need (account, until, most)
+	RETURN QUERY SELECT 15::smallint, record_send(due.s) FROM unnest(needed, untils, limits) AS need (account, until, most)
 		CROSS JOIN LATERAL (
 			SELECT s FROM keytoll.schedules s WHERE s.account = need.account AND s.next_at <= greatest(need.until, now)
 			ORDER BY s.next_at, s.id LIMIT nullif(need.most, 0) + 1
