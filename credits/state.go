@@ -28,9 +28,17 @@ func (s *State) lot(id LotID) *LotRow {
 	return nil
 }
 
-// op returns the row of an op, or nil when there is none. The pointer is good
-// until an op is added.
+// op returns the row of an op, or nil when there is none, or none any more. The
+// pointer is good until an op is added.
 func (s *State) op(id OpID) *OpRow {
+	row := s.findOp(id)
+	if row != nil && (row.Change == Removed || row.Change == Dropped) {
+		return nil
+	}
+	return row
+}
+
+func (s *State) findOp(id OpID) *OpRow {
 	if len(s.Ops) < manyRows {
 		for i := range s.Ops {
 			if s.Ops[i].Op.ID == id {
