@@ -99,6 +99,9 @@ func (s *State) lease(id OpID) (*OpRow, error) {
 }
 
 func (s *State) leaseReceipt(o *Op, now time.Time) LeaseReceipt {
+	if now.Before(s.Account.At) {
+		now = s.Account.At // a replay tells no earlier time than the first answer
+	}
 	r := LeaseReceipt{
 		Account: o.Account, Lease: o.ID, At: o.At, Now: now, Deadline: o.Deadline, Amount: o.Amount, Rest: o.held(), Hold: o.Hold,
 		Recalled: !s.Account.RecalledAt.Before(o.At), Totals: s.Account.Totals,

@@ -63,7 +63,7 @@ func still() []check {
 }
 
 // moving are those that move it.
-func moving() []check { return timeChecks() }
+func moving() []check { return append(append(timeChecks(), randomChecks()...), faultChecks()...) }
 
 // ticking are those that wait for it to move.
 func ticking() []check {

@@ -1,0 +1,240 @@
+package creditstest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+)
+
+// A Random makes random commands, of every verb and policy, from a seed: the
+// same ones each time for the same instants. Retries, ids that were used for
+// something else, settled holds, refusals and late words of leases are common in
+// them. It is not safe for concurrent use.
+type Random struct {
+	rng      *rand.Rand
+	accounts []credits.AccountID
+	made     map[credits.AccountID]*past
+	recent   []Command
+	n        int
+	untimed  bool
+}
+
+// A past is what commands before were about: of each kind the latest ids.
+type past struct{ grants, holds, debits, refunds, leases ids }
+
+// ids are the latest ids of one kind, the oldest first.
+type ids []credits.OpID
+
+// keptIDs is how many.
+const keptIDs = 24
+
+// NewRandom returns the commands of a seed, for the given accounts.
+func NewRandom(seed uint64, accounts ...credits.AccountID) *Random {
+	g := &Random{rng: rand.New(rand.NewPCG(seed, 1)), accounts: accounts, made: make(map[credits.AccountID]*past)}
+	for _, a := range accounts {
+		g.made[a] = new(past)
+	}
+	return g
+}
+
+// Untimed leaves out all that depends on the time, so that results differ in
+// instants alone however fast the commands follow each other.
+func (g *Random) Untimed() *Random {
+	g.untimed = true
+	return g
+}
+
+// Step returns how far to move the clock before the next command: mostly a
+// little, at times far, at times back.
+func (g *Random) Step() time.Duration {
+	d := time.Duration(g.rng.IntN(200)) * time.Millisecond
+	switch g.rng.IntN(24) {
+	case 0:
+		d = time.Duration(g.rng.IntN(5000)) * time.Millisecond
+	case 1:
+		d = time.Duration(g.rng.IntN(40*24)) * time.Hour
+	case 2, 3:
+		d = -d
+	}
+	return d
+}
+
+// Next returns a command, about once in six times one that it has returned
+// before. Now is the time of the store.
+func (g *Random) Next(now time.Time) Command {
+	if len(g.recent) > 0 && g.rng.IntN(6) == 0 {
+		return g.recent[g.rng.IntN(len(g.recent))]
+	}
+	c := g.fresh(now)
+	if len(g.recent) == 64 {
+		g.recent = append(g.recent[:0], g.recent[1:]...)
+	}
+	g.recent = append(g.recent, c)
+	return c
+}
+
+// id returns an id that is new, mostly, and files it. Some are version 7 UUIDs,
+// which can be pruned.
+func (g *Random) id(kind string, list *ids, now time.Time) credits.OpID {
+	if len(*list) > 0 && g.rng.IntN(20) == 0 {
+		return g.pick(*list) // used before, and mostly for something else
+	}
+	g.n++
+	id := credits.OpID(fmt.Sprintf("%s%d", kind, g.n))
+	if g.rng.IntN(3) == 0 {
+		ms := uint64(now.UnixMilli())
+		id = credits.OpID(fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", ms>>16, ms&0xffff, g.n&0xfff, g.n))
+	}
+	if len(*list) == keptIDs {
+		*list = append((*list)[:0], (*list)[1:]...)
+	}
+	*list = append(*list, id)
+	return id
+}
+
+// pick returns one of the latest ids, or at times one of nothing.
+func (g *Random) pick(list ids) credits.OpID {
+	if len(list) == 0 || g.rng.IntN(40) == 0 {
+		return "nothing"
+	}
+	if g.rng.IntN(2) == 0 {
+		list = list[max(0, len(list)-4):]
+	}
+	return list[g.rng.IntN(len(list))]
+}
+
+// among returns one of the given values.
+func among[T any](g *Random, of ...T) T { return of[g.rng.IntN(len(of))] }
+
+func (g *Random) amount() credits.Amount {
+	if g.rng.IntN(400) == 0 {
+		return credits.MaxAmount
+	}
+	return credits.Amount(g.rng.IntN(20))
+}
+
+// instant is one that is near, or none.
+func (g *Random) instant(now time.Time) time.Time {
+	switch n := g.rng.IntN(9); {
+	case g.untimed || n < 3:
+		return time.Time{}
+	case n == 3:
+		return now.Add(time.Duration(g.rng.IntN(60*24)) * time.Hour)
+	}
+	return now.Add(time.Duration(g.rng.IntN(4000)-500) * time.Millisecond)
+}
+
+func (g *Random) ttl() time.Duration {
+	if g.untimed {
+		return credits.NoTimeout
+	}
+	return among(g, 0, credits.NoTimeout, time.Second, 300*time.Millisecond, time.Microsecond)
+}
+
+// operation and key are of so few that budgets and restricted lots are met.
+func (g *Random) operation() string { return among(g, "", "image", "image", "text") }
+func (g *Random) key() string       { return among(g, "", "red", "red/app", "red/app/k1", "blue") }
+
+func (g *Random) only() credits.Operations {
+	return among(g, "", "", "", credits.Only("image"), credits.Only("image", "text"))
+}
+
+func (g *Random) fresh(now time.Time) Command {
+	a := among(g, g.accounts...)
+	p := g.made[a]
+	switch n := g.rng.IntN(100); {
+	case n < 14:
+		return call("Grant", a, credits.Grant{
+			Account: a, ID: g.id("g", &p.grants, now), Amount: 5 + g.amount(), Priority: g.rng.IntN(3) - 1, Category: among(g, credits.Paid, credits.Plan, credits.Promo),
+			Only: g.only(), EffectiveAt: g.instant(now), ExpiresAt: g.instant(now), Note: among(g, "", "a note"),
+		}, (*credits.Ledger).Grant)
+	case n < 36:
+		h := credits.Hold{
+			Account: a, ID: g.id("h", &p.holds, now), Amount: g.amount(), TTL: g.ttl(), Key: g.key(), Operation: g.operation(), Price: among(g, "", "v2"),
+			Overrun: among(g, credits.OverrunRefused, credits.OverrunCapped, credits.OverrunDebt), Late: among(g, credits.LateRefused, credits.LateCharged),
+		}
+		if h.Overrun == credits.OverrunDebt {
+			h.DebtLimit = g.amount()
+		}
+		return call("Hold", a, h, (*credits.Ledger).Hold)
+	case n < 60:
+		return g.endHold(a, p, now)
+	case n < 76:
+		return call("Debit", a, credits.Debit{
+			Account: a, ID: g.id("d", &p.debits, now), Amount: g.amount(), Key: g.key(), Operation: g.operation(), Price: among(g, "", "v1"),
+		}, (*credits.Ledger).Debit)
+	case n < 84:
+		of := p.debits
+		if g.rng.IntN(2) == 0 {
+			of = p.holds
+		}
+		r := credits.Refund{Account: a, ID: g.id("r", &p.refunds, now), Of: g.pick(of), Amount: g.amount()}
+		if g.rng.IntN(3) == 0 {
+			r.Amount, r.All = 0, true
+		}
+		return call("Refund", a, r, (*credits.Ledger).Refund)
+	}
+	if g.untimed { // whose leases would lapse
+		return call("Release", a, credits.Release{Account: a, Hold: g.pick(p.holds)}, (*credits.Ledger).Release)
+	}
+	return g.lease(a, p, now)
+}
+
+// endHold does something about a hold of before.
+func (g *Random) endHold(a credits.AccountID, p *past, now time.Time) Command {
+	hold := g.pick(p.holds)
+	switch g.rng.IntN(10) {
+	case 0, 1, 2, 3:
+		return call("Capture", a, credits.Capture{Account: a, Hold: hold, Amount: g.amount()}, (*credits.Ledger).Capture)
+	case 4:
+		return call("Capture", a, credits.Capture{Account: a, Hold: hold, All: true}, (*credits.Ledger).Capture)
+	case 5, 6:
+		return call("Capture", a, credits.Capture{
+			Account: a, Hold: hold, Amount: g.amount() / 3, Keep: true, ID: g.id("c", &p.refunds, now),
+		}, (*credits.Ledger).Capture)
+	case 7:
+		if !g.untimed {
+			return call("Extend", a, credits.Extend{Account: a, Hold: hold, TTL: among(g, 0, time.Second, time.Minute)}, (*credits.Ledger).Extend)
+		}
+	}
+	return call("Release", a, credits.Release{Account: a, Hold: hold}, (*credits.Ledger).Release)
+}
+
+// lease does something about a lease: two owners, the second of two epochs.
+func (g *Random) lease(a credits.AccountID, p *past, now time.Time) Command {
+	owner, epoch := among(g, "one", "two", "two"), int64(1)
+	switch n := g.rng.IntN(16); {
+	case n < 5 || len(p.leases) == 0:
+		least := 1 + g.amount()/4
+		return call("AcquireLease", a, credits.AcquireLease{
+			Account: a, ID: g.id("l", &p.leases, now), Owner: owner, Epoch: epoch, Key: g.key(), Operation: g.operation(),
+			Min: least, Want: min(least+g.amount(), credits.MaxAmount), Share: among[int64](g, 0, 1, 2), TTL: among(g, 0, time.Second, 300*time.Millisecond),
+		}, (*credits.Ledger).AcquireLease)
+	case n < 12:
+		s := credits.SettleLease{
+			Account: a, Lease: g.pick(p.leases), Owner: owner, Epoch: epoch, Return: g.amount() / 4, Close: g.rng.IntN(4) == 0,
+			TTL: among(g, 0, 0, time.Second),
+		}
+		for range g.rng.IntN(4) {
+			s.Spends = append(s.Spends, credits.LeaseSpend{ID: g.id("s", &p.debits, now), Amount: g.amount() / 4, Price: among(g, "", "v3")})
+		}
+		return call("SettleLease", a, s, (*credits.Ledger).SettleLease)
+	case n < 15:
+		r := credits.ResolveLease{
+			Account: a, ID: g.id("o", &p.refunds, now), Lease: g.pick(p.leases), Amount: 1 + g.amount()/4,
+			To: among(g, credits.BucketAvailable, credits.BucketConsumed, credits.BucketExpired), Note: "resolved",
+		}
+		if g.rng.IntN(2) == 0 {
+			r.Amount, r.All = 0, true
+		}
+		return call("ResolveLease", a, r, (*credits.Ledger).ResolveLease)
+	}
+	return Command{Verb: "RecallLeases", Account: a, Args: a, run: recall(a)}
+}
+
+func recall(a credits.AccountID) func(context.Context, *credits.Ledger) (any, error) {
+	return func(ctx context.Context, l *credits.Ledger) (any, error) { return nil, l.RecallLeases(ctx, a) }
+}
