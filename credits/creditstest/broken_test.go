@@ -2,6 +2,7 @@ package creditstest
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type broken struct {
 	split    bool                  // loads under one lock and writes under another
 	alone    bool                  // writes each account of an update by itself
 	deaf     bool                  // does not look at the context
+	liar     bool                  // says that it has written, and has not, when the context is done
 	hasty    bool                  // does not wait for fn when the context is done
 	writes   bool                  // writes what View changed
 	apart    bool                  // View and Inspect read the rows at different moments
@@ -122,7 +124,19 @@ func (b *broken) Update(ctx context.Context, needs []credits.Need, fn func(time.
 	case b.split:
 		return b.updateSplit(ctx, asked, step)
 	}
-	return b.Store.Update(ctx, asked, step)
+	err := b.Store.Update(ctx, asked, func(now time.Time, states []*credits.State) error {
+		if err := step(now, states); err != nil {
+			return err
+		}
+		if b.liar && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return nil
+	})
+	if b.liar && err != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
 }
 
 // updateAlone writes the accounts one by one, and those that it has written stay

@@ -3,6 +3,7 @@ package creditstest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keytoll/keytoll/credits"
@@ -54,9 +55,22 @@ func (c Command) Do(ctx context.Context, l *credits.Ledger) Outcome {
 	if err != nil {
 		return refusal(err)
 	}
+	if r, ok := result.(credits.LeaseReceipt); ok {
+		// A spend that the lease could not pay is not filed. By what it is refused
+		// may change with what the very same settlement gave back.
+		r.Spends = slices.Clone(r.Spends)
+		for i := range r.Spends {
+			if r.Spends[i].Err != nil {
+				r.Spends[i].Err = errNotFiled
+			}
+		}
+		result = r
+	}
 	text, replayed := plain(fmt.Sprintf("%+v", result))
 	return Outcome{Result: text, Replayed: replayed}
 }
+
+var errNotFiled = errors.New("not filed")
 
 // plain takes out of a text what only says that a command was known before.
 func plain(text string) (string, bool) {

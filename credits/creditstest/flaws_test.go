@@ -477,15 +477,33 @@ func flawsOfTime() []flaw {
 }
 
 func flawsOfLedgers() []flaw {
-	return []flaw{
+	other := broken{loaded: func(n credits.Need, s *credits.State) {
+		if len(n.Spends) > 0 && len(s.Lots) > 1 {
+			s.Lots = s.Lots[1:]
+		}
+	}}
+	forgets := broken{loaded: func(n credits.Need, s *credits.State) {
+		if len(n.Targets) == 0 {
+			s.Ops = nil
+		}
+	}}
+	list := []flaw{
 		{"does not exclude", "on the last credits", "", broken{split: true}},
 		{"does not exclude retries", "a command that many retry", "", broken{split: true}},
 		{"does not exclude what ends a hold", "a hold that is captured and released", "", broken{split: true}},
-		{"burns in another order", "random commands", "", broken{loaded: func(n credits.Need, s *credits.State) {
-			if len(n.Spends) > 0 && len(s.Lots) > 1 {
-				s.Lots = s.Lots[1:]
-			}
-		}}},
+		{"burns in another order", "random commands give", "", other},
+		{"burns in another order, at any time", "random commands of every verb", "", other},
 		{"shows halves to audits", "audits beside updates", "", broken{apart: true}},
 	}
+	for f, store := range map[Fault]broken{
+		FailFirst: other, FailDecided: {outcome: func(error) error { return nil }}, FailWritten: forgets,
+		DecideTwice: {kept: new([]*credits.State)}, CancelDecided: {liar: true},
+	} {
+		for _, calls := range []string{"at every call", "at one call of all"} {
+			list = append(list, flaw{
+				fmt.Sprintf("does not stand %v, %s", f, calls), fmt.Sprintf("a command that meets a fault and is retried is done once: %v, %s", f, calls), "", store,
+			})
+		}
+	}
+	return list
 }
