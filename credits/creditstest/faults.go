@@ -17,7 +17,7 @@ func faultChecks() []check {
 				return faultEachCall(ctx, s, f)
 			}},
 			check{"a command that meets a fault and is retried is done once: " + f.String() + ", at one call of all", func(ctx context.Context, s credits.Store) error {
-				return faultOneCall(ctx, s, f, 12)
+				return faultOneCall(ctx, s, f)
 			}})
 	}
 	return all
@@ -62,10 +62,24 @@ func persist(ctx context.Context, l *credits.Ledger, c Command, attempt func(int
 	return o
 }
 
-// compared runs n commands of a seed against s, each through faulty and then,
-// without faults, in memory: both must come to the same, and in the end hold the
-// same rows.
-func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func(int), seed uint64, account credits.AccountID, n int) error {
+// A script is the commands of one run: the one of a step, made at the store's
+// time, or false when there are no more. A seed says which run it was.
+type script struct {
+	seed uint64
+	step func() time.Duration
+	next func(i int, now time.Time) (Command, bool)
+}
+
+// randomly is n random commands.
+func randomly(seed uint64, account credits.AccountID, n int) script {
+	g := NewRandom(seed, account)
+	return script{seed, g.Step, func(i int, now time.Time) (Command, bool) { return g.Next(now), i < n }}
+}
+
+// compared runs commands against s, each through faulty and then, without
+// faults, in memory: both must come to the same, and in the end hold the same
+// rows.
+func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func(int), account credits.AccountID, run script) error {
 	m, err := newModel()
 	if err != nil {
 		return err
@@ -74,21 +88,23 @@ func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func
 	if err != nil {
 		return err
 	}
-	g := NewRandom(seed, account)
-	for i := range n {
-		advance(s, g.Step())
+	for i := 0; ; i++ {
+		advance(s, run.step())
 		now, err := m.follow(ctx, s)
 		if err != nil {
 			return err
 		}
-		c := g.Next(now)
+		c, more := run.next(i, now)
+		if !more {
+			break
+		}
 		want := c.Do(ctx, m.Ledger)
 		if got := persist(ctx, l, c, attempt); !got.Same(want) {
-			return fmt.Errorf("seed %d step %d %v:\n got %v\nwant %v", seed, i, c, got, want)
+			return fmt.Errorf("seed %d step %d %v:\n got %v\nwant %v", run.seed, i, c, got, want)
 		}
 	}
 	if err := Equal(ctx, s, m.MemoryStore, account); err != nil {
-		return fmt.Errorf("seed %d: %w", seed, err)
+		return fmt.Errorf("seed %d: %w", run.seed, err)
 	}
 	sound, err := open(s)
 	if err != nil {
@@ -103,6 +119,10 @@ func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func
 // each command meets the fault from the very state that commands without faults
 // lead to.
 func faultEachCall(ctx context.Context, s credits.Store, f Fault) error {
+	return faultEach(ctx, s, f, randomly(5, "a", 120))
+}
+
+func faultEach(ctx context.Context, s credits.Store, f Fault, run script) error {
 	var attempt, call int
 	faulty := NewFaulty(s, func(int) Fault {
 		if call++; call == attempt || f == DecideTwice {
@@ -110,13 +130,13 @@ func faultEachCall(ctx context.Context, s credits.Store, f Fault) error {
 		}
 		return NoFault
 	}, nil)
-	return compared(ctx, s, faulty, func(n int) { attempt, call = n, 0 }, 5, "a", 120)
+	return compared(ctx, s, faulty, func(n int) { attempt, call = n, 0 }, "a", run)
 }
 
 // faultOneCall makes the first call fail and no other; then, with an account of
 // its own, the second; and so on, until the commands are done before it comes to
-// that.
-func faultOneCall(ctx context.Context, s credits.Store, f Fault, commands int) error {
+// that. They are one of every verb and more.
+func faultOneCall(ctx context.Context, s credits.Store, f Fault) error {
 	for call := 1; ; call++ {
 		faulty := NewFaulty(s, func(n int) Fault {
 			if n == call {
@@ -124,11 +144,44 @@ func faultOneCall(ctx context.Context, s credits.Store, f Fault, commands int) e
 			}
 			return NoFault
 		}, nil)
-		if err := compared(ctx, s, faulty, func(int) {}, 7, credits.AccountID(fmt.Sprintf("%v at %d", f, call)), commands); err != nil {
+		a := credits.AccountID(fmt.Sprintf("%v at %d", f, call))
+		run := script{0, func() time.Duration { return time.Second }, func(i int, now time.Time) (Command, bool) {
+			all := everyVerb(a, now)
+			return all[min(i, len(all)-1)], i < len(all)
+		}}
+		if err := compared(ctx, s, faulty, func(int) {}, a, run); err != nil {
 			return fmt.Errorf("%v at call %d: %w", f, call, err)
 		}
 		if faulty.Calls() < call {
 			return nil
 		}
+	}
+}
+
+// everyVerb is commands of all verbs that are accepted one after the other, but
+// for the debit that stays refused.
+func everyVerb(a credits.AccountID, now time.Time) []Command {
+	budget := credits.Budget{Account: a, ID: "b", Key: "red", Amount: 100, Every: credits.Day, Thresholds: "10,50"}
+	schedule := credits.Schedule{Account: a, ID: "s", Amount: 7, Unit: credits.Days, Every: 1, Anchor: now.Add(-36 * time.Hour), Rollover: 5}
+	return []Command{
+		call("Grant", a, credits.Grant{Account: a, ID: "g", Amount: 40}, (*credits.Ledger).Grant),
+		call("SetBudget", a, budget, (*credits.Ledger).SetBudget),
+		call("SetSchedule", a, schedule, (*credits.Ledger).SetSchedule),
+		call("Hold", a, credits.Hold{Account: a, ID: "h", Amount: 20, Key: "red"}, (*credits.Ledger).Hold),
+		call("Capture", a, credits.Capture{Account: a, Hold: "h", Amount: 5, Keep: true, ID: "c"}, (*credits.Ledger).Capture),
+		call("Extend", a, credits.Extend{Account: a, Hold: "h", TTL: time.Hour}, (*credits.Ledger).Extend),
+		call("Capture", a, credits.Capture{Account: a, Hold: "h", Amount: 9}, (*credits.Ledger).Capture),
+		call("Hold", a, credits.Hold{Account: a, ID: "i", Amount: 3, Key: "red/app", Overrun: credits.OverrunDebt, DebtLimit: 50}, (*credits.Ledger).Hold),
+		call("AcquireLease", a, credits.AcquireLease{Account: a, ID: "l", Owner: "one", Min: 5, Want: 10, TTL: 3 * time.Second}, (*credits.Ledger).AcquireLease),
+		call("SettleLease", a, credits.SettleLease{
+			Account: a, Lease: "l", Owner: "one", Spends: []credits.LeaseSpend{{ID: "x", Amount: 2}, {ID: "y", Amount: 1}}, Return: 1,
+		}, (*credits.Ledger).SettleLease),
+		call("Capture", a, credits.Capture{Account: a, Hold: "i", Amount: 45}, (*credits.Ledger).Capture),
+		call("Debit", a, credits.Debit{Account: a, ID: "d", Amount: 5, Key: "red"}, (*credits.Ledger).Debit),
+		call("ResolveLease", a, credits.ResolveLease{Account: a, ID: "o", Lease: "l", All: true, To: credits.BucketConsumed, Note: "gone"}, (*credits.Ledger).ResolveLease),
+		call("Refund", a, credits.Refund{Account: a, ID: "r", Of: "i", Amount: 44}, (*credits.Ledger).Refund),
+		call("Debit", a, credits.Debit{Account: a, ID: "e", Amount: 5}, (*credits.Ledger).Debit),
+		call("Hold", a, credits.Hold{Account: a, ID: "j", Amount: 1}, (*credits.Ledger).Hold),
+		call("Release", a, credits.Release{Account: a, Hold: "j"}, (*credits.Ledger).Release),
 	}
 }

@@ -496,7 +496,7 @@ func flawsOfLedgers() []flaw {
 		{"shows halves to audits", "audits beside updates", "", broken{apart: true}},
 	}
 	for f, store := range map[Fault]broken{
-		FailFirst: other, FailDecided: {outcome: func(error) error { return nil }}, FailWritten: forgets,
+		FailFirst: writesChange(instead(credits.Updated, credits.Unchanged), nil, nil, nil), FailDecided: {outcome: func(error) error { return nil }}, FailWritten: forgets,
 		DecideTwice: {kept: new([]*credits.State)}, CancelDecided: {liar: true},
 	} {
 		for _, calls := range []string{"at every call", "at one call of all"} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
 )
 
 // A Random makes random commands, of every verb and policy, from a seed: the
@@ -51,12 +52,12 @@ func (g *Random) Untimed() *Random {
 // little, at times far, at times back.
 func (g *Random) Step() time.Duration {
 	d := time.Duration(g.rng.IntN(200)) * time.Millisecond
-	switch g.rng.IntN(24) {
-	case 0:
+	switch n := g.rng.IntN(60); {
+	case n < 3:
 		d = time.Duration(g.rng.IntN(5000)) * time.Millisecond
-	case 1:
+	case n < 5:
 		d = time.Duration(g.rng.IntN(40*24)) * time.Hour
-	case 2, 3:
+	case n < 10:
 		d = -d
 	}
 	return d
@@ -177,6 +178,9 @@ func (g *Random) fresh(now time.Time) Command {
 		}
 		return call("Refund", a, r, (*credits.Ledger).Refund)
 	}
+	if n := g.rng.IntN(16); n < 4 && !g.untimed {
+		return g.rule(a, now)
+	}
 	if g.untimed { // whose leases would lapse
 		return call("Release", a, credits.Release{Account: a, Hold: g.pick(p.holds)}, (*credits.Ledger).Release)
 	}
@@ -237,4 +241,49 @@ func (g *Random) lease(a credits.AccountID, p *past, now time.Time) Command {
 
 func recall(a credits.AccountID) func(context.Context, *credits.Ledger) (any, error) {
 	return func(ctx context.Context, l *credits.Ledger) (any, error) { return nil, l.RecallLeases(ctx, a) }
+}
+
+// gone is what taking away comes to, the second time as the first.
+func gone(err error) (any, error) {
+	if errors.Is(err, credits.ErrNotFound) {
+		err = nil
+	}
+	return "gone", err
+}
+
+// rule sets or removes a budget or a schedule.
+func (g *Random) rule(a credits.AccountID, now time.Time) Command {
+	switch n := g.rng.IntN(10); {
+	case n == 0:
+		id := among[credits.BudgetID](g, "all", "red", "image")
+		return Command{Verb: "RemoveBudget", Account: a, Args: id, run: func(ctx context.Context, l *credits.Ledger) (any, error) {
+			return gone(l.RemoveBudget(ctx, a, id))
+		}}
+	case n == 1:
+		id := among[credits.ScheduleID](g, "s", "t")
+		return Command{Verb: "RemoveSchedule", Account: a, Args: id, run: func(ctx context.Context, l *credits.Ledger) (any, error) {
+			return gone(l.RemoveSchedule(ctx, a, id))
+		}}
+	case n < 6:
+		b := credits.Budget{
+			Account: a, ID: among[credits.BudgetID](g, "all", "red", "red/app", "image", "blue"), Key: among(g, "", "red", "red/app", "blue"), Operation: among(g, "", "", "image"),
+			Amount: 20 + 5*credits.Amount(g.rng.IntN(40)), Every: among(g, credits.Total, credits.Day, credits.Week, credits.Month, credits.Year),
+			Zone: among(g, "", "UTC", "America/New_York", "Asia/Kolkata"), Soft: g.rng.IntN(4) == 0, Thresholds: among[credits.Thresholds](g, "", "50,80,100", "10,90"),
+			Base: credits.Amount(g.rng.IntN(5)),
+		}
+		return call("SetBudget", a, b, (*credits.Ledger).SetBudget)
+	}
+	sc := credits.Schedule{
+		Account: a, ID: among[credits.ScheduleID](g, "s", "t"), Amount: 5 + credits.Amount(g.rng.IntN(40)), Unit: among(g, credits.Days, credits.Weeks, credits.Months, credits.Years),
+		Every: 1 + g.rng.IntN(3), Anchor: now.Add(time.Duration(g.rng.IntN(80*24)-60*24) * time.Hour), Zone: among(g, "", "America/New_York", "Asia/Kolkata"),
+		CatchUp: among(g, credits.CatchUpAll, credits.CatchUpLatest, credits.CatchUpNone), Lifetime: among(g, 0, 0, credits.NoTimeout, 36*time.Hour),
+		Priority: g.rng.IntN(3) - 1, Category: credits.Plan, Only: g.only(),
+	}
+	if sc.Lifetime == 0 {
+		sc.Rollover = credits.Amount(g.rng.IntN(20))
+	}
+	if g.rng.IntN(4) == 0 {
+		sc.Until = now.Add(time.Duration(g.rng.IntN(90*24)) * time.Hour)
+	}
+	return call("SetSchedule", a, sc, (*credits.Ledger).SetSchedule)
 }
