@@ -48,7 +48,8 @@ type Store interface {
 	//
 	// A context that is done before fn was called means: an error, and nothing
 	// written. After an error that is not fn's, it may be unknown whether the
-	// writes took effect; a retry of the same command finds out.
+	// writes took effect; a retry of the same command finds out. One of code
+	// Corrupt is about rows that cannot be read or written: nothing was written.
 	Update(ctx context.Context, needs []Need, fn func(now time.Time, states []*State) error) error
 
 	// View calls fn as Update does, with the states of a moment, and never
