@@ -16,13 +16,7 @@ import (
 type leaseRig struct{ *rig }
 
 func newLeaseRig(t testing.TB, amount credits.Amount) leaseRig {
-	r := leaseRig{&rig{clock: newClock(), t: t}}
-	r.store = credits.NewMemoryStore(&credits.MemoryOptions{Now: r.now})
-	l, err := credits.NewLedger(r.store, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Ledger = l
+	r := leaseRig{newRig(t)}
 	r.run(grant("g", amount))
 	return r
 }

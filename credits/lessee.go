@@ -119,7 +119,7 @@ type Lessee struct {
 	seed      maphash.Seed
 	shards    [lesseeShards]lesseeShard
 	unsettled atomic.Int64 // spends, and open holds
-	idHigh    uint64 // the random bits of newID
+	idHigh    uint64       // the random bits of newID
 	idLow     atomic.Uint64
 
 	closed  atomic.Bool
@@ -137,6 +137,7 @@ type lessor interface {
 	Hold(context.Context, Hold) (Receipt, error)
 	Capture(context.Context, Capture) (Receipt, error)
 	Release(context.Context, Release) (Receipt, error)
+	Extend(context.Context, Extend) (Receipt, error)
 	Pay(context.Context, Debit) (Receipt, error) // Debit, but a refusal that is Transient is not kept
 }
 
@@ -160,9 +161,9 @@ func (c *payment) apply(st *State, now time.Time, opt *settings, scratch []byte)
 		if err != nil {
 			return Receipt{}, err
 		}
-		err = st.admit(want{amount: c.Amount, key: c.Key, operation: c.Operation}, then)
-		if denied, ok := errors.AsType[*DeniedError](err); ok && denied.Transient {
-			return Receipt{}, err
+		denied := st.admit(want{amount: c.Amount, key: c.Key, operation: c.Operation}, then)
+		if denied != nil && denied.Transient {
+			return Receipt{}, denied
 		}
 	}
 	return c.Debit.apply(st, now, opt, scratch)

@@ -150,11 +150,11 @@ func (l *Lessee) flushPurse(ctx context.Context, p *purse, now time.Time) error 
 		}
 	}
 	s.mu.Lock()
-	short := p.current != nil && p.current.free < p.rate
+	short, rate := p.current != nil && p.current.free < p.rate, p.rate
 	s.tidy(p)
 	s.mu.Unlock()
 	if short && len(errs) == 0 {
-		if _, err := l.fetch(ctx, p.key, 0); err != nil {
+		if _, err := l.fetch(ctx, p.key, 0, rate); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -164,7 +164,7 @@ func (l *Lessee) flushPurse(ctx context.Context, p *purse, now time.Time) error 
 // settle tells the ledger everything about a lease.
 func (l *Lessee) settle(ctx context.Context, h *heldLease) error {
 	s := h.purse.shard
-	for {
+	for renew := true; ; {
 		now := l.opt.Now()
 		s.mu.Lock()
 		if h.gone {
@@ -180,7 +180,8 @@ func (l *Lessee) settle(ctx context.Context, h *heldLease) error {
 				return ctx.Err()
 			}
 		}
-		c, news := h.settlement(l, now)
+		c, news := h.settlement(l, now, renew)
+		renew = renew && c.TTL == 0
 		if !news {
 			if h.inexact { // what was known is told; the rest is for an operator
 				l.forget(h)
@@ -193,21 +194,22 @@ func (l *Lessee) settle(ctx context.Context, h *heldLease) error {
 		s.mu.Unlock()
 		r, err := l.lessor.SettleLease(ctx, c)
 		s.mu.Lock()
-		turns, err := l.settled(h, &c, r, err, now)
+		turns, more, err := l.settled(h, &c, r, err, now)
 		h.settling = nil
 		s.mu.Unlock()
 		close(under)
 		for _, t := range turns {
 			l.tell(ctx, t)
 		}
-		if err != nil {
+		if err != nil || !more {
 			return err
 		}
 	}
 }
 
-// settled takes in what the ledger said to c. The shard is locked.
-func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error, now time.Time) (turns []LeaseTurn, _ error) {
+// settled takes in what the ledger said to c. More means that there may be more
+// to tell now. The shard is locked.
+func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error, now time.Time) (turns []LeaseTurn, more bool, _ error) {
 	p := h.purse
 	note := func(kind LeaseTurnKind, spend *LeaseSpend, err error) {
 		t := LeaseTurn{Kind: kind, Account: c.Account, Key: p.key.key, Operation: p.key.operation, Lease: h.id, At: now, Err: err}
@@ -219,19 +221,19 @@ func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrNotFound) && h.doubtful && now.Sub(h.since) < l.opt.TTL && now.Sub(h.since) >= 0:
-		return nil, nil // it may still be made: ask again with the next flush
+		return nil, false, nil // it may still be made: ask again with the next flush
 	case errors.Is(err, ErrNotFound) && h.doubtful:
 		l.forget(h)
-		return nil, nil
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrNotOwner), errors.Is(err, ErrKeyTooOld):
+		return nil, false, nil
+	case errors.Is(err, ErrKeyTooOld): // it was closed long ago
 		for i := range h.unsettled {
 			note(LeaseRefused, &h.unsettled[i], err)
 		}
 		l.dropSpends(h, len(h.unsettled))
 		l.forget(h)
-		return turns, nil
+		return turns, false, nil
 	default:
-		return nil, err
+		return nil, false, err
 	}
 	h.doubtful = false
 	h.told = max(h.told, c.Return)
@@ -250,9 +252,8 @@ func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error
 	}
 	switch r.Hold {
 	case HoldOpen:
-		until := l.end(now, r)
-		h.fixed = c.TTL > 0 && !until.After(h.until)
-		h.until = until
+		h.fixed = c.TTL > 0 && !r.Deadline.After(h.deadline)
+		h.until, h.deadline = l.end(now, r), r.Deadline
 	case HoldSuspense:
 		if !h.retired {
 			note(LeaseLapsed, nil, nil)
@@ -268,7 +269,7 @@ func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error
 	if c.Close || r.Hold == HoldReleased && len(h.unsettled) == 0 && h.held == 0 {
 		l.forget(h)
 	}
-	return turns, nil
+	return turns, true, nil
 }
 
 // dropSpends forgets the first n spends of h, which the ledger has judged.
@@ -297,7 +298,7 @@ func (l *Lessee) recover() {
 		p := s.purse(purseKey{j.Account, j.Key, j.Operation})
 		h := &heldLease{
 			purse: p, id: j.Lease, owner: j.Owner, epoch: j.Epoch, unsettled: j.Spends, since: now, until: now,
-			retired: true, doubtful: true, inexact: !j.Exact,
+			retired: true, doubtful: len(j.Spends) == 0, inexact: !j.Exact,
 		}
 		l.unsettled.Add(int64(len(j.Spends)))
 		for i := range h.unsettled {

@@ -15,10 +15,10 @@ type purse struct {
 	trip    chan struct{}         // closed when the acquisition that is under way is over; nil: there is none
 	recent  map[OpID]recentlyPaid // spends that are not settled, by ids that callers chose
 
-	spent    Amount // since the last flush
-	rate     Amount // spent in a flush, lately
-	largest  Amount // of the spends lately
-	idle     int    // flushes without a spend
+	spent    Amount    // since the last flush
+	rate     Amount    // spent in a flush, lately
+	largest  Amount    // of the spends lately
+	idle     int       // flushes without a spend
 	direct   time.Time // no lease is asked for until then
 	recalled time.Time // when others' leases were last recalled
 }
@@ -37,20 +37,21 @@ type heldLease struct {
 	id        OpID
 	owner     string
 	epoch     int64
-	until     time.Time    // by this instance's clock, when it is not spent from any more; its margin is off
-	free      Amount       // neither spent nor held
-	held      Amount       // by local holds
-	unsettled []LeaseSpend // answered, and not known to be in the ledger
-	settled   int64        // how many spends were before those
-	returned  Amount       // given up, told or not
-	told      Amount       // of returned
+	until     time.Time     // by this instance's clock, when it is not spent from any more; its margin is off
+	deadline  time.Time     // by the ledger's clock
+	free      Amount        // neither spent nor held
+	held      Amount        // by local holds
+	unsettled []LeaseSpend  // answered, and not known to be in the ledger
+	settled   int64         // how many spends were before those
+	returned  Amount        // given up, told or not
+	told      Amount        // of returned
 	settling  chan struct{} // closed when the settlement that is under way is over; nil: there is none
-	since     time.Time    // when it was asked for
-	retired   bool         // not spent from any more: to be closed
-	doubtful  bool         // whether the ledger has made it is not known
-	inexact   bool         // what was answered of it is not all in unsettled: the rest is not ours to return
-	fixed     bool         // it cannot be put off
-	gone      bool         // closed
+	since     time.Time     // when it was asked for
+	retired   bool          // not spent from any more: to be closed
+	doubtful  bool          // whether the ledger has made it is not known
+	inexact   bool          // what was answered of it is not all in unsettled: the rest is not ours to return
+	fixed     bool          // it cannot be put off
+	gone      bool          // closed
 }
 
 // alive reports whether a lease may be spent from: by monotonic time, and by the
@@ -113,7 +114,7 @@ func (p *purse) drop(h *heldLease) {
 	}
 }
 
-// spendsBack returns the spend of that id that is not settled yet, or nil.
+// unsettled returns the spend of that id that is not settled yet, or nil.
 func (p *purse) unsettled(id OpID) *LeaseSpend {
 	r, ok := p.recent[id]
 	if !ok {
@@ -143,8 +144,9 @@ func (s *lesseeShard) tidy(p *purse) {
 }
 
 // settlement returns what there is to tell the ledger about h; false: nothing. It
-// gives up what is free of a lease that is retired.
-func (h *heldLease) settlement(l *Lessee, now time.Time) (SettleLease, bool) {
+// gives up what is free of a lease that is retired. With renew, a lease that is
+// used and ends soon is put off.
+func (h *heldLease) settlement(l *Lessee, now time.Time, renew bool) (SettleLease, bool) {
 	n := min(len(h.unsettled), MaxLeaseSpends)
 	c := SettleLease{Account: h.purse.key.account, Lease: h.id, Owner: h.owner, Epoch: h.epoch, Spends: h.unsettled[:n:n]}
 	if h.retired && !h.inexact {
@@ -153,7 +155,7 @@ func (h *heldLease) settlement(l *Lessee, now time.Time) (SettleLease, bool) {
 		c.Close = n == len(h.unsettled) && h.held == 0
 	}
 	c.Return = h.returned
-	if used := !h.retired || h.held > 0; used && !h.fixed && h.until.Sub(now) < l.opt.TTL/2 {
+	if used := !h.retired || h.held > 0; renew && used && !h.fixed && h.until.Sub(now) < (l.opt.TTL-l.opt.Margin)/2 {
 		c.TTL = l.opt.TTL
 	}
 	return c, n > 0 || c.Close || c.TTL > 0 || h.returned > h.told

@@ -7,11 +7,11 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// fetch has the purse of that key get a lease that can pay amount. False means
-// that none is to be had, or not worth it: the ledger shall decide. Callers at
-// once share a trip. Its error is that of a context that ended before another
-// caller's trip did.
-func (l *Lessee) fetch(ctx context.Context, key purseKey, amount Amount) (bool, error) {
+// fetch has the purse of that key get a lease for a spend of amount, unless the
+// current one can pay so much as enough. False means that none is to be had, or
+// not worth it: the ledger shall decide. Callers at once share a trip. Its error
+// is that of a context that ended before another caller's trip did.
+func (l *Lessee) fetch(ctx context.Context, key purseKey, amount, enough Amount) (bool, error) {
 	now := l.opt.Now()
 	s := l.shard(key.account)
 	s.mu.Lock()
@@ -24,6 +24,10 @@ func (l *Lessee) fetch(ctx context.Context, key purseKey, amount Amount) (bool, 
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
+	}
+	if p.pays(enough, now) != nil { // another caller's trip is over
+		s.mu.Unlock()
+		return true, nil
 	}
 	most, least := p.size(amount, l.opt.Least)
 	if l.closed.Load() || l.broken.Load() || now.Before(p.direct) || most < least || !l.room() {
@@ -81,7 +85,7 @@ func (l *Lessee) acquire(ctx context.Context, p *purse, most, least Amount, now 
 	default:
 		h.doubtful = false
 		h.free = r.Rest
-		h.until = l.end(now, r)
+		h.until, h.deadline = l.end(now, r), r.Deadline
 		if l.closed.Load() || !h.alive(l.opt.Now()) {
 			turn.Kind = LeaseDirect
 			p.direct = now.Add(l.cooldown) // what there is ends too soon
