@@ -35,8 +35,7 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 	case denied != nil:
 		return Receipt{}, denied
 	}
-	st.charge(&op, now)
-	if op.Amount, err = c.size(st, &op); err != nil {
+	if op.Amount, err = c.size(st, now); err != nil {
 		return Receipt{}, err
 	}
 	var ok bool
@@ -44,6 +43,7 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 	if !ok {
 		return Receipt{}, st.corrupt("lots have less available than they had a moment ago")
 	}
+	st.charge(&op, now)
 	op.Deadline = st.leaseEnd(&op, now, c.TTL)
 	st.Account.Leases++
 	st.count(&op, op.Amount, 0, now)
@@ -54,13 +54,25 @@ func (c *acquisition) apply(st *State, now time.Time, _ *settings, scratch []byt
 
 // size returns how much the lease takes: what is wanted, within what is there
 // for the operation and the room of the budgets, and a share of either.
-func (c *acquisition) size(st *State, op *Op) (Amount, error) {
+func (c *acquisition) size(st *State, now time.Time) (Amount, error) {
 	share := Amount(max(c.Share, 1))
 	// No more lots than Want takes are loaded: the share is one of all that the
 	// account has.
 	amount := min(st.spendable(c.Want, c.Operation), st.Account.Totals.Available/share)
 	if amount < c.Min {
 		return 0, st.notWorthALease(SourceBalance, "", c.Min, amount)
+	}
+	for _, i := range st.covering(c.Key, c.Operation) {
+		b := st.Budgets[i].Budget // a copy: a refusal changes nothing
+		if b.Soft {
+			continue
+		}
+		if err := b.roll(now, st.zones); err != nil {
+			return 0, err
+		}
+		if amount = min(amount, b.room()/share); amount < c.Min {
+			return 0, st.notWorthALease(b.source(), b.ID, c.Min, amount)
+		}
 	}
 	return amount, nil
 }
@@ -85,6 +97,16 @@ func (s *State) leaseEnd(o *Op, now time.Time, ttl time.Duration) time.Time {
 	for p := range o.Parts.All() {
 		if e := s.lot(p.Lot).Lot.ExpiresAt; p.Held() > 0 && !e.IsZero() && e.Before(end) {
 			end = e
+		}
+	}
+	for c := range o.Charges.All() {
+		row := s.budget(c.Budget)
+		switch {
+		case row == nil || row.Budget.End.IsZero():
+		case !row.Budget.Start.Equal(c.Start): // the window is over
+			return now
+		case row.Budget.End.Before(end):
+			end = row.Budget.End
 		}
 	}
 	return end

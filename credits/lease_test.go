@@ -403,3 +403,75 @@ func TestALeaseOfManyLots(t *testing.T) {
 	r.settle(closing("l"))
 	r.balance(credits.Totals{Issued: 151, Available: 151 - sum, Consumed: sum})
 }
+
+// A lease counts against every budget like a hold, takes a share of their room,
+// and ends with their windows.
+func TestALeaseKeepsToBudgets(t *testing.T) {
+	r := newLeaseRig(t, 10_000)
+	for _, b := range []credits.Budget{
+		{Account: acme, ID: "day", Every: credits.Day, Amount: 100, Thresholds: "10,50"},
+		{Account: acme, ID: "soft", Key: "k", Amount: 1, Soft: true},
+		{Account: acme, ID: "image", Operation: "image", Amount: 1000},
+		{Account: acme, ID: "other", Key: "other", Amount: 0},
+	} {
+		if _, err := r.SetBudget(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.add(11*time.Hour + 59*time.Minute) // a minute before midnight
+	a := acquire("l", 1000)
+	a.TTL = time.Hour
+	got := r.acquire(a)
+	if midnight := epoch.Add(12 * time.Hour); got.Amount != 100 || !got.Deadline.Equal(midnight) {
+		t.Fatalf("%+v", got)
+	}
+	r.settle(settle("l", spend("a", 9)))
+	budget := func(id credits.BudgetID, held, used credits.Amount) {
+		t.Helper()
+		for _, b := range r.snapshot(acme).Budgets {
+			if b.ID == id && (b.Held != held || b.Used != used) {
+				t.Errorf("budget %s has %v held and %v used; want %v and %v", id, b.Held, b.Used, held, used)
+			}
+		}
+	}
+	budget("day", 91, 9)
+	budget("soft", 91, 9)
+	budget("image", 91, 9)
+	budget("other", 0, 0)
+	_, err := r.AcquireLease(t.Context(), acquire("m", 10))
+	if d, ok := errors.AsType[*credits.DeniedError](err); !ok || d.Source != credits.SourceAccountBudget || d.Budget != "day" {
+		t.Errorf("%v", err)
+	}
+	s := settle("l", spend("b", 1))
+	s.Return = 30
+	r.settle(s)
+	budget("day", 60, 10)
+	a = acquire("m", 1000)
+	a.Share = 10
+	if got := r.acquire(a); got.Amount != 3 {
+		t.Errorf("%+v", got)
+	}
+	r.settle(closing("m"))
+	crossed := 0
+	for _, o := range r.snapshot(acme).Ops {
+		for c := range o.Charges.All() {
+			crossed += len(c.Crossed)
+			if len(c.Crossed) > 0 && o.ID != "b" {
+				t.Errorf("op %s has crossed %v", o.ID, c.Crossed)
+			}
+		}
+	}
+	if crossed != 1 {
+		t.Errorf("%d thresholds were crossed", crossed)
+	}
+	// What is heard after midnight counts for the day before.
+	r.add(2 * time.Minute)
+	r.settle(closing("l", spend("c", 50)))
+	got = r.acquire(acquire("n", 1000))
+	if got.Amount != 100 {
+		t.Errorf("%+v", got)
+	}
+	r.run(refund("r", "c", 50))
+	budget("day", 100, 0)
+	budget("image", 100, 10)
+}

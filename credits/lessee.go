@@ -161,8 +161,11 @@ func (c *payment) apply(st *State, now time.Time, opt *settings, scratch []byte)
 		if err != nil {
 			return Receipt{}, err
 		}
-		denied := st.admit(want{amount: c.Amount, key: c.Key, operation: c.Operation}, then)
-		if denied != nil && denied.Transient {
+		denied, err := st.admit(want{amount: c.Amount, key: c.Key, operation: c.Operation}, then)
+		switch {
+		case err != nil:
+			return Receipt{}, err
+		case denied != nil && denied.Transient:
 			return Receipt{}, denied
 		}
 	}
