@@ -36,6 +36,9 @@ func invariants(c contents) error {
 		aside[name][e.From] -= e.Amount
 		aside[name][e.To] += e.Amount
 	}
+	if err := budgetInvariants(c); err != nil {
+		return err
+	}
 	if got := all.totals(); got != c.Account.Totals || all.sum() != 0 || head != c.Account.Head {
 		return fmt.Errorf("account %+v; its journal gives %+v, which sums to %v", c.Account, got, all.sum())
 	}
@@ -82,6 +85,38 @@ func invariants(c contents) error {
 	}
 	if t := c.Account.Totals; held != t.Held || leased != t.Leased || suspense != t.Suspense || holds != c.Account.Holds || leases != c.Account.Leases {
 		return fmt.Errorf("%d holds set aside %v, %d leases %v, %v are in suspense; the account is %+v", holds, held, leases, leased, suspense, c.Account)
+	}
+	return nil
+}
+
+// budgetInvariants counts, from the journal, what each budget has spent and set
+// aside in its window.
+func budgetInvariants(c contents) error {
+	for _, b := range c.Budgets {
+		var used, held credits.Amount
+		count := func(in credits.Bucket, amount credits.Amount) {
+			switch in {
+			case credits.BucketConsumed:
+				used += amount
+			case credits.BucketHeld, credits.BucketLeased, credits.BucketSuspense:
+				held += amount
+			}
+		}
+		for _, e := range c.Entries {
+			o := c.Ops[e.Op]
+			if o.Target != "" && o.Kind != credits.KindDebit { // whose own charges are its lease's
+				o = c.Ops[o.Target]
+			}
+			for charge := range o.Charges.All() {
+				if charge.Budget == b.ID && charge.Start.Equal(b.Start) {
+					count(e.From, -e.Amount)
+					count(e.To, e.Amount)
+				}
+			}
+		}
+		if b.Used-b.Base != used || b.Held != held {
+			return fmt.Errorf("budget %+v; the journal gives %v used and %v held", b, used, held)
+		}
 	}
 	return nil
 }

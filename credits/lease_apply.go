@@ -128,10 +128,22 @@ func (s *State) leaseReceipt(o *Op, now time.Time) LeaseReceipt {
 		Account: o.Account, Lease: o.ID, At: o.At, Now: now, Deadline: o.Deadline, Amount: o.Amount, Rest: o.held(), Hold: o.Hold,
 		Recalled: !s.Account.RecalledAt.Before(o.At), Totals: s.Account.Totals,
 	}
-	if isDue(o.Due(), now) {
+	switch {
+	case s.leaseOver(o, now):
+		r.Hold = HoldReleased
+	case isDue(o.Due(), now):
 		r.Hold = HoldSuspense
 	}
 	return r
+}
+
+// leaseOver reports whether a lease is closed, or is by its deadline, which leaves
+// nothing in suspense when nothing was left: posted or not.
+func (s *State) leaseOver(o *Op, now time.Time) bool {
+	if now.Before(s.Account.At) {
+		now = s.Account.At
+	}
+	return o.Hold == HoldReleased || o.Hold == HoldOpen && isDue(o.Deadline, now) && o.held() == 0
 }
 
 func (c *settlement) need(n *Need) {
@@ -165,7 +177,7 @@ func (c *settlement) apply(st *State, now time.Time, _ *settings, scratch []byte
 		}
 		fresh++
 	}
-	if row.Op.Hold != HoldOpen && row.Op.Hold != HoldSuspense || fresh == 0 && !c.Close && c.TTL == 0 && c.Return <= row.Op.released() {
+	if st.leaseOver(&row.Op, now) || fresh == 0 && !c.Close && c.TTL == 0 && c.Return <= row.Op.released() {
 		for i := range filed {
 			if f := &filed[i]; !f.Replayed && f.Err == nil {
 				f.Err = refuse(ErrSettled, "the lease is closed")

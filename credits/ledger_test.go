@@ -93,6 +93,9 @@ func do(ctx context.Context, l *credits.Ledger, cmd any) (credits.Receipt, error
 		return leased(l.SettleLease(ctx, c))
 	case credits.ResolveLease:
 		return l.ResolveLease(ctx, c)
+	case credits.Budget:
+		_, err := l.SetBudget(ctx, c)
+		return credits.Receipt{}, err
 	}
 	return credits.Receipt{}, errors.New("no such command")
 }
