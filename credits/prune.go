@@ -177,10 +177,9 @@ func (s *State) drop(row *OpRow) {
 			lot.Change.change()
 		}
 	}
-	used, _ := o.counted() // nothing of a closed op is set aside
-	for c := range o.Charges.All() {
-		for i := range s.Budgets {
-			if b := &s.Budgets[i]; used != 0 && b.Budget.ID == c.Budget && b.Change != Removed && b.Change != Dropped && b.Budget.Start.Equal(c.Start) {
+	if used, _ := o.counted(); used != 0 { // nothing of a closed op is set aside
+		for c := range o.Charges.All() {
+			if b := s.budget(c.Budget); b != nil && b.Budget.Start.Equal(c.Start) {
 				b.Budget.Base += used
 				b.Change.change()
 			}
