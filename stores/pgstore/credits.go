@@ -107,13 +107,17 @@ func (u *update) run(ctx context.Context, fn func(time.Time, []*credits.State) e
 	defer conn.Release() // which drops a connection whose transaction is open
 	x := u.store.db.newExchange(conn.Conn())
 	x.say(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
+	any := false
 	if err = u.load(ctx, x, 1); err == nil {
-		err = u.decide(ctx, x, fn)
+		any, err = u.decide(ctx, fn)
 	}
-	if err != nil {
-		if outdated(err) {
-			_ = conn.Conn().Close(ctx) // with its statements
-		}
+	if err == nil && any {
+		err = u.write(ctx, x, `COMMIT`)
+	}
+	if outdated(err) {
+		_ = conn.Conn().Close(ctx) // with its statements
+	}
+	if err != nil || !any {
 		x.undo(ctx)
 	}
 	return err
@@ -150,28 +154,27 @@ func (u *update) load(ctx context.Context, x *exchange, before int) error {
 // is not locked.
 var errAppeared error = &errors.Error{Code: errors.Unavailable, Msg: "an account was made in the same moment"}
 
-// decide calls fn, and writes what it changed.
-func (u *update) decide(ctx context.Context, x *exchange, fn func(time.Time, []*credits.State) error) error {
+// decide calls fn, and returns whether it changed anything.
+func (u *update) decide(ctx context.Context, fn func(time.Time, []*credits.State) error) (bool, error) {
 	w := u.space
 	if err := fn(w.now, w.loaded()); err != nil {
 		u.refused = true
-		return err
-	}
-	any, err := w.changed.gather(w.loaded())
-	if err != nil {
-		return err
-	}
-	if !any {
-		x.undo(ctx)
-		return nil
+		return false, err
 	}
 	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	return w.changed.gather(w.loaded())
+}
+
+// write writes what was changed, and ends with what else is to be said.
+func (u *update) write(ctx context.Context, x *exchange, end ...string) error {
+	if err := x.ask(ctx, u.store.db.sql.writeCredits, u.space.changed.arguments(&u.space.types)...); err != nil {
 		return err
 	}
-	if err := x.ask(ctx, u.store.db.sql.writeCredits, w.changed.arguments(&w.types)...); err != nil {
-		return err
+	for _, statement := range end {
+		x.say(statement)
 	}
-	x.say(`COMMIT`)
 	u.step = finishing
 	return x.send(ctx, nil)
 }

@@ -14,16 +14,24 @@ import (
 func (s *CreditStore) Entries(ctx context.Context, q credits.EntryQuery) ([]credits.Entry, error) {
 	var list []credits.Entry
 	text, args := s.db.sql.entries(&q)
-	_, err := s.db.read(ctx, s.db.planned, text, func(row int, columns [][]byte) error {
-		if row == 0 {
-			list = nil
-		}
-		return addEntry(&list, q.Account, columns)
-	}, args...)
+	_, err := s.db.read(ctx, s.db.planned, text, entriesInto(&list, q.Account), args...)
 	if err != nil {
 		return nil, err
 	}
 	return list, nil
+}
+
+// entriesInto returns a function that takes rows of entries.
+func entriesInto(list *[]credits.Entry, account credits.AccountID) func(int, [][]byte) error {
+	return func(row int, columns [][]byte) error {
+		if row == 0 {
+			*list = nil
+		}
+		e := credits.Entry{Account: account}
+		err := readEntry(columns[0], &e)
+		*list = append(*list, e)
+		return err
+	}
 }
 
 // entries returns the statement for q, and its arguments.
@@ -37,27 +45,25 @@ func (s *statements) entries(q *credits.EntryQuery) (string, []any) {
 	return s.entriesDown, []any{string(q.Account), q.After, q.Limit}
 }
 
-func addEntry(list *[]credits.Entry, account credits.AccountID, columns [][]byte) error {
-	e := credits.Entry{Account: account}
-	err := readEntry(columns[0], &e)
-	*list = append(*list, e)
-	return err
-}
-
 // Accounts implements [credits.Store].
 func (s *CreditStore) Accounts(ctx context.Context, after credits.AccountID, limit int) ([]credits.AccountID, error) {
 	var ids []credits.AccountID
-	_, err := s.db.read(ctx, s.db.planned, s.db.sql.accountsAfter, func(row int, columns [][]byte) error {
-		if row == 0 {
-			ids = nil
-		}
-		ids = append(ids, credits.AccountID(columns[0]))
-		return nil
-	}, string(after), limit)
+	_, err := s.db.read(ctx, s.db.planned, s.db.sql.accountsAfter, accountsInto(&ids), string(after), limit)
 	if err != nil {
 		return nil, err
 	}
 	return ids, nil
+}
+
+// accountsInto returns a function that takes the ids of accounts.
+func accountsInto(ids *[]credits.AccountID) func(int, [][]byte) error {
+	return func(row int, columns [][]byte) error {
+		if row == 0 {
+			*ids = nil
+		}
+		*ids = append(*ids, credits.AccountID(columns[0]))
+		return nil
+	}
 }
 
 // Inspect implements [credits.Store], in a transaction that sees one moment. Rows
@@ -102,11 +108,16 @@ type pages struct {
 // pageRows is how many rows are read at a time.
 const pageRows = 1000
 
+// rows runs a query that is planned each time.
+func (p *pages) rows(ctx context.Context, query string, scan func(int, [][]byte) error, args ...any) error {
+	_, err := rows(ctx, p.from, query, scan, append([]any{p.db.planned, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...))
+	return err
+}
+
 func (p *pages) snapshot(ctx context.Context) (credits.Snapshot, error) {
 	s := credits.Snapshot{Account: credits.Account{ID: p.account}}
-	_, err := rows(ctx, p.from, p.db.sql.account, func(_ int, c [][]byte) error { return readAccount(c[0], &s.Account) },
-		[]any{p.db.planned, pgx.QueryResultFormats{pgx.BinaryFormatCode}, string(p.account)})
-	if err != nil {
+	scan := func(_ int, c [][]byte) error { return readAccount(c[0], &s.Account) }
+	if err := p.rows(ctx, p.db.sql.account, scan, string(p.account)); err != nil {
 		return s, err
 	}
 	s.Lots = sequence(ctx, p, p.db.sql.lotsAfter, int64(-1), func(row []byte, l *credits.Lot) (int64, error) {
@@ -143,12 +154,12 @@ func sequence[R, Place any](ctx context.Context, p *pages, query string, first P
 		page := make([]R, 0, pageRows)
 		for after := first; ; {
 			page = page[:0]
-			_, err := rows(ctx, p.from, query, func(_ int, c [][]byte) error {
+			err := p.rows(ctx, query, func(_ int, c [][]byte) error {
 				var row R
 				at, err := read(c[0], &row)
 				page, after = append(page, row), at
 				return err
-			}, []any{p.db.planned, pgx.QueryResultFormats{pgx.BinaryFormatCode}, string(p.account), after, pageRows})
+			}, string(p.account), after, pageRows)
 			for i := range page {
 				if err == nil && !yield(page[i], nil) {
 					return

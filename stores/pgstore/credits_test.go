@@ -1,8 +1,11 @@
 package pgstore_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/keytoll/keytoll/credits"
@@ -10,27 +13,89 @@ import (
 	"github.com/keytoll/keytoll/stores/pgstore"
 )
 
+// unsynced lets commits not wait for the disk, where no crash is the subject.
+func unsynced(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" }
+
+// A ledgerDatabase is a schema that many tests use, one after the other: it is
+// much faster to empty than to make.
+type ledgerDatabase struct {
+	*database
+	db *pgstore.DB
+}
+
+func newLedgerDatabase(t testing.TB) *ledgerDatabase {
+	t.Helper()
+	d := newDatabase(t, unsynced)
+	return &ledgerDatabase{d, d.open(t)}
+}
+
+// empty takes all credits away, whatever triggers say.
+func (d *ledgerDatabase) empty(t testing.TB) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
+		text := `SET LOCAL session_replication_role = replica;`
+		for _, table := range []string{"accounts", "lots", "ops", "entries", "budgets", "schedules"} {
+			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, d.db.Schema(), table)
+		}
+		_, err := tx.Exec(t.Context(), text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // timedCredits is a store with the clock that it goes by.
 type timedCredits struct {
 	credits.Store
 	*clock
 }
 
-func (d *database) openTimedCredits(t testing.TB) timedCredits {
-	t.Helper()
-	c := newClock()
-	return timedCredits{d.open(t).Credits(&pgstore.CreditsOptions{Now: c.now}), c}
-}
-
-// unsynced lets commits not wait for the disk, where no crash is the subject.
-func unsynced(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" }
-
 func TestCreditsKeepTheContract(t *testing.T) {
-	d := newDatabase(t, unsynced)
-	creditstest.Run(t, func(t *testing.T) credits.Store { return d.openTimedCredits(t) })
+	d := newLedgerDatabase(t)
+	creditstest.Run(t, func(t *testing.T) credits.Store {
+		d.empty(t)
+		c := newClock()
+		return timedCredits{d.db.Credits(&pgstore.CreditsOptions{Now: c.now}), c}
+	})
 }
 
 func TestCreditsKeepTheContractByTheServersClock(t *testing.T) {
-	d := newDatabase(t, unsynced)
-	creditstest.RunStill(t, func(t *testing.T) credits.Store { return d.open(t).Credits(nil) })
+	d := newLedgerDatabase(t)
+	creditstest.RunStill(t, func(t *testing.T) credits.Store {
+		d.empty(t)
+		return d.db.Credits(nil)
+	})
+}
+
+// inTransactions is a store each call of which is in a transaction of the
+// caller's, of one level.
+type inTransactions struct {
+	store *pgstore.CreditStore
+	pool  *pgxpool.Pool
+	level pgx.TxIsoLevel
+}
+
+func newLedger(t testing.TB, s credits.Store) *credits.Ledger {
+	t.Helper()
+	l, err := credits.NewLedger(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func grant(t testing.TB, l *credits.Ledger, account credits.AccountID, id credits.OpID, amount credits.Amount) {
+	t.Helper()
+	if _, err := l.Grant(t.Context(), credits.Grant{Account: account, ID: id, Amount: amount}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verify proves every invariant of the whole ledger.
+func verify(t testing.TB, ctx context.Context, l *credits.Ledger) { //nolint:revive // t comes first
+	t.Helper()
+	if _, err := l.Verify(ctx, nil); err != nil {
+		t.Error(err)
+	}
 }
