@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -70,7 +71,7 @@ func (s *CreditStore) Update(ctx context.Context, needs []credits.Need, fn func(
 		if err == nil || u.refused {
 			return err
 		}
-		again := undone(err) || raced(err)
+		again := undone(err) || raced(err) || outdated(err) && try < connectionTries
 		if u.step != finishing {
 			again = again || (unsent(err) || broken(err)) && try < connectionTries
 		}
@@ -191,7 +192,7 @@ func (s *CreditStore) View(ctx context.Context, needs []credits.Need, fn func(ti
 		if err == nil {
 			return fn(w.now, w.loaded())
 		}
-		if !undone(err) && !unsent(err) && !broken(err) || try == connectionTries {
+		if !undone(err) && !unsent(err) && !broken(err) && !outdated(err) || try == connectionTries {
 			return s.db.fault(ctx, err)
 		}
 	}
@@ -238,10 +239,20 @@ func raced(err error) bool {
 	return ok && e.Code == "23505" && (e.ConstraintName == "accounts_pkey" || e.ConstraintName == "ops_pkey")
 }
 
-// outdated reports whether a prepared statement is gone, or of tables of before.
+// outdated reports whether a prepared statement is gone, or of tables of before:
+// it was not run, and its connection is of no more use.
 func outdated(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (e.Code == "26000" || e.Code == "0A000")
+	if !ok {
+		return false
+	}
+	switch e.Code {
+	case "26000", "0A000":
+		return true
+	case "XX000":
+		return strings.HasPrefix(e.Message, "cache lookup failed") // for a type that is gone
+	}
+	return false
 }
 
 // pause waits before another try: not at all before the first, then up to twice

@@ -92,8 +92,8 @@ func grant(t testing.TB, l *credits.Ledger, account credits.AccountID, id credit
 	}
 }
 
-// verify proves every invariant of the whole ledger.
-func verify(t testing.TB, ctx context.Context, l *credits.Ledger) { //nolint:revive // t comes first
+// audit proves every invariant of the whole ledger.
+func audit(t testing.TB, ctx context.Context, l *credits.Ledger) { //nolint:revive // t comes first
 	t.Helper()
 	if _, err := l.Verify(ctx, nil); err != nil {
 		t.Error(err)
