@@ -38,7 +38,7 @@ func dueOps(ctx context.Context, s credits.Store) error {
 		held(st, "not due", now.Add(time.Hour), now)
 		held(st, "never due", time.Time{}, now)
 		held(st, "was due", now, now)
-		st.Ops[4].Op.Hold = credits.HoldReleased
+		st.Ops[4].Op.Hold, st.Ops[4].Op.SettledAt = credits.HoldReleased, now
 		held(st, "lease", now, now)
 		st.Ops[5].Op.Kind = credits.KindLease
 		held(st, "lapsed", now, now)

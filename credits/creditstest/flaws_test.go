@@ -186,7 +186,7 @@ func flawsOfWriting() []flaw {
 				s.AccountChange = credits.Updated
 			}
 		}}},
-		{"only marks what it removes", "a removed row can be made again", "op h", broken{decided: func(s *credits.State) {
+		{"only marks what it removes", "a removed row can be made again", "op 0188", broken{decided: func(s *credits.State) {
 			for i := range s.Ops {
 				if s.Ops[i].Change == credits.Added && s.Ops[i].Op.Note == "second" {
 					s.Ops[i].Change = credits.Dropped

@@ -37,7 +37,7 @@ func keptApart(ctx context.Context, s credits.Store) error {
 		return fmt.Errorf("after rows of account %q with the same ids were removed: %w", "a", err)
 	}
 	return loads(ctx, s, everything("aa"), seen{
-		lots: []credits.LotID{0, 1, 2}, ops: []credits.OpID{"h", "o", "p"},
+		lots: []credits.LotID{0, 1, 2}, ops: []credits.OpID{"h", "o", "p", pruned},
 		budgets: []credits.BudgetID{"b", "c"}, schedules: []credits.ScheduleID{"s", "t"},
 	})
 }

@@ -72,7 +72,13 @@ func listable(ctx context.Context, s credits.Store) ([]credits.OpID, error) {
 	ids := []credits.OpID{"a", "b", "c", "d", "e", "f", "g"}
 	_, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
 		for i := range ids {
-			o := credits.Op{ID: ids[len(ids)-1-i], Kind: credits.KindHold, Hold: credits.HoldStatus(i % 6), Target: []credits.OpID{"", "x", "X"}[i%3]}
+			o := credits.Op{ID: ids[len(ids)-1-i], Kind: credits.KindLease, Hold: credits.HoldStatus(i % 6), Target: []credits.OpID{"", "x", "X"}[i%3]}
+			switch o.Hold {
+			case credits.HoldNone:
+				o.Kind = credits.KindDebit
+			case credits.HoldCaptured, credits.HoldReleased, credits.HoldTimedOut:
+				o.SettledAt = now
+			}
 			op(st, o, now)
 		}
 	})
@@ -98,7 +104,7 @@ func listOpen(ctx context.Context, s credits.Store) error {
 	// One is settled, and another opened.
 	if err := update(ctx, s, credits.Need{Account: "a", Targets: []credits.OpID{"b"}}, func(now time.Time, st *credits.State) error {
 		r := &st.Ops[0]
-		r.Op.Hold, r.Change = credits.HoldReleased, credits.Updated
+		r.Op.Hold, r.Op.SettledAt, r.Change = credits.HoldReleased, now, credits.Updated
 		op(st, credits.Op{ID: "ab", Kind: credits.KindHold, Hold: credits.HoldOpen}, now)
 		change(st, now)
 		return nil

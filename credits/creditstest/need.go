@@ -68,7 +68,7 @@ func targetLots(ctx context.Context, s credits.Store) error {
 		op(st, credits.Op{ID: "debit", Kind: credits.KindDebit, Amount: 30, Parts: credits.NewParts(part(4), part(2), part(5))}, now)
 		op(st, credits.Op{ID: "second", Kind: credits.KindDebit, Amount: 10, Parts: credits.NewParts(part(1))}, now)
 		op(st, credits.Op{
-			ID: "over", Kind: credits.KindHold, Amount: 12, Hold: credits.HoldCaptured,
+			ID: "over", Kind: credits.KindHold, Amount: 12, Hold: credits.HoldCaptured, SettledAt: now,
 			Parts: credits.NewParts(part(3), credits.Part{Lot: 0, Amount: 2, Captured: 2}),
 		}, now)
 	}); err != nil {

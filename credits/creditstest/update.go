@@ -158,6 +158,10 @@ func roundTrip(ctx context.Context, s credits.Store) error {
 func entriesOfAllKinds(ctx context.Context, s credits.Store) error {
 	var want []credits.Entry
 	if _, err := seed(ctx, s, "a", func(st *credits.State, now time.Time) {
+		debt(st, 5, now)
+		for range 8 {
+			lot(st, credits.Lot{}, 1, now)
+		}
 		for kind := credits.KindGrant; kind <= credits.KindRoll; kind++ {
 			for bucket := credits.BucketIssued; bucket <= credits.BucketDebt; bucket++ {
 				e := credits.Entry{

@@ -23,11 +23,15 @@ func writeChecks() []check {
 	}
 }
 
+// pruned is the id of an op that may be removed: it says when it was made.
+const pruned credits.OpID = "01880000-0000-7000-8000-00000000000a"
+
 // rich fills an account with some rows of each kind.
 func rich(st *credits.State, now time.Time) {
 	debt(st, 5, now)
 	lot(st, credits.Lot{}, 10, now)
 	lot(st, credits.Lot{}, 20, now)
+	op(st, credits.Op{ID: pruned, Kind: credits.KindDebit, Amount: 10, Parts: credits.NewParts(part(1)), Note: "note"}, now)
 	for _, id := range []credits.OpID{"h", "o", "p"} {
 		op(st, credits.Op{ID: id, Kind: credits.KindHold, Amount: 10, Hold: credits.HoldOpen, Parts: credits.NewParts(credits.Part{Lot: 1, Amount: 10}), Note: "note"}, now)
 	}
@@ -42,7 +46,7 @@ func rich(st *credits.State, now time.Time) {
 // everything asks for all that rich makes.
 func everything(id credits.AccountID) credits.Need {
 	return credits.Need{
-		Account: id, Ops: []credits.OpID{"h", "o", "p"}, List: credits.List{Rows: credits.LotRows, Lot: -1, Limit: 10},
+		Account: id, Ops: []credits.OpID{pruned, "h", "o", "p"}, List: credits.List{Rows: credits.LotRows, Lot: -1, Limit: 10},
 		Budgets: []credits.BudgetID{"b", "c"}, Schedules: []credits.ScheduleID{"s", "t"},
 	}
 }
@@ -54,8 +58,11 @@ func spoil(st *credits.State, now time.Time) {
 		st.Lots[i].Change = credits.Updated
 	}
 	for i := range st.Ops {
-		st.Ops[i].Op.Hold = credits.HoldReleased
-		st.Ops[i].Change = []credits.Change{credits.Updated, credits.Removed}[i%2]
+		o := &st.Ops[i].Op
+		if st.Ops[i].Change = credits.Removed; o.Prunable().IsZero() {
+			st.Ops[i].Change = credits.Updated
+			o.Hold, o.SettledAt = credits.HoldReleased, now
+		}
 	}
 	for i := range st.Budgets {
 		st.Budgets[i].Budget.Used = 7
@@ -183,8 +190,10 @@ func updatedFields(ctx context.Context, s credits.Store) error {
 			o.Parts = credits.NewParts(credits.Part{Lot: 2, Amount: 6, Captured: 3, Released: 2, Refunded: 1}, credits.Part{Lot: 1, Amount: 4})
 			o.Charges = credits.NewCharges(credits.Charge{Budget: "b", Start: early, Crossed: []int{80}})
 			o.Terms = credits.Terms{Overrun: credits.OverrunCapped, Late: credits.LateCharged, Epoch: 3, Owner: "another"}
-			o.Hold = []credits.HoldStatus{credits.HoldCaptured, credits.HoldOpen, credits.HoldSuspense}[i%3]
-			o.Deadline, o.SettledAt = late, now
+			o.Deadline = late
+			if o.Kind == credits.KindHold {
+				o.Hold, o.SettledAt = []credits.HoldStatus{credits.HoldCaptured, credits.HoldReleased, credits.HoldTimedOut}[i%3], now
+			}
 			o.SettledAmount, o.SettledRest, o.SettledSeq = 3, 2, 9
 			o.SettledTotals = credits.Totals{Issued: 30, Available: 25, Consumed: 3, Expired: 2}
 		}
@@ -256,7 +265,7 @@ func unmarkedRows(ctx context.Context, s credits.Store) error {
 // removeSome removes the first of each kind of row that can be removed.
 func removeSome(st *credits.State, now time.Time) {
 	for i := range st.Ops {
-		if r := &st.Ops[i]; r.Op.ID == "h" {
+		if r := &st.Ops[i]; r.Op.ID == pruned {
 			r.Change = credits.Removed
 		}
 	}
@@ -295,13 +304,13 @@ func removedRows(ctx context.Context, s credits.Store) error {
 		return fmt.Errorf("another account: %w", err)
 	}
 	need := everything("a")
-	need.Targets, need.Scopes = []credits.OpID{"h"}, []credits.Scope{{Key: "key"}}
+	need.Targets, need.Scopes = []credits.OpID{pruned}, []credits.Scope{{Key: "key"}}
 	return update(ctx, s, need, func(_ time.Time, st *credits.State) error {
 		got := rowsOf(st)
-		if slices.Contains(got.ops, "h") || slices.Contains(got.budgets, "b") || slices.Contains(got.schedules, "s") {
+		if slices.Contains(got.ops, pruned) || slices.Contains(got.budgets, "b") || slices.Contains(got.schedules, "s") {
 			return fmt.Errorf("removed rows were loaded: %+v", got)
 		}
-		return includes(st, seen{ops: []credits.OpID{"o", "p"}, budgets: []credits.BudgetID{"c"}, schedules: []credits.ScheduleID{"t"}})
+		return includes(st, seen{ops: []credits.OpID{"h", "o", "p"}, budgets: []credits.BudgetID{"c"}, schedules: []credits.ScheduleID{"t"}})
 	})
 }
 
@@ -313,7 +322,7 @@ func madeAgain(ctx context.Context, s credits.Store) error {
 		return err
 	}
 	want, err := rewrite(ctx, s, func(st *credits.State, now time.Time) {
-		op(st, credits.Op{ID: "h", Kind: credits.KindDebit, Note: "second"}, now)
+		op(st, credits.Op{ID: pruned, Kind: credits.KindDebit, Note: "second"}, now)
 		budget(st, credits.Budget{ID: "b", Amount: 8})
 		schedule(st, credits.Schedule{ID: "s"}, now.Add(time.Hour))
 		change(st, now)

@@ -12,8 +12,21 @@ import (
 	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
 
+// timedCredits is a store with the clock that it goes by.
+type timedCredits struct {
+	credits.Store
+	*clock
+}
+
 func TestCreditsKeepTheContract(t *testing.T) {
-	creditstest.Run(t, func(t *testing.T) credits.Store { return open(t, nil).Credits() })
+	creditstest.Run(t, func(t *testing.T) credits.Store {
+		c := newClock()
+		return timedCredits{open(t, &sqlitestore.Options{Now: c.now, Synchronous: sqlitestore.Normal}).Credits(), c}
+	})
+}
+
+func TestCreditsKeepTheContractByTheSystemsClock(t *testing.T) {
+	creditstest.RunStill(t, func(t *testing.T) credits.Store { return open(t, nil).Credits() })
 }
 
 func BenchmarkCredits(b *testing.B) {

@@ -63,7 +63,7 @@ CREATE TABLE lots (
 	expires_at   INTEGER,
 	rank         BLOB    NOT NULL CHECK (length(rank) = 28), -- place in the burn order
 	due          INTEGER,                                    -- when it changes by itself
-	pruned       INTEGER NOT NULL CHECK (pruned BETWEEN 0 AND consumed), -- of consumed, by ops that were pruned
+	pruned       INTEGER NOT NULL CHECK (pruned >= 0), -- of consumed, by ops that were pruned
 	issued       INTEGER NOT NULL CHECK (issued >= 0),
 	pending      INTEGER NOT NULL CHECK (pending >= 0),
 	available    INTEGER NOT NULL CHECK (available >= 0),
