@@ -18,23 +18,26 @@ func (s *State) advance(now time.Time) (time.Time, error) {
 	if s.posted {
 		return now, errMore
 	}
-	if s.Account.Totals.Debt > 0 && s.lot(0) == nil {
-		return now, s.corrupt("the account owes, and its lot 0 is missing")
-	}
-	t := timeline{state: s, now: now}
+	return now, s.pass(now, now)
+}
+
+// pass lets time pass until an instant that may be later than now, when somebody
+// looks: what is not completely known, or too much, is left, with errMore.
+func (s *State) pass(now, until time.Time) error {
+	t := timeline{state: s, now: now, until: until}
 	if err := t.begin(); err != nil {
-		return now, err
+		return err
 	}
 	for t.next() {
 		if err := t.happen(); err != nil {
-			return now, err
+			return err
 		}
 	}
 	if s.More || len(t.events) > 0 {
 		s.More, s.posted = true, true
-		return now, errMore
+		return errMore
 	}
-	return now, nil
+	return nil
 }
 
 func isDue(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }

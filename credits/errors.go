@@ -41,6 +41,9 @@ var (
 	// ErrCatchUp: the Anchor of a new schedule with CatchUpAll lies more than
 	// [MaxCatchUp] periods back.
 	ErrCatchUp error = &errors.Error{Code: errors.Invalid, Msg: "too many periods of the schedule have begun"}
+	// ErrTooFar: more changes until the instant that was asked for than are looked
+	// through.
+	ErrTooFar error = &errors.Error{Code: errors.Invalid, Msg: "too much changes until then"}
 	// ErrCorrupt: what the store returned contradicts itself.
 	ErrCorrupt error = &errors.Error{Code: errors.Corrupt, Msg: "the ledger's records contradict each other"}
 )

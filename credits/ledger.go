@@ -18,18 +18,24 @@ type Options struct {
 	MaxHoldLife time.Duration
 
 	MaxHolds int // how many holds an account may have open at once; default 0: any number
+
+	// LookAhead is how far a denial looks into the future for its ClearsAt and its
+	// NextGrantAt; default 35 days, at most 400. That costs a second look at the
+	// store, which NoLookAhead saves.
+	LookAhead time.Duration
 }
 
 // settings are options with the defaults filled in.
 type settings struct {
 	holdTTL, maxHoldTTL, maxHoldLife time.Duration
+	lookAhead                        time.Duration // 0: none
 	maxHolds                         int64
 	zones                            *zones
 }
 
 func (o *Options) settings() (settings, error) {
 	const longest = 366 * 24 * time.Hour
-	s := settings{holdTTL: 10 * time.Minute, maxHoldTTL: 24 * time.Hour, maxHoldLife: 7 * 24 * time.Hour}
+	s := settings{holdTTL: 10 * time.Minute, maxHoldTTL: 24 * time.Hour, maxHoldLife: 7 * 24 * time.Hour, lookAhead: defaultLookAhead}
 	if o == nil {
 		return s, nil
 	}
@@ -54,6 +60,7 @@ func (o *Options) settings() (settings, error) {
 	if s.maxHoldLife < s.maxHoldTTL || s.maxHoldLife > longest {
 		f.Add("MaxHoldLife is %v; give MaxHoldTTL, %v, to %v", s.maxHoldLife, s.maxHoldTTL, longest)
 	}
+	s.lookAhead = o.lookAheadOf(&f)
 	s.maxHolds = int64(o.MaxHolds)
 	if s.maxHolds < 0 {
 		f.Add("MaxHolds is %d; give 1 or more, or 0 for no limit", o.MaxHolds)
@@ -120,10 +127,11 @@ type carried struct {
 	receipt Receipt
 	denied  *DeniedError // a refusal that was written
 	again   bool         // more was due than one update may post
+	now     time.Time    // when it was decided
 }
 
 func (c *call) run(now time.Time, states []*State) error {
-	states[0].limit = dueLimit
+	states[0].limit, c.now = dueLimit, now
 	var err error
 	states[0].zones = c.opt.zones
 	c.receipt, err = c.cmd.apply(states[0], micros(now), c.opt, c.scratch[:0])
@@ -143,7 +151,11 @@ func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
 	c.cmd.check(&c.faults, c.opt)
 	err := c.faults.Err()
 	if err == nil {
-		err = atBoundary(op, l.decide(ctx, c))
+		err = l.decide(ctx, c)
+		if denied, ok := errors.AsType[*DeniedError](err); ok {
+			l.lookAhead(ctx, c, denied)
+		}
+		err = atBoundary(op, err)
 	}
 	r := c.receipt
 	c.carried = carried{}

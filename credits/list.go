@@ -165,7 +165,7 @@ func (q *ListQuery) check(f *errors.Faults, cursor func() error) int {
 func (l *Ledger) view(ctx context.Context, need Need, fn func(st *State, now time.Time) error) error {
 	needs := []Need{need}
 	apply := func(now time.Time, states []*State) error {
-		states[0].zones = l.opt.zones
+		states[0].zones, states[0].dropped = l.opt.zones, true
 		return fn(states[0], micros(now))
 	}
 	err := l.store.View(ctx, needs, apply)

@@ -90,8 +90,10 @@ func (s *State) move(row *LotRow, from, to Bucket, amount Amount, e Entry) {
 	s.Account.Seq++
 	e.Account, e.Seq, e.Lot = s.Account.ID, s.Account.Seq, row.Lot.ID
 	e.From, e.To, e.Amount = from, to, amount
-	e.Hash = e.Chain(s.Account.Head)
-	s.Account.Head = e.Hash
+	if !s.dropped {
+		e.Hash = e.Chain(s.Account.Head)
+		s.Account.Head = e.Hash
+	}
 	s.Entries = append(s.Entries, e)
 	if to == BucketAvailable {
 		s.order.refill(row)

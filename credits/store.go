@@ -258,7 +258,7 @@ func (s *State) Reset(account AccountID) {
 	s.scopeIndex.reset()
 	s.Account = Account{ID: account}
 	s.AccountChange, s.More = Unchanged, false
-	s.zones, s.limit, s.posted = nil, 0, false
+	s.zones, s.limit, s.posted, s.dropped = nil, 0, false, false
 	s.order = burnOrder{list: s.order.list[:0]}
 	s.Lots, s.Ops, s.Entries = s.Lots[:0], s.Ops[:0], s.Entries[:0]
 	s.Budgets, s.Schedules = s.Budgets[:0], s.Schedules[:0]

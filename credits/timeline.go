@@ -42,7 +42,8 @@ func (e *event) order(f *event) int {
 // expires before now, and the period after it.
 type timeline struct {
 	state  *State
-	now    time.Time
+	now    time.Time // when somebody looks: what began by then may have been missed
+	until  time.Time // now, or later: then somebody looks at whatever happens after now
 	events []event
 	edge   *event // the last one that is completely known; nil: all are
 	left   int    // how many more may happen; less than 0: any number
@@ -51,6 +52,9 @@ type timeline struct {
 // begin collects the events of the loaded rows.
 func (t *timeline) begin() error {
 	s := t.state
+	if s.Account.Totals.Debt > 0 && s.lot(0) == nil {
+		return s.corrupt("the account owes, and its lot 0 is missing")
+	}
 	t.left = -1
 	if s.limit > 0 {
 		t.left = 3 * s.limit
@@ -64,7 +68,7 @@ func (t *timeline) begin() error {
 		t.addLot(i)
 	}
 	for i := range s.Ops {
-		if o := &s.Ops[i].Op; isDue(o.Due(), t.now) {
+		if o := &s.Ops[i].Op; isDue(o.Due(), t.until) {
 			t.events = append(t.events, event{at: o.Due(), of: ofOp, id: string(o.ID), row: i})
 		}
 	}
@@ -86,16 +90,16 @@ func (t *timeline) begin() error {
 // expire yet, because a hold that times out before may give some back.
 func (t *timeline) addLot(i int) {
 	l := &t.state.Lots[i].Lot
-	if l.Totals.Pending > 0 && isDue(l.EffectiveAt, t.now) {
+	if l.Totals.Pending > 0 && isDue(l.EffectiveAt, t.until) {
 		t.events = append(t.events, event{at: l.EffectiveAt, lot: l.ID, row: i})
 	}
-	if l.Totals.Pending+l.Totals.Available+l.Totals.Held > 0 && isDue(l.ExpiresAt, t.now) {
+	if l.Totals.Pending+l.Totals.Available+l.Totals.Held > 0 && isDue(l.ExpiresAt, t.until) {
 		t.events = append(t.events, event{at: l.ExpiresAt, lot: l.ID, row: i})
 	}
 }
 
 func (t *timeline) addSchedule(i int) {
-	if sc := &t.state.Schedules[i].Schedule; isDue(sc.NextAt, t.now) {
+	if sc := &t.state.Schedules[i].Schedule; isDue(sc.NextAt, t.until) {
 		t.events = append(t.events, event{at: sc.NextAt, of: ofSchedule, id: string(sc.ID), row: i})
 	}
 }
@@ -108,17 +112,17 @@ func (t *timeline) bound() error {
 	s := t.state
 	var due [3][]event
 	for i := range s.Lots {
-		if l := &s.Lots[i].Lot; isDue(l.Due(), t.now) {
+		if l := &s.Lots[i].Lot; isDue(l.Due(), t.until) {
 			due[ofLot] = append(due[ofLot], event{at: l.Due(), lot: l.ID})
 		}
 	}
 	for i := range s.Ops {
-		if o := &s.Ops[i].Op; isDue(o.Due(), t.now) {
+		if o := &s.Ops[i].Op; isDue(o.Due(), t.until) {
 			due[ofOp] = append(due[ofOp], event{at: o.Due(), of: ofOp, id: string(o.ID)})
 		}
 	}
 	for i := range s.Schedules {
-		if sc := &s.Schedules[i].Schedule; isDue(sc.Due(), t.now) {
+		if sc := &s.Schedules[i].Schedule; isDue(sc.Due(), t.until) {
 			due[ofSchedule] = append(due[ofSchedule], event{at: sc.Due(), of: ofSchedule, id: string(sc.ID)})
 		}
 	}
