@@ -86,9 +86,9 @@ type DeniedError struct {
 	Pending     Amount    // granted, and not effective yet
 	Debt        Amount    // what the account owes
 	Transient   bool      // what comes back of holds and leases alone can make room
-	ClearsAt    time.Time // when there is room by time alone, if nobody else spends; zero: not known
-	NextGrantAt time.Time // when the next grant takes effect by time alone; zero: none is known
-	Replayed    bool      // a debit that was refused before under this id, and stays refused
+	ClearsAt    time.Time // when there is room by time alone, if nobody else does anything; zero: not known
+	NextGrantAt time.Time // when the next grant that could pay for it takes effect; zero: none is known
+	Replayed    bool      // a debit that was refused before under this id, and stays refused; only ClearsAt and NextGrantAt are looked up anew, for another id
 }
 
 // Error says what had no room, in credits.

@@ -31,7 +31,7 @@ func (c *Debit) want(_ *settings) want { return want{c.Amount, c.Key, c.Operatio
 // as it is.
 func (l *Ledger) lookAhead(ctx context.Context, c *call, d *DeniedError) {
 	cmd, ok := c.cmd.(denier)
-	if !ok || l.opt.lookAhead == 0 || d.Replayed {
+	if !ok || l.opt.lookAhead == 0 {
 		return
 	}
 	w := cmd.want(&l.opt)

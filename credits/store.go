@@ -243,6 +243,7 @@ type State struct {
 	zones       *zones // of the ledger that works on it
 	limit       int    // of what is due, how much one update may post; 0: all
 	posted      bool   // that much was posted, and there is more
+	dropped     bool   // what is done to it is not going to be written, and needs no hashes
 }
 
 // Reset empties s for the given account and keeps its memory.

@@ -24,14 +24,14 @@ func faultChecks() []check {
 }
 
 // A model is a memory store that the one under test is held to. It takes over
-// that one's time.
+// that one's time, and open makes its ledger.
 type model struct {
 	*credits.MemoryStore
 	*credits.Ledger
 	micros atomic.Int64
 }
 
-func newModel() (*model, error) {
+func newModel(open func(credits.Store) (*credits.Ledger, error)) (*model, error) {
 	m := new(model)
 	m.MemoryStore = credits.NewMemoryStore(&credits.MemoryOptions{Now: func() time.Time { return time.UnixMicro(m.micros.Load()) }})
 	var err error
@@ -80,11 +80,11 @@ func randomly(seed uint64, account credits.AccountID, n int) script {
 // faults, in memory: both must come to the same, and in the end hold the same
 // rows.
 func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func(int), account credits.AccountID, run script) error {
-	m, err := newModel()
+	m, err := newModel(openNearsighted)
 	if err != nil {
 		return err
 	}
-	l, err := open(faulty)
+	l, err := openNearsighted(faulty)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func randomChecks() []check {
 // to, what the accounts hold in between, and all rows in the end.
 func walk(ctx context.Context, s credits.Store) error {
 	const seed, steps, often = 26, 400, 50
-	m, err := newModel()
+	m, err := newModel(open)
 	if err != nil {
 		return err
 	}
