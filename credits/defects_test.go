@@ -8,10 +8,11 @@ import (
 	kerrors "github.com/keytoll/keytoll/errors"
 )
 
-// Each test here is a defect that was found in the field, in some other ledger.
+// Each test here is a defect that was found in the field, in some other ledger;
+// docs/credits-defects.md lists them all.
 
-// A release that credits a main balance turns credit that expires into credit
-// that never does.
+// formance wallets, ConfirmHold with final: a release that credits a main balance
+// turns credit that expires into credit that never does.
 func TestReleaseGoesBackToTheExactLots(t *testing.T) {
 	r := newRig(t)
 	r.run(credits.Grant{Account: acme, ID: "promo", Amount: 5, Category: credits.Promo, ExpiresAt: epoch.Add(24 * time.Hour)})
@@ -33,7 +34,8 @@ func TestReleaseGoesBackToTheExactLots(t *testing.T) {
 	r.balance(credits.Totals{Issued: 10, Available: 5, Consumed: 2, Expired: 3})
 }
 
-// A check for "is the hold closed?" before the check for "is this a retry?"
+// formance wallets, ErrClosedHold: a check for "is the hold closed?" before the
+// check for "is this a retry?"
 // fails the retry of a capture that took everything.
 func TestRetryOfAFullCaptureReplays(t *testing.T) {
 	r := newRig(t)
@@ -53,7 +55,9 @@ func TestRetryOfAFullCaptureReplays(t *testing.T) {
 	r.refuse(release("h"), credits.ErrSettled)
 }
 
-// A replay that ignores what is asked for hides a wrong amount.
+// midaz-sdk-golang #236, formance wallets #109: a replay that ignores what is asked
+// for hides a wrong amount. blnk's chain: fields that are joined without their
+// lengths make two intents one.
 func TestSameIDOtherIntentIsRefused(t *testing.T) {
 	r := newRig(t)
 	expires := epoch.Add(time.Hour)
@@ -85,7 +89,8 @@ func TestSameIDOtherIntentIsRefused(t *testing.T) {
 	r.refuse(credits.Debit{Account: acme, ID: "d2", Amount: 5, Key: "a", Operation: "bc"}, credits.ErrIntent)
 }
 
-// A provider's price of -1 made "reserved minus actual" mint 31 348 credits.
+// eliza #22681: a provider's price of -1 made "reserved minus actual" mint 31 348
+// credits.
 func TestNegativeAmountsAreRefused(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10))
@@ -114,7 +119,8 @@ func TestNegativeAmountsAreRefused(t *testing.T) {
 	r.balance(credits.Totals{Issued: 10, Available: 4, Held: 5, Consumed: 1})
 }
 
-// Credit that a live hold has set aside is not spendable, so it cannot expire.
+// preloop #767: credit that a live hold has set aside is not spendable, so it
+// cannot expire.
 func TestExpirySparesWhatIsHeld(t *testing.T) {
 	r := newRig(t)
 	r.run(credits.Grant{Account: acme, ID: "g", Amount: 10, ExpiresAt: epoch.Add(time.Minute)})
@@ -133,7 +139,7 @@ func TestExpirySparesWhatIsHeld(t *testing.T) {
 	}
 }
 
-// A hold that is settled after its lot has expired was charged or refused
+// Matrix-OS PR #1459: a hold that is settled after its lot has expired was charged or refused
 // depending on whether some other request had swept the lot before.
 func TestSettlementAfterExpiryDoesNotDependOnOtherRequests(t *testing.T) {
 	for _, settle := range []any{capture("h", 4), captureAll("h"), release("h")} {
@@ -155,7 +161,8 @@ func TestSettlementAfterExpiryDoesNotDependOnOtherRequests(t *testing.T) {
 	}
 }
 
-// Amount and status in two transactions gave three refunds for one payment.
+// new-api #5556, eliza #11603 and #11292: amount and status in two transactions
+// gave three refunds for one payment.
 func TestRefundIsIdempotentAndBounded(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10))
@@ -178,6 +185,8 @@ func TestRefundIsIdempotentAndBounded(t *testing.T) {
 	r.balance(credits.Totals{Issued: 10, Available: 5, Held: 5})
 }
 
+// autumn: refunds in today's order, and not in that of the spend, let buckets
+// drift.
 func TestRefundUnwindsTheRecordedOrder(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("first", 3))
@@ -214,7 +223,8 @@ func TestRefundOfAnExpiredLotLivesAsLongAsItHadLeft(t *testing.T) {
 	r.balance(credits.Totals{Issued: 10, Consumed: 6, Expired: 4})
 }
 
-// Sweeper and late settler with a key each: both gave the credit back.
+// elizaOS #11696: sweeper and late settler with a key each both gave the credit
+// back.
 func TestHoldTimesOutOnceAndLateSettlementsAreRefused(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10))
@@ -243,6 +253,8 @@ func TestHoldTimesOutOnceAndLateSettlementsAreRefused(t *testing.T) {
 	r.balance(credits.Totals{Issued: 10, Available: 9, Consumed: 1})
 }
 
+// tigerbeetle #253 and #288: a time-out that cannot be left out breaks promises
+// that were made elsewhere.
 func TestHoldWithoutTimeoutStaysOpen(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10))
@@ -277,7 +289,8 @@ func TestTimeoutAndExpiryAreOrderedByTheirInstants(t *testing.T) {
 	}
 }
 
-// Six holds of 1000 on a balance of 5000: what is held must count.
+// blnk #181: six holds of 1000 on a balance of 5000; what is held must count.
+// blnk #182: a hold that was refused could be committed.
 func TestOpenHoldsCountAgainstTheBalance(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 5000))
@@ -293,8 +306,8 @@ func TestOpenHoldsCountAgainstTheBalance(t *testing.T) {
 	r.run(hold("f", 1000)) // a hold that was refused may be tried again
 }
 
-// Dropping an expired grant from the sum while its spends stay made the total
-// negative, and ate the next paid grant.
+// tyemirov/ledger B001: dropping an expired grant from the sum while its spends stay
+// made the total negative, and ate the next paid grant.
 func TestExpiredGrantDoesNotEatLaterOnes(t *testing.T) {
 	r := newRig(t)
 	r.run(credits.Grant{Account: acme, ID: "promo", Amount: 10, ExpiresAt: epoch.Add(time.Hour)})

@@ -92,6 +92,8 @@ func TestMaxHoldsCountsOpenHoldsOnly(t *testing.T) {
 	}
 }
 
+// tigerbeetle, id_already_failed: a transfer that has failed succeeds when it is
+// retried later, and by then somebody else was told that it has not.
 func TestADeniedDebitStaysDenied(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 10))

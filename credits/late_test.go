@@ -94,7 +94,7 @@ func TestLateCaptureSpendsWhatIsAvailable(t *testing.T) {
 	}
 }
 
-// Whether a command comes between the deadline and the capture, and how many,
+// Matrix-OS PR #1459: whether a command comes between the deadline and the capture, and how many,
 // must not decide what is charged.
 func TestLateCaptureDoesNotDependOnOtherRequests(t *testing.T) {
 	var first contents

@@ -31,6 +31,8 @@ func (r *rig) again(cmd any, first credits.Receipt) {
 	}
 }
 
+// blnk #62, autumn PR #3359: work cost more than was held, and nothing said what
+// then.
 func TestCaptureBeyondAHoldTakesWhatIsAvailableUpToWhatItAsks(t *testing.T) {
 	r := newRig(t)
 	r.run(credits.Grant{Account: acme, ID: "soon", Amount: 4, ExpiresAt: epoch.Add(time.Hour)})
