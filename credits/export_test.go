@@ -1,6 +1,5 @@
 package credits
 
-
 // A Lessor is what a lessee needs of a ledger, so that tests can stand between
 // the two.
 type Lessor = lessor
@@ -20,4 +19,3 @@ func (l *Lessee) Unsettled() (spends int64, leases int) {
 	_, leases = l.left()
 	return l.unsettled.Load(), leases
 }
-

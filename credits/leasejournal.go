@@ -1,6 +1,10 @@
 package credits
 
-import "context"
+import (
+	"context"
+
+	"github.com/keytoll/keytoll/errors"
+)
 
 // A LeaseJournal remembers what a [Lessee] has answered until the ledger knows
 // it, so that a crash loses nothing. [OpenLeaseJournal] makes one in a file.
@@ -50,4 +54,8 @@ type JournaledLease struct {
 	Key, Operation string
 	Exact          bool         // every answered spend was durable before
 	Spends         []LeaseSpend // that may not be in the ledger yet, in their order
+}
+
+var errJournalTaken error = &errors.Error{
+	Code: errors.Conflict, Msg: "another process has the journal of leases open; give each lessee a journal of its own",
 }
