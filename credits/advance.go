@@ -9,16 +9,23 @@ import "time"
 // It posts only what is completely known, and of that a bounded portion, when
 // the state has a limit: then it returns errMore, for this command and for all
 // others on the same state, until what it has posted was written and the state
-// loaded again. Its other errors are [ErrCorrupt] and that of a zone that the
+// loaded again. Its other errors are [ErrCorrupt] and that of a zone that is not
 // loaded yet.
 func (s *State) advance(now time.Time) (time.Time, error) {
 	if now.Before(s.Account.At) {
 		now = s.Account.At
 	}
-	if s.posted {
+	switch {
+	case s.posted:
 		return now, errMore
+	case now.Equal(s.passed):
+		return now, nil // for an earlier command: of what they add only a schedule is due at once
 	}
-	return now, s.pass(now, now)
+	err := s.pass(now, now)
+	if err == nil {
+		s.passed = now
+	}
+	return now, err
 }
 
 // pass lets time pass until an instant that may be later than now, when somebody

@@ -123,6 +123,7 @@ type carried struct {
 	needs   [1]Need
 	ops     [1]OpID
 	targets [1]OpID
+	spends  [1]Spend
 	scopes  [6]Scope // as many as a key without a path above it and an operation have
 	receipt Receipt
 	denied  *DeniedError // a refusal that was written
@@ -170,7 +171,7 @@ func (l *Ledger) do(ctx context.Context, op string, c *call) (Receipt, error) {
 // post, or when a capture turns out to need lots or a time zone is to be loaded.
 func (l *Ledger) decide(ctx context.Context, c *call) error {
 	for {
-		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0], Scopes: c.scopes[:0], Limit: dueLimit}
+		c.needs[0] = Need{Ops: c.ops[:0], Targets: c.targets[:0], Spends: c.spends[:0], Scopes: c.scopes[:0], Limit: dueLimit}
 		c.cmd.need(&c.needs[0])
 		err := l.store.Update(ctx, c.needs[:], c.fn)
 		more, short := errors.AsType[*moreError](err)

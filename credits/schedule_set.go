@@ -119,6 +119,7 @@ func (s *Schedule) check(f *errors.Faults, z *zones) {
 // setSchedule puts a schedule into the state. All that was due by now has been
 // posted.
 func (s *State) setSchedule(to Schedule, now time.Time) error {
+	s.passed = time.Time{} // its first period may be due
 	p, err := to.periods(s.zones)
 	if err != nil {
 		return err

@@ -240,10 +240,11 @@ type State struct {
 	budgetIndex map[BudgetID]int // where a budget is, once there are many
 	scopeIndex  scopeIndex       // where the budgets of a scope are, once there are many
 	order       burnOrder
-	zones       *zones // of the ledger that works on it
-	limit       int    // of what is due, how much one update may post; 0: all
-	posted      bool   // that much was posted, and there is more
-	dropped     bool   // what is done to it is not going to be written, and needs no hashes
+	zones       *zones    // of the ledger that works on it
+	limit       int       // of what is due, how much one update may post; 0: all
+	posted      bool      // that much was posted, and there is more
+	passed      time.Time // until then all that is due was posted; zero: it is not known
+	dropped     bool      // what is done to it is not going to be written, and needs no hashes
 }
 
 // Reset empties s for the given account and keeps its memory.
@@ -259,7 +260,7 @@ func (s *State) Reset(account AccountID) {
 	s.scopeIndex.reset()
 	s.Account = Account{ID: account}
 	s.AccountChange, s.More = Unchanged, false
-	s.zones, s.limit, s.posted, s.dropped = nil, 0, false, false
+	s.zones, s.limit, s.posted, s.dropped, s.passed = nil, 0, false, false, time.Time{}
 	s.order = burnOrder{list: s.order.list[:0]}
 	s.Lots, s.Ops, s.Entries = s.Lots[:0], s.Ops[:0], s.Entries[:0]
 	s.Budgets, s.Schedules = s.Budgets[:0], s.Schedules[:0]
