@@ -29,6 +29,16 @@
 //     it makes a new one, that lives as long from now as the old one had left when
 //     the debit or the hold was made.
 //
+// # Schedules
+//
+// A [Schedule] grants again and again: 90 000 a month on the day that the plan was
+// bought on, a million a year, a thousand an hour. Nobody has to run anything for
+// it. [Ledger.SetSchedule] says what becomes of periods that have begun, and of
+// one that is replaced.
+//
+// [Ledger.SpendableAt] and [Ledger.Upcoming] tell what time alone will do, and
+// [Ledger.BalanceAt] what the balance was.
+//
 // # Policies and their defaults
 //
 //	Amount of a capture   as given; 0 spends nothing; All spends what is held
@@ -37,6 +47,11 @@
 //	TTL of a hold         Options.HoldTTL, 10 minutes; at most Options.MaxHoldTTL, 24 hours; NoTimeout: none
 //	Capture too late      refused: ErrTimedOut; nothing is charged
 //	Grant                 effective now, never expires, priority 0, Paid
+//	Schedule              in UTC, for ever, Paid, priority 0; each grant ends as the next period begins
+//	Periods missed        CatchUpAll: each is granted, at its own instant
+//	Rollover              nothing; up to Rollover of a grant, for one more period
+//	Grant over MaxAmount  refused: ErrOverIssue; of a schedule it is cut
+//	Denials               look Options.LookAhead ahead, 35 days
 //	Overdraft             none: no bucket is ever below zero
 //
 // # Idempotency
@@ -73,8 +88,14 @@
 // on a background job: grants take effect, lots expire and holds time out by time
 // alone, counted in every balance and every decision, and posted to the journal,
 // each at its own instant, with the next command that changes the account. When
-// that is changes no result. That one command pays for all that became due since
-// the last; until there is one, reads and refusals work it out anew.
+// that is changes no result. What happens at one instant happens in this order:
+// lots take effect and expire, by id; holds time out and leases lapse, by id;
+// schedules grant, by id. So a hold that times out as its lot expires gives
+// nothing back, and what a period leaves is settled before the next is granted.
+//
+// The next command pays for all that became due since the last, a thousand rows
+// of each kind at a time, each in an update of its own, and is decided when all of
+// it was posted; until there is one, reads and refusals work it out anew.
 //
 // # Accounting
 //
@@ -93,7 +114,7 @@
 //
 // # What it does not do
 //
-// It has no overdraft and no debt, no budgets, no recurring grants and no
+// It has no overdraft and no debt, no budgets and no
 // currencies, and it prunes nothing. [MemoryStore] loses everything with its process;
 // see stores/sqlitestore for a store that does not.
 package credits

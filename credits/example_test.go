@@ -211,3 +211,69 @@ func ExamplePrice() {
 	// 250000 0.75 <nil>
 	// 1000001 3.000003 <nil>
 }
+
+// A plan of 90 000 credits a month, of which up to 10 000 go on to the next one.
+func ExampleLedger_SetSchedule() {
+	ctx := context.Background()
+	now := time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC) // the store's clock
+	store := credits.NewMemoryStore(&credits.MemoryOptions{Now: func() time.Time { return now }})
+	ledger, err := credits.NewLedger(store, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s, err := ledger.SetSchedule(ctx, credits.Schedule{
+		Account: "acme", ID: "business", Amount: 90_000 * credits.Credit, Category: credits.Plan,
+		Unit: credits.Months, Every: 1, Anchor: now, Rollover: 10_000 * credits.Credit,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("next grant:", s.NextAt.Format(time.DateOnly))
+	if _, err := ledger.Debit(ctx, credits.Debit{Account: "acme", ID: "d", Amount: 84_000 * credits.Credit}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, day := range []time.Time{now.AddDate(0, 0, 27), now.AddDate(0, 0, 28), now.AddDate(0, 0, 59)} {
+		f, err := ledger.SpendableAt(ctx, "acme", day, "")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(day.Format(time.DateOnly), f.Spendable)
+	}
+	// Output:
+	// next grant: 2026-02-28
+	// 2026-02-27 6000
+	// 2026-02-28 96000
+	// 2026-03-31 100000
+}
+
+// A denial says when the very command would have room.
+func ExampleDeniedError_clearsAt() {
+	ctx := context.Background()
+	now := time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC)
+	store := credits.NewMemoryStore(&credits.MemoryOptions{Now: func() time.Time { return now }})
+	ledger, err := credits.NewLedger(store, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := ledger.SetSchedule(ctx, credits.Schedule{
+		Account: "acme", ID: "free", Amount: 10 * credits.Credit, Unit: credits.Days, Every: 1, Anchor: now,
+	}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, h := range []credits.Hold{
+		{Account: "acme", ID: "running", Amount: 8 * credits.Credit, TTL: 5 * time.Minute},
+		{Account: "acme", ID: "next", Amount: 5 * credits.Credit},
+	} {
+		_, err := ledger.Hold(ctx, h)
+		if denied, ok := errors.AsType[*credits.DeniedError](err); ok {
+			fmt.Println("try again after", denied.ClearsAt.Sub(now), "- next grant after", denied.NextGrantAt.Sub(now))
+		}
+	}
+	// Output: try again after 5m0s - next grant after 24h0m0s
+}
