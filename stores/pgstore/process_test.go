@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 			run = live
 		case "take":
 			run = takeAll
+		case "spend":
+			run = spend
 		}
 		if err := run(context.Background(), number, os.Getenv(childURL)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

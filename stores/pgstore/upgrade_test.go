@@ -62,3 +62,37 @@ func TestASchemaOfTheFirstVersionGetsLimits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A schema of the second version gets credits, and keeps its limits.
+func TestASchemaOfTheSecondVersionGetsCredits(t *testing.T) {
+	d := newDatabase(t)
+	old := d.raw(t, "old")
+	if err := pgstore.MigrateTo(t.Context(), old, 2); err != nil {
+		t.Fatal(err)
+	}
+	const taken = `SELECT * FROM keytoll.limits_apply('take', NULL, false, '{1}', substring(sha256('x') FOR 16), ARRAY['k'::bytea], ARRAY['year'],
+		ARRAY['fixed_window'], ARRAY[2, 2, $1::bigint, 1, 0, 0, 0, 0, 0], '{}', 0, 0)`
+	period := 365 * 24 * time.Hour
+	run(t, d.pool, pgstore.InSchema(old, taken), period.Microseconds())
+	ledger := newLedger(t, old.Credits(nil))
+	if _, err := ledger.Balance(t.Context(), "a"); !errors.Is(err, pgstore.ErrNotMigrated) {
+		t.Errorf("a balance before Migrate: %v, want ErrNotMigrated", err)
+	}
+	each(4, func(int) {
+		if err := d.raw(t, "old").Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	l := limiter(t, old.Limits(nil), ratelimit.Limit{Name: "year", Algorithm: ratelimit.FixedWindow, Count: 2, Period: period})
+	for i := range 2 {
+		if r, err := l.Take(t.Context(), "k", 1); err != nil || r.Allowed != (i < 1) {
+			t.Errorf("take %d: %t, %v", i, r.Allowed, err)
+		}
+	}
+	grant(t, ledger, "a", "grant", 10)
+	debit(t, ledger, "a", "debit", 4)
+	if b, err := ledger.Balance(t.Context(), "a"); err != nil || b.Available != 6 {
+		t.Errorf("the balance is %+v, %v", b, err)
+	}
+	audit(t, t.Context(), ledger)
+}
