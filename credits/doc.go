@@ -53,6 +53,11 @@
 //	Grant over MaxAmount  refused: ErrOverIssue; of a schedule it is cut
 //	Denials               look Options.LookAhead ahead, 35 days
 //	Overdraft             none: no bucket is ever below zero
+//	Records of commands   kept for ever; with Prune those of version 7 UUIDs older than 30 days go, at the least an hour
+//	Journal, lots         kept for ever
+//	Pages                 100 rows, at most 1000; cursors do not grow old
+//	CSV                   RFC 4180; what a spreadsheet would compute gets a quote before it
+//	Seal                  all accounts, what is due posted before; signed with Ed25519, or HMAC-SHA-256 within one house
 //
 // # Idempotency
 //
@@ -68,7 +73,9 @@
 // done replays; anything else is [ErrSettled] or [ErrTimedOut].
 //
 // A command that is refused is not recorded, so it may be tried again under its
-// id, and can then succeed. Ids are kept for ever.
+// id, and can then succeed. Ids are kept until [Ledger.Prune] drops them, which it
+// does only with ids that tell how old they are; what is that old and not known
+// any more is [ErrKeyTooOld], and never done again.
 //
 // # Errors
 //
@@ -104,6 +111,17 @@
 // the sum of its parts, an account is the sum of its lots, and the journal rebuilds
 // them all; [Ledger.Verify] proves it. Amounts are integers of a millionth of a
 // credit, checked against overflow; a [Price] rounds up, once.
+//
+// # Audit
+//
+// [Ledger.Explain] tells of one command which lots paid, and why those;
+// [Ledger.Entries], [Ledger.Lots], [Ledger.Holds] and [Ledger.Ops] list what there
+// is, and [Ledger.WriteCSV] exports it. Each entry carries a hash of itself and of
+// the one before it. [Ledger.Seal] signs the root of a tree over the last hashes of
+// all accounts; whoever keeps that root can be given a [Statement], and can check
+// without the ledger that it is part of what was sealed. [Ledger.Verify] finds what
+// was changed behind the ledger's back, and with an old seal also what was changed
+// everywhere at once.
 //
 // # Concurrency
 //

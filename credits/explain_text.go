@@ -149,12 +149,9 @@ func window(start time.Time) string {
 }
 
 func crossed(percents []int) string {
-	text := ""
-	for i, p := range percents {
-		if i > 0 {
-			text += ","
-		}
-		text += " " + strconv.Itoa(p) + " %"
+	var text []string
+	for _, p := range percents {
+		text = append(text, strconv.Itoa(p)+" %")
 	}
-	return named("; it reached", text)
+	return named("; it reached ", strings.Join(text, ", "))
 }

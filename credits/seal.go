@@ -9,8 +9,9 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// ErrUnproven: a seal, a statement or a tree of heads is not what was signed, or
-// not signed by any of the given keys. Its message says what does not fit.
+// ErrUnproven is what a seal, a statement or a tree of heads is refused with that
+// is not what was signed, or not signed by any of the given keys. The message says
+// what does not fit.
 var ErrUnproven error = &errors.Error{Code: errors.Invalid, Msg: "this does not prove what it says"}
 
 // A Head is where one account's journal ended when it was sealed, and what its

@@ -119,17 +119,29 @@ func (k *SealKey) Name() string { return k.name }
 // Algorithm returns how the key signs.
 func (k *SealKey) Algorithm() SealAlgorithm { return k.algorithm }
 
-// String, GoString, Format and LogValue say which key it is, and no more.
-func (k SealKey) String() string             { return string(k.algorithm) + " key " + quote(k.name) }
-func (k SealKey) GoString() string           { return k.String() }
-func (k SealKey) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(k.String())) }
-func (k SealKey) LogValue() slog.Value       { return slog.StringValue(k.String()) }
+// String says which key it is, and no more.
+func (k SealKey) String() string { return string(k.algorithm) + " key " + quote(k.name) }
 
-// String, GoString, Format and LogValue say which key it has, and no more.
-func (s Sealer) String() string             { return "sealer with " + s.check.String() }
-func (s Sealer) GoString() string           { return s.String() }
+// GoString says what String does.
+func (k SealKey) GoString() string { return k.String() }
+
+// Format writes what String returns, whatever the verb.
+func (k SealKey) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(k.String())) }
+
+// LogValue says what String does.
+func (k SealKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// String says which key it signs with, and no more.
+func (s Sealer) String() string { return "sealer with " + s.check.String() }
+
+// GoString says what String does.
+func (s Sealer) GoString() string { return s.String() }
+
+// Format writes what String returns, whatever the verb.
 func (s Sealer) Format(w fmt.State, _ rune) { _, _ = w.Write([]byte(s.String())) }
-func (s Sealer) LogValue() slog.Value       { return slog.StringValue(s.String()) }
+
+// LogValue says what String does.
+func (s Sealer) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // A signature is one over a message, by a named key.
 type signature struct {

@@ -141,8 +141,8 @@ func (s *Statement) period() (first, last int) {
 func (s *Statement) balances() (opening, closing Totals) {
 	t := s.Head.Totals
 	back := func(entries []Entry) Totals {
-		for i := len(entries) - 1; i >= 0; i-- {
-			t.move(entries[i].To, entries[i].From, entries[i].Amount)
+		for _, e := range slices.Backward(entries) {
+			t.move(e.To, e.From, e.Amount)
 		}
 		return t
 	}

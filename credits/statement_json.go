@@ -164,14 +164,14 @@ func (s *Statement) String() string {
 
 // others names what else than available credits there is.
 func others(t Totals) string {
-	text := ""
+	var b strings.Builder
 	for _, x := range [...]struct {
 		amount Amount
 		what   string
 	}{{t.Held, "held"}, {t.Leased, "leased"}, {t.Suspense, "in suspense"}, {t.Pending, "not effective yet"}, {t.Debt, "owed"}} {
 		if x.amount != 0 {
-			text += fmt.Sprintf(", %v %s", x.amount, x.what)
+			fmt.Fprintf(&b, ", %v %s", x.amount, x.what)
 		}
 	}
-	return text
+	return b.String()
 }

@@ -117,7 +117,7 @@ func TestStatementsThatCannotBe(t *testing.T) {
 // Every field of a statement, changed alone, is found.
 func TestAStatementWithAnyFieldChangedProvesNothing(t *testing.T) {
 	r, by, tree := statements(t)
-	make := func() *credits.Statement {
+	fresh := func() *credits.Statement {
 		s, err := r.Statement(t.Context(), by, tree, credits.StatementQuery{Account: acme, From: epoch.Add(3 * time.Hour), To: epoch.Add(6 * time.Hour)})
 		if err != nil {
 			t.Fatal(err)
@@ -162,14 +162,14 @@ func TestAStatementWithAnyFieldChangedProvesNothing(t *testing.T) {
 		}
 		v.Set(old)
 	}
-	s := make()
+	s := fresh()
 	change("", reflect.ValueOf(s).Elem(), func(path string) {
 		count++
 		if err := credits.VerifyStatement(s, by.Key()); !errors.Is(err, credits.ErrUnproven) {
 			t.Errorf("%s was changed: %v", path, err)
 		}
 	})
-	if !reflect.DeepEqual(s, make()) || credits.VerifyStatement(s, by.Key()) != nil || count < 100 {
+	if !reflect.DeepEqual(s, fresh()) || credits.VerifyStatement(s, by.Key()) != nil || count < 100 {
 		t.Errorf("%d changes, and the statement is not what it was", count)
 	}
 }
