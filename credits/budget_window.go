@@ -46,9 +46,15 @@ func (b *Budget) room() Amount {
 	return left - min(b.Held, left)
 }
 
-// admits reports whether b has room for amount.
+// admits reports whether b has room for amount: whether Used+Held+amount is no
+// more than Amount, which those of a budget that was lowered are even for nothing.
 func (b *Budget) admits(amount Amount) bool {
-	return b.Soft || b.Amount > 0 && amount <= b.room()
+	return b.Soft || b.within(b.Held) && amount <= b.room()
+}
+
+// within reports whether b would have room for amount if nothing were held.
+func (b *Budget) within(amount Amount) bool {
+	return b.Amount > 0 && b.Used <= b.Amount && amount <= b.Amount-b.Used
 }
 
 // budget returns the row of a budget, or nil when there is none.
@@ -151,7 +157,7 @@ func (s *State) squeezed(w want, now time.Time) (squeeze, error) {
 			continue
 		}
 		first := q.source == SourceNone
-		q.transient = (first || q.transient) && b.Amount > 0 && w.amount <= b.Amount-min(b.Used, b.Amount)
+		q.transient = (first || q.transient) && b.within(w.amount)
 		if b.clears(w.amount).IsZero() {
 			never = true
 		} else if b.End.After(q.clears) {
