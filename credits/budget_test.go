@@ -182,6 +182,17 @@ func TestABudgetOfNothingDeniesEverything(t *testing.T) {
 	r.run(keyed("d", 1, "", ""))
 }
 
+func TestWhatIsFreePassesABudgetThatIsUsedUp(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 1000))
+	r.setBudget(credits.Budget{ID: "b", Amount: 10})
+	r.run(debit("d", 4))
+	r.run(hold("h", 6))
+	r.run(debit("free", 0))
+	r.setBudget(credits.Budget{ID: "b", Amount: 9}) // and not one that is overspent
+	r.refuse(hold("x", 0), credits.ErrInsufficient)
+}
+
 func TestASoftBudgetCountsAndRefusesNothing(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
@@ -445,14 +456,14 @@ func TestBudgetsInPages(t *testing.T) {
 func TestABudgetCannotOverflow(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", credits.MaxAmount))
-	r.setBudget(credits.Budget{ID: "b", Amount: credits.MaxAmount, Base: credits.MaxBase, Thresholds: "1,100"})
+	r.setBudget(credits.Budget{ID: "b", Amount: credits.MaxAmount, Base: credits.MaxBase, Thresholds: "1,98,100"})
 	r.setBudget(credits.Budget{ID: "soft", Amount: 1, Base: credits.MaxBase, Soft: true, Thresholds: "100"})
 	r.run(hold("h", credits.MaxAmount-credits.MaxBase))
 	r.refuse(hold("x", 1), credits.ErrInsufficient)
 	if d := r.denied(hold("x", credits.MaxBase)); d.Available != 0 || d.Source != credits.SourceAccountBudget {
 		t.Errorf("denied: %+v", d)
 	}
-	if got := r.run(captureAll("h")).Alerts; len(got) != 3 {
+	if got := r.run(captureAll("h")).Alerts; len(got) != 4 {
 		t.Errorf("alerts %+v", got)
 	}
 	r.setBudget(credits.Budget{ID: "b", Amount: credits.MaxAmount, Soft: true})

@@ -54,7 +54,7 @@ func (b *Budget) admits(amount Amount) bool {
 
 // within reports whether b would have room for amount if nothing were held.
 func (b *Budget) within(amount Amount) bool {
-	return b.Amount > 0 && b.Used <= b.Amount && amount <= b.Amount-b.Used
+	return b.Amount > 0 && amount <= b.Amount-b.Used
 }
 
 // budget returns the row of a budget, or nil when there is none.
