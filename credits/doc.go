@@ -15,10 +15,11 @@
 // # Lots
 //
 // Each [Grant] is a lot of its own, that can be spent from its EffectiveAt until
-// before its ExpiresAt. Lots burn in one total order: lower priority first, then
-// the earlier expiry with "never" last, then [Promo], [Plan], [Paid], then the
-// earlier EffectiveAt, then the older lot. Every spend remembers the lots it
-// used, and whatever comes back goes back to those lots:
+// before its ExpiresAt; one with Only is for those operations alone. Lots burn
+// in one total order: lower priority first, then lots with Only, then the earlier
+// expiry with "never" last, then [Promo], [Plan], [Paid], then the earlier
+// EffectiveAt, then the older lot. Every spend remembers the lots it used, and
+// whatever comes back goes back to those lots:
 //
 //   - A [Hold] pins what it takes: nobody else can spend it and it cannot expire.
 //     So a hold can be captured in full after its lots have expired.
@@ -39,21 +40,51 @@
 // [Ledger.SpendableAt] and [Ledger.Upcoming] tell what time alone will do, and
 // [Ledger.BalanceAt] what the balance was.
 //
+// # Debts
+//
+// A hold that was made with [OverrunDebt] lets its captures spend what is not
+// there. What the account owes then is the debt of lot 0. Whatever becomes
+// available in a lot for everything repays at once: a grant, the rest of a hold, a
+// refund. So nobody owes and has credit to spend but in lots that are for some
+// operations only; and whoever owes can hold and debit nothing. A refund of what
+// was spent beyond all lots lessens the debt, and what was repaid of it becomes a
+// lot of the terms of the one that repaid.
+//
 // # Policies and their defaults
 //
+//	Grant                 effective now, never expires, priority 0, Paid, for every operation
+//	Burn order            see Lots; fixed
+//	Overdraft             none: no bucket is ever below zero. A debt only where a hold allows it
+//	Debit                 all of it or nothing; once refused, refused for good
+//	Hold                  all of it or nothing; once refused, it may be tried again
+//	Open holds            Options.MaxHolds for each account; any number
+//	TTL of a hold         Options.HoldTTL, 10 minutes; at most Options.MaxHoldTTL, 24 hours; NoTimeout: none
+//	Extend                never shortens; until Options.MaxHoldLife after the hold was made, 7 days
 //	Amount of a capture   as given; 0 spends nothing; All spends what is held
 //	Rest of a capture     given back at once; Keep leaves it held
-//	Capture over the hold refused: ErrOverHold
-//	TTL of a hold         Options.HoldTTL, 10 minutes; at most Options.MaxHoldTTL, 24 hours; NoTimeout: none
-//	Capture too late      refused: ErrTimedOut; nothing is charged
-//	Grant                 effective now, never expires, priority 0, Paid
+//	Capture over the hold Hold.Overrun; OverrunRefused: ErrOverHold
+//	Debt                  Hold.DebtLimit, of all that the account owes after the capture; 0
+//	Repayment             at once, from whatever becomes available in lots for everything
+//	While in debt         holds, debits and leases of more than 0 are refused
+//	Capture too late      Hold.Late; LateRefused: ErrTimedOut, and nothing is charged
+//	Refund                to the very lots, what was taken last first
+//	  to an expired lot   a new lot of its terms, which lives as long as it had left when it was spent from
+//	  of a debt           lessens it; what was repaid becomes a lot of the terms of what repaid
+//	Budgets               none. All that fit a command must have room; they refuse, unless Soft
+//	  window              Total; of calendars in UTC; the one in which the hold or the debit was made is charged
+//	  capture             is never refused for a budget: its work is done
+//	  thresholds          none; each tells once a window
 //	Schedule              in UTC, for ever, Paid, priority 0; each grant ends as the next period begins
-//	Periods missed        CatchUpAll: each is granted, at its own instant
-//	Rollover              nothing; up to Rollover of a grant, for one more period
+//	  periods missed      CatchUpAll: each is granted, at its own instant
+//	  rollover            nothing; up to Rollover of a grant, for one more period
 //	Grant over MaxAmount  refused: ErrOverIssue; of a schedule it is cut
-//	Denials               look Options.LookAhead ahead, 35 days
-//	Overdraft             none: no bucket is ever below zero
+//	Leases                none: every command goes to the store. See Lessee
+//	  TTL                 1 minute; never beyond a lot's expiry or a budget's window
+//	  after a crash       what was not told is in suspense, until the owner tells or an operator resolves it
+//	Denials               tell one source, the first in the order of Source; look Options.LookAhead ahead, 35 days
 //	Records of commands   kept for ever; with Prune those of version 7 UUIDs older than 30 days go, at the least an hour
+//	  ids as old, unknown refused, never done: ErrKeyTooOld
+//	Due work              counts from its instant, and is posted with the next command, at most 1000 rows of a kind at once
 //	Journal, lots         kept for ever
 //	Pages                 100 rows, at most 1000; cursors do not grow old
 //	CSV                   RFC 4180; what a spreadsheet would compute gets a quote before it
@@ -73,9 +104,14 @@
 // done replays; anything else is [ErrSettled] or [ErrTimedOut].
 //
 // A command that is refused is not recorded, so it may be tried again under its
-// id, and can then succeed. Ids are kept until [Ledger.Prune] drops them, which it
-// does only with ids that tell how old they are; what is that old and not known
-// any more is [ErrKeyTooOld], and never done again.
+// id, and can then succeed; all but a debit that was denied, whose record is all
+// that the denial writes: a retry gets the same [*DeniedError]. Who was told "no"
+// has done without, and must not be charged by a stray retry. A stray hold heals
+// itself: it times out. Ids that begin with "@" are the ledger's own.
+//
+// Ids are kept until [Ledger.Prune] drops them, which it does only with ids that
+// tell how old they are; what is that old and not known any more is
+// [ErrKeyTooOld], and never done again.
 //
 // # Errors
 //
@@ -85,7 +121,7 @@
 // has code Unavailable unless the store says otherwise, and the outcome may be
 // unknown: retry with the same id. [ErrCorrupt] means that stored records
 // contradict each other, and a person must look. A refusal leaves the state
-// exactly as it was.
+// exactly as it was, but for the record of a denied debit.
 //
 // # Time
 //
@@ -107,10 +143,10 @@
 // # Accounting
 //
 // Every [Entry] moves an amount between two buckets of one lot: issued, pending,
-// available, held, consumed, expired. So every command sums to zero, a lot is
-// the sum of its parts, an account is the sum of its lots, and the journal rebuilds
-// them all; [Ledger.Verify] proves it. Amounts are integers of a millionth of a
-// credit, checked against overflow; a [Price] rounds up, once.
+// available, held, leased, consumed, expired, suspense, debt. So every command sums
+// to zero, a lot is the sum of its parts, an account is the sum of its lots, and the
+// journal rebuilds them all; [Ledger.Verify] proves it. Amounts are integers of a
+// millionth of a credit, checked against overflow; a [Price] rounds up, once.
 //
 // # Audit
 //
@@ -132,7 +168,7 @@
 //
 // # What it does not do
 //
-// It has no overdraft and no debt, no budgets and no
-// currencies, and it prunes nothing. [MemoryStore] loses everything with its process;
-// see stores/sqlitestore for a store that does not.
+// It knows no currencies, takes no payments and sends no invoices. [MemoryStore]
+// loses everything with its process; see stores/sqlitestore and stores/pgstore for
+// stores that do not.
 package credits
