@@ -40,10 +40,16 @@ func newModel(open func(credits.Store) (*credits.Ledger, error)) (*model, error)
 }
 
 // follow sets m's clock to that of s.
-func (m *model) follow(ctx context.Context, s credits.Store) (time.Time, error) {
+func (m *model) follow(ctx context.Context, s credits.Store) error {
 	now, err := instant(ctx, s)
 	m.micros.Store(now.UnixMicro())
-	return now, err
+	return err
+}
+
+// advance moves both clocks, and returns what they say.
+func (m *model) advance(s credits.Store, d time.Duration) time.Time {
+	advance(s, d)
+	return time.UnixMicro(m.micros.Add(d.Microseconds())).UTC()
 }
 
 // retries is how often a command may fail until it is given up.
@@ -88,13 +94,11 @@ func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func
 	if err != nil {
 		return err
 	}
+	if err := m.follow(ctx, s); err != nil {
+		return err
+	}
 	for i := 0; ; i++ {
-		advance(s, run.step())
-		now, err := m.follow(ctx, s)
-		if err != nil {
-			return err
-		}
-		c, more := run.next(i, now)
+		c, more := run.next(i, m.advance(s, run.step()))
 		if !more {
 			break
 		}
@@ -119,7 +123,7 @@ func compared(ctx context.Context, s credits.Store, faulty *Faulty, attempt func
 // each command meets the fault from the very state that commands without faults
 // lead to.
 func faultEachCall(ctx context.Context, s credits.Store, f Fault) error {
-	return faultEach(ctx, s, f, randomly(5, "a", 120))
+	return faultEach(ctx, s, f, randomly(5, "a", 100))
 }
 
 func faultEach(ctx context.Context, s credits.Store, f Fault, run script) error {

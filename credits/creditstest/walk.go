@@ -26,13 +26,11 @@ func walk(ctx context.Context, s credits.Store) error {
 	}
 	accounts := []credits.AccountID{"a", "b"}
 	g := NewRandom(seed, accounts...)
+	if err := m.follow(ctx, s); err != nil {
+		return err
+	}
 	for i := range steps {
-		advance(s, g.Step())
-		now, err := m.follow(ctx, s)
-		if err != nil {
-			return err
-		}
-		c := g.Next(now)
+		c := g.Next(m.advance(s, g.Step()))
 		want, got := c.Do(ctx, m.Ledger), c.Do(ctx, l)
 		if !got.Same(want) || got.Replayed != want.Replayed {
 			return fmt.Errorf("seed %d step %d %v:\n got %v\nwant %v", seed, i, c, got, want)
