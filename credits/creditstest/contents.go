@@ -3,10 +3,12 @@ package creditstest
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/keytoll/keytoll/credits"
 )
@@ -151,4 +153,43 @@ func holds(ctx context.Context, s credits.Store, want contents) error {
 		return err
 	}
 	return same(got, want)
+}
+
+// Copy puts every row of an account of one store into another one, which must
+// not have the account.
+func Copy(ctx context.Context, to, from credits.Store, account credits.AccountID) error {
+	c, err := read(ctx, from, account)
+	if err != nil {
+		return err
+	}
+	return update(ctx, to, credits.Need{Account: account}, func(_ time.Time, st *credits.State) error {
+		if c.account.Version > 0 {
+			st.Account, st.AccountChange = c.account, credits.Added
+		}
+		for _, l := range c.lots {
+			st.Lots = append(st.Lots, credits.LotRow{Lot: l, Change: credits.Added})
+		}
+		for _, id := range slices.Sorted(maps.Keys(c.ops)) {
+			st.Ops = append(st.Ops, credits.OpRow{Op: c.ops[id], Change: credits.Added})
+		}
+		for _, b := range c.budgets {
+			st.Budgets = append(st.Budgets, credits.BudgetRow{Budget: b, Change: credits.Added})
+		}
+		for _, s := range c.schedules {
+			st.Schedules = append(st.Schedules, credits.ScheduleRow{Schedule: s, Change: credits.Added})
+		}
+		st.Entries = append(st.Entries, c.entries...)
+		return nil
+	})
+}
+
+// Digest returns a hash of every row of an account but its row's Version: two
+// accounts of one ID that have the same are the same.
+func Digest(ctx context.Context, s credits.Store, account credits.AccountID) (credits.Hash, error) {
+	c, err := read(ctx, s, account)
+	if err != nil {
+		return credits.Hash{}, err
+	}
+	c.account.Version = 0
+	return sha256.Sum256(fmt.Appendf(nil, "%+v", c)), nil
 }

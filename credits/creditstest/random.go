@@ -132,7 +132,7 @@ func (g *Random) ttl() time.Duration {
 	if g.untimed {
 		return credits.NoTimeout
 	}
-	return among(g, 0, credits.NoTimeout, time.Second, 300*time.Millisecond, time.Microsecond)
+	return among(g, 0, 0, 0, credits.NoTimeout, credits.NoTimeout, time.Minute, time.Second, 300*time.Millisecond, time.Microsecond)
 }
 
 // operation and key are of so few that budgets and restricted lots are met.
@@ -173,13 +173,16 @@ func (g *Random) fresh(now time.Time) Command {
 			of = p.holds
 		}
 		r := credits.Refund{Account: a, ID: g.id("r", &p.refunds, now), Of: g.pick(of), Amount: g.amount()}
-		if g.rng.IntN(3) == 0 {
+		if g.rng.IntN(2) == 0 {
 			r.Amount, r.All = 0, true
 		}
 		return call("Refund", a, r, (*credits.Ledger).Refund)
 	}
-	if n := g.rng.IntN(16); n < 4 && !g.untimed {
+	switch n := g.rng.IntN(16); {
+	case n < 4 && !g.untimed:
 		return g.rule(a, now)
+	case n == 4:
+		return call("Balance", a, a, (*credits.Ledger).Balance)
 	}
 	if g.untimed { // whose leases would lapse
 		return call("Release", a, credits.Release{Account: a, Hold: g.pick(p.holds)}, (*credits.Ledger).Release)

@@ -1,0 +1,2 @@
+package proof_test
+import _ "github.com/anishathalye/porcupine"
