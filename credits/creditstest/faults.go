@@ -187,5 +187,6 @@ func everyVerb(a credits.AccountID, now time.Time) []Command {
 		call("Debit", a, credits.Debit{Account: a, ID: "e", Amount: 5}, (*credits.Ledger).Debit),
 		call("Hold", a, credits.Hold{Account: a, ID: "j", Amount: 1}, (*credits.Ledger).Hold),
 		call("Release", a, credits.Release{Account: a, Hold: "j"}, (*credits.Ledger).Release),
+		prune(a),
 	}
 }

@@ -183,6 +183,8 @@ func (g *Random) fresh(now time.Time) Command {
 		return g.rule(a, now)
 	case n == 4:
 		return call("Balance", a, a, (*credits.Ledger).Balance)
+	case n == 5 && !g.untimed && g.rng.IntN(4) == 0:
+		return prune(a)
 	}
 	if g.untimed { // whose leases would lapse
 		return call("Release", a, credits.Release{Account: a, Hold: g.pick(p.holds)}, (*credits.Ledger).Release)
@@ -244,6 +246,15 @@ func (g *Random) lease(a credits.AccountID, p *past, now time.Time) Command {
 
 func recall(a credits.AccountID) func(context.Context, *credits.Ledger) (any, error) {
 	return func(ctx context.Context, l *credits.Ledger) (any, error) { return nil, l.RecallLeases(ctx, a) }
+}
+
+// prune drops what is older than an hour.
+func prune(a credits.AccountID) Command {
+	o := credits.PruneOptions{Accounts: []credits.AccountID{a}, MinAge: time.Hour}
+	return Command{Verb: "Prune", Account: a, Args: o, run: func(ctx context.Context, l *credits.Ledger) (any, error) {
+		_, err := l.Prune(ctx, &o) // how much it dropped, a retry does not know
+		return "pruned", err
+	}}
 }
 
 // gone is what taking away comes to, the second time as the first.

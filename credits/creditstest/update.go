@@ -100,6 +100,10 @@ func full(st *credits.State, now time.Time) {
 	op(st, credits.Op{ID: "one part", Kind: credits.KindHold, Amount: 2, Parts: credits.NewParts(many[1]), Hold: credits.HoldOpen, Deadline: late}, now)
 	op(st, credits.Op{ID: "for ever", Kind: credits.KindHold, Hold: credits.HoldOpen}, now)
 	op(st, credits.Op{ID: "refused", Kind: credits.KindDebit, Amount: 3, Denied: credits.SourceLeases}, now)
+	op(st, credits.Op{ // what a refusal said stands in fields that a debit does not use otherwise
+		ID: "refused for a while", Kind: credits.KindDebit, Amount: 30, Denied: credits.SourceKeyBudget, Charges: charged("bare"),
+		Deadline: late, SettledAt: now.Add(time.Hour), SettledAmount: 2, SettledRest: 28,
+	}, now)
 	op(st, credits.Op{
 		ID: "lease", Kind: credits.KindLease, Amount: 3, Hold: credits.HoldSuspense, Deadline: now, Charges: charged("one"),
 		Terms: credits.Terms{Epoch: 1 << 40, Owner: "an instance: \"7:1\""},
