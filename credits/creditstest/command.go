@@ -100,8 +100,8 @@ func decided(err error) bool {
 	return false
 }
 
-// call returns a command of a verb that takes one struct and returns a receipt.
-func call[Args, Result any](verb string, account credits.AccountID, args Args, method func(*credits.Ledger, context.Context, Args) (Result, error)) Command {
+// NewCommand returns the call of a method, which is named verb, about an account.
+func NewCommand[Args, Result any](verb string, account credits.AccountID, args Args, method func(*credits.Ledger, context.Context, Args) (Result, error)) Command {
 	return Command{Verb: verb, Account: account, Args: args, run: func(ctx context.Context, l *credits.Ledger) (any, error) {
 		return method(l, ctx, args)
 	}}

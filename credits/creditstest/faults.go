@@ -168,25 +168,25 @@ func everyVerb(a credits.AccountID, now time.Time) []Command {
 	budget := credits.Budget{Account: a, ID: "b", Key: "red", Amount: 100, Every: credits.Day, Thresholds: "10,50"}
 	schedule := credits.Schedule{Account: a, ID: "s", Amount: 7, Unit: credits.Days, Every: 1, Anchor: now.Add(-36 * time.Hour), Rollover: 5}
 	return []Command{
-		call("Grant", a, credits.Grant{Account: a, ID: "g", Amount: 40}, (*credits.Ledger).Grant),
-		call("SetBudget", a, budget, (*credits.Ledger).SetBudget),
-		call("SetSchedule", a, schedule, (*credits.Ledger).SetSchedule),
-		call("Hold", a, credits.Hold{Account: a, ID: "h", Amount: 20, Key: "red"}, (*credits.Ledger).Hold),
-		call("Capture", a, credits.Capture{Account: a, Hold: "h", Amount: 5, Keep: true, ID: "c"}, (*credits.Ledger).Capture),
-		call("Extend", a, credits.Extend{Account: a, Hold: "h", TTL: time.Hour}, (*credits.Ledger).Extend),
-		call("Capture", a, credits.Capture{Account: a, Hold: "h", Amount: 9}, (*credits.Ledger).Capture),
-		call("Hold", a, credits.Hold{Account: a, ID: "i", Amount: 3, Key: "red/app", Overrun: credits.OverrunDebt, DebtLimit: 50}, (*credits.Ledger).Hold),
-		call("AcquireLease", a, credits.AcquireLease{Account: a, ID: "l", Owner: "one", Min: 5, Want: 10, TTL: 3 * time.Second}, (*credits.Ledger).AcquireLease),
-		call("SettleLease", a, credits.SettleLease{
+		NewCommand("Grant", a, credits.Grant{Account: a, ID: "g", Amount: 40}, (*credits.Ledger).Grant),
+		NewCommand("SetBudget", a, budget, (*credits.Ledger).SetBudget),
+		NewCommand("SetSchedule", a, schedule, (*credits.Ledger).SetSchedule),
+		NewCommand("Hold", a, credits.Hold{Account: a, ID: "h", Amount: 20, Key: "red"}, (*credits.Ledger).Hold),
+		NewCommand("Capture", a, credits.Capture{Account: a, Hold: "h", Amount: 5, Keep: true, ID: "c"}, (*credits.Ledger).Capture),
+		NewCommand("Extend", a, credits.Extend{Account: a, Hold: "h", TTL: time.Hour}, (*credits.Ledger).Extend),
+		NewCommand("Capture", a, credits.Capture{Account: a, Hold: "h", Amount: 9}, (*credits.Ledger).Capture),
+		NewCommand("Hold", a, credits.Hold{Account: a, ID: "i", Amount: 3, Key: "red/app", Overrun: credits.OverrunDebt, DebtLimit: 50}, (*credits.Ledger).Hold),
+		NewCommand("AcquireLease", a, credits.AcquireLease{Account: a, ID: "l", Owner: "one", Min: 5, Want: 10, TTL: 3 * time.Second}, (*credits.Ledger).AcquireLease),
+		NewCommand("SettleLease", a, credits.SettleLease{
 			Account: a, Lease: "l", Owner: "one", Spends: []credits.LeaseSpend{{ID: "x", Amount: 2}, {ID: "y", Amount: 1}}, Return: 1,
 		}, (*credits.Ledger).SettleLease),
-		call("Capture", a, credits.Capture{Account: a, Hold: "i", Amount: 45}, (*credits.Ledger).Capture),
-		call("Debit", a, credits.Debit{Account: a, ID: "d", Amount: 5, Key: "red"}, (*credits.Ledger).Debit),
-		call("ResolveLease", a, credits.ResolveLease{Account: a, ID: "o", Lease: "l", All: true, To: credits.BucketConsumed, Note: "gone"}, (*credits.Ledger).ResolveLease),
-		call("Refund", a, credits.Refund{Account: a, ID: "r", Of: "i", Amount: 44}, (*credits.Ledger).Refund),
-		call("Debit", a, credits.Debit{Account: a, ID: "e", Amount: 5}, (*credits.Ledger).Debit),
-		call("Hold", a, credits.Hold{Account: a, ID: "j", Amount: 1}, (*credits.Ledger).Hold),
-		call("Release", a, credits.Release{Account: a, Hold: "j"}, (*credits.Ledger).Release),
+		NewCommand("Capture", a, credits.Capture{Account: a, Hold: "i", Amount: 45}, (*credits.Ledger).Capture),
+		NewCommand("Debit", a, credits.Debit{Account: a, ID: "d", Amount: 5, Key: "red"}, (*credits.Ledger).Debit),
+		NewCommand("ResolveLease", a, credits.ResolveLease{Account: a, ID: "o", Lease: "l", All: true, To: credits.BucketConsumed, Note: "gone"}, (*credits.Ledger).ResolveLease),
+		NewCommand("Refund", a, credits.Refund{Account: a, ID: "r", Of: "i", Amount: 44}, (*credits.Ledger).Refund),
+		NewCommand("Debit", a, credits.Debit{Account: a, ID: "e", Amount: 5}, (*credits.Ledger).Debit),
+		NewCommand("Hold", a, credits.Hold{Account: a, ID: "j", Amount: 1}, (*credits.Ledger).Hold),
+		NewCommand("Release", a, credits.Release{Account: a, Hold: "j"}, (*credits.Ledger).Release),
 		prune(a),
 	}
 }

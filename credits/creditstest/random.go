@@ -148,7 +148,7 @@ func (g *Random) fresh(now time.Time) Command {
 	p := g.made[a]
 	switch n := g.rng.IntN(100); {
 	case n < 14:
-		return call("Grant", a, credits.Grant{
+		return NewCommand("Grant", a, credits.Grant{
 			Account: a, ID: g.id("g", &p.grants, now), Amount: 5 + g.amount(), Priority: g.rng.IntN(3) - 1, Category: among(g, credits.Paid, credits.Plan, credits.Promo),
 			Only: g.only(), EffectiveAt: g.instant(now), ExpiresAt: g.instant(now), Note: among(g, "", "a note"),
 		}, (*credits.Ledger).Grant)
@@ -160,11 +160,11 @@ func (g *Random) fresh(now time.Time) Command {
 		if h.Overrun == credits.OverrunDebt {
 			h.DebtLimit = g.amount()
 		}
-		return call("Hold", a, h, (*credits.Ledger).Hold)
+		return NewCommand("Hold", a, h, (*credits.Ledger).Hold)
 	case n < 60:
 		return g.endHold(a, p, now)
 	case n < 76:
-		return call("Debit", a, credits.Debit{
+		return NewCommand("Debit", a, credits.Debit{
 			Account: a, ID: g.id("d", &p.debits, now), Amount: g.amount(), Key: g.key(), Operation: g.operation(), Price: among(g, "", "v1"),
 		}, (*credits.Ledger).Debit)
 	case n < 84:
@@ -176,18 +176,18 @@ func (g *Random) fresh(now time.Time) Command {
 		if g.rng.IntN(2) == 0 {
 			r.Amount, r.All = 0, true
 		}
-		return call("Refund", a, r, (*credits.Ledger).Refund)
+		return NewCommand("Refund", a, r, (*credits.Ledger).Refund)
 	}
 	switch n := g.rng.IntN(16); {
 	case n < 4 && !g.untimed:
 		return g.rule(a, now)
 	case n == 4:
-		return call("Balance", a, a, (*credits.Ledger).Balance)
+		return NewCommand("Balance", a, a, (*credits.Ledger).Balance)
 	case n == 5 && !g.untimed && g.rng.IntN(4) == 0:
 		return prune(a)
 	}
 	if g.untimed { // whose leases would lapse
-		return call("Release", a, credits.Release{Account: a, Hold: g.pick(p.holds)}, (*credits.Ledger).Release)
+		return NewCommand("Release", a, credits.Release{Account: a, Hold: g.pick(p.holds)}, (*credits.Ledger).Release)
 	}
 	return g.lease(a, p, now)
 }
@@ -197,19 +197,19 @@ func (g *Random) endHold(a credits.AccountID, p *past, now time.Time) Command {
 	hold := g.pick(p.holds)
 	switch g.rng.IntN(10) {
 	case 0, 1, 2, 3:
-		return call("Capture", a, credits.Capture{Account: a, Hold: hold, Amount: g.amount()}, (*credits.Ledger).Capture)
+		return NewCommand("Capture", a, credits.Capture{Account: a, Hold: hold, Amount: g.amount()}, (*credits.Ledger).Capture)
 	case 4:
-		return call("Capture", a, credits.Capture{Account: a, Hold: hold, All: true}, (*credits.Ledger).Capture)
+		return NewCommand("Capture", a, credits.Capture{Account: a, Hold: hold, All: true}, (*credits.Ledger).Capture)
 	case 5, 6:
-		return call("Capture", a, credits.Capture{
+		return NewCommand("Capture", a, credits.Capture{
 			Account: a, Hold: hold, Amount: g.amount() / 3, Keep: true, ID: g.id("c", &p.refunds, now),
 		}, (*credits.Ledger).Capture)
 	case 7:
 		if !g.untimed {
-			return call("Extend", a, credits.Extend{Account: a, Hold: hold, TTL: among(g, 0, time.Second, time.Minute)}, (*credits.Ledger).Extend)
+			return NewCommand("Extend", a, credits.Extend{Account: a, Hold: hold, TTL: among(g, 0, time.Second, time.Minute)}, (*credits.Ledger).Extend)
 		}
 	}
-	return call("Release", a, credits.Release{Account: a, Hold: hold}, (*credits.Ledger).Release)
+	return NewCommand("Release", a, credits.Release{Account: a, Hold: hold}, (*credits.Ledger).Release)
 }
 
 // lease does something about a lease: two owners, the second of two epochs.
@@ -218,7 +218,7 @@ func (g *Random) lease(a credits.AccountID, p *past, now time.Time) Command {
 	switch n := g.rng.IntN(16); {
 	case n < 5 || len(p.leases) == 0:
 		least := 1 + g.amount()/4
-		return call("AcquireLease", a, credits.AcquireLease{
+		return NewCommand("AcquireLease", a, credits.AcquireLease{
 			Account: a, ID: g.id("l", &p.leases, now), Owner: owner, Epoch: epoch, Key: g.key(), Operation: g.operation(),
 			Min: least, Want: min(least+g.amount(), credits.MaxAmount), Share: among[int64](g, 0, 1, 2), TTL: among(g, 0, time.Second, 300*time.Millisecond),
 		}, (*credits.Ledger).AcquireLease)
@@ -230,7 +230,7 @@ func (g *Random) lease(a credits.AccountID, p *past, now time.Time) Command {
 		for range g.rng.IntN(4) {
 			s.Spends = append(s.Spends, credits.LeaseSpend{ID: g.id("s", &p.debits, now), Amount: g.amount() / 4, Price: among(g, "", "v3")})
 		}
-		return call("SettleLease", a, s, (*credits.Ledger).SettleLease)
+		return NewCommand("SettleLease", a, s, (*credits.Ledger).SettleLease)
 	case n < 15:
 		r := credits.ResolveLease{
 			Account: a, ID: g.id("o", &p.refunds, now), Lease: g.pick(p.leases), Amount: 1 + g.amount()/4,
@@ -239,7 +239,7 @@ func (g *Random) lease(a credits.AccountID, p *past, now time.Time) Command {
 		if g.rng.IntN(2) == 0 {
 			r.Amount, r.All = 0, true
 		}
-		return call("ResolveLease", a, r, (*credits.Ledger).ResolveLease)
+		return NewCommand("ResolveLease", a, r, (*credits.Ledger).ResolveLease)
 	}
 	return Command{Verb: "RecallLeases", Account: a, Args: a, run: recall(a)}
 }
@@ -285,7 +285,7 @@ func (g *Random) rule(a credits.AccountID, now time.Time) Command {
 			Zone: among(g, "", "UTC", "America/New_York", "Asia/Kolkata"), Soft: g.rng.IntN(4) == 0, Thresholds: among[credits.Thresholds](g, "", "50,80,100", "10,90"),
 			Base: credits.Amount(g.rng.IntN(5)),
 		}
-		return call("SetBudget", a, b, (*credits.Ledger).SetBudget)
+		return NewCommand("SetBudget", a, b, (*credits.Ledger).SetBudget)
 	}
 	sc := credits.Schedule{
 		Account: a, ID: among[credits.ScheduleID](g, "s", "t"), Amount: 5 + credits.Amount(g.rng.IntN(40)), Unit: among(g, credits.Days, credits.Weeks, credits.Months, credits.Years),
@@ -299,5 +299,5 @@ func (g *Random) rule(a credits.AccountID, now time.Time) Command {
 	if g.rng.IntN(4) == 0 {
 		sc.Until = now.Add(time.Duration(g.rng.IntN(90*24)) * time.Hour)
 	}
-	return call("SetSchedule", a, sc, (*credits.Ledger).SetSchedule)
+	return NewCommand("SetSchedule", a, sc, (*credits.Ledger).SetSchedule)
 }

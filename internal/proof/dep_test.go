@@ -1,2 +1,0 @@
-package proof_test
-import _ "github.com/anishathalye/porcupine"
