@@ -2,7 +2,7 @@
 
 TOOLS := ./internal/tools/cmd
 
-.PHONY: test lint fmt bench limits fuzz cover lint-proof mutants servers
+.PHONY: test lint fmt bench limits ledgers fuzz cover lint-proof mutants servers
 
 # Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
 test: servers
@@ -29,6 +29,15 @@ limits:
 	@mkdir -p bin
 	go test -run='^$$' -bench='^Benchmark($(LIMITS))$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/limits.txt
 	go run ./internal/benchcmp/limitreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
+
+# Long random runs over memory, SQLite and PostgreSQL: the stores agree, batches equal one by one, and histories of
+# callers at once are linearizable. It takes about a quarter of an hour. LEDGERSEED=7 makes other runs.
+LEDGERSTEPS ?= 100000
+LEDGERHISTORIES ?= 1000
+LEDGERSEED ?= 20261121
+ledgers: servers
+	KEYTOLL_LEDGER_STEPS=$(LEDGERSTEPS) KEYTOLL_LEDGER_HISTORIES=$(LEDGERHISTORIES) KEYTOLL_LEDGER_SEED=$(LEDGERSEED) \
+		go test -count=1 -v -timeout=2h ./internal/proof
 
 # Every fuzz target for a short while; FUZZTIME=10m for a long one.
 FUZZTIME ?= 10s

@@ -177,17 +177,18 @@ var packages = []string{
 // drivers, digests and a test framework, by folder: modules of the same paths, with
 // nothing in them.
 var foreign = map[string]string{
-	"foreign/sqlite":  "modernc.org/sqlite",
-	"foreign/pgx":     "github.com/jackc/pgx/v5",
-	"foreign/redis":   "github.com/redis/go-redis/v9",
-	"foreign/rueidis": "github.com/redis/rueidis",
-	"foreign/crypto":  "golang.org/x/crypto",
-	"foreign/testify": "github.com/stretchr/testify",
+	"foreign/sqlite":    "modernc.org/sqlite",
+	"foreign/pgx":       "github.com/jackc/pgx/v5",
+	"foreign/redis":     "github.com/redis/go-redis/v9",
+	"foreign/rueidis":   "github.com/redis/rueidis",
+	"foreign/porcupine": "github.com/anishathalye/porcupine",
+	"foreign/crypto":    "golang.org/x/crypto",
+	"foreign/testify":   "github.com/stretchr/testify",
 }
 
 // modules of the skeleton beside the root's.
 var modules = []string{
-	"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "examples/program", "internal/tools", "internal/benchcmp",
+	"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "examples/program", "internal/tools", "internal/benchcmp", "internal/proof",
 }
 
 func skeleton(root, top string) error {
