@@ -48,7 +48,7 @@ func TestBatchesEqualOneByOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			memory := inMemory(t, c)
-			alone := newLedger(t, memory)
+			alone := newNearsighted(t, memory)
 			sequence := new(order)
 			g := creditstest.NewRandom(seed, names...)
 			type tried struct {
@@ -67,7 +67,7 @@ func TestBatchesEqualOneByOne(t *testing.T) {
 						continue
 					}
 					if len(round) == 0 {
-						want, got := cmd.Do(t.Context(), alone), cmd.Do(t.Context(), newLedger(t, batcher))
+						want, got := cmd.Do(t.Context(), alone), cmd.Do(t.Context(), newNearsighted(t, batcher))
 						if !got.Same(want) {
 							t.Fatalf("seed %d %v:\nin batches %v\none by one %v", seed, cmd, got, want)
 						}
@@ -77,7 +77,7 @@ func TestBatchesEqualOneByOne(t *testing.T) {
 				var group sync.WaitGroup
 				for i := range round {
 					r := &round[i]
-					l := newLedger(t, decided{batcher, sequence, &r.number})
+					l := newNearsighted(t, decided{batcher, sequence, &r.number})
 					group.Go(func() { r.got = r.cmd.Do(t.Context(), l) })
 				}
 				group.Wait()

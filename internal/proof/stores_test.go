@@ -98,6 +98,17 @@ func newLedger(t testing.TB, s credits.Store) *credits.Ledger {
 	return l
 }
 
+// newNearsighted returns a ledger whose denials do not look ahead: that look is
+// taken after the decision, and others may have come between.
+func newNearsighted(t testing.TB, s credits.Store) *credits.Ledger {
+	t.Helper()
+	l, err := credits.NewLedger(s, &credits.Options{LookAhead: credits.NoLookAhead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // size returns how long a run is: what the environment says, or so much.
 func size(t testing.TB, name string, usual int) int {
 	t.Helper()

@@ -126,7 +126,7 @@ CREATE TABLE ops (
 	UNIQUE (account, id),
 	CHECK ((kind IN (3, 10)) = (hold > 0)),
 	CHECK (hold <> 5 OR kind = 10),
-	CHECK (hold = 5 OR (hold > 1) = (settled_at IS NOT NULL)),
+	CHECK (hold = 5 OR denied > 0 OR (hold > 1) = (settled_at IS NOT NULL)),
 	CHECK (due IS NULL OR hold = 1),
 	CHECK (prunable IS NULL OR hold NOT IN (1, 5)),
 	CHECK (denied = 0 OR kind = 7)
