@@ -131,7 +131,7 @@ func TestARunIsTheSumOfItsParts(t *testing.T) {
 			g.step(t, whole.now(), whole.Ledger, cut.Ledger)
 		}
 		for n := range 1 + g.rng.IntN(5) {
-			d := time.Duration(g.rng.Int64N(int64(40*time.Hour))) / time.Microsecond * time.Microsecond
+			d := time.Duration(g.rng.Int64N(int64(40 * time.Hour))).Truncate(time.Microsecond)
 			whole.add(d)
 			cut.add(d)
 			cut.run(debit(credits.OpID(fmt.Sprint("cut", n)), 0))

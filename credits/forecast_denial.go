@@ -127,7 +127,8 @@ func (s *State) outlook(w want, now, until time.Time) (outlook, error) {
 	return o, nil
 }
 
-// change returns the next instant after at at which something changes for w.
+// change returns the first instant after the given one that changes something
+// for w.
 func (t *timeline) change(at time.Time, w want) (time.Time, bool) {
 	var next time.Time
 	if len(t.events) > 0 {

@@ -31,10 +31,10 @@ func TestSpendableAtCountsWhatTimeAloneWillDo(t *testing.T) {
 	r.set(credits.Schedule{Account: acme, ID: "s", Amount: 10, Unit: credits.Hours, Every: 4, Anchor: epoch.Add(4 * time.Hour), Rollover: 3})
 	before := r.snapshot(acme)
 	for _, c := range []struct {
-		hours        time.Duration
+		hours        int
 		plain, image credits.Amount
 	}{{0, 1, 1}, {1, 5, 5}, {2, 0, 0}, {3, 0, 7}, {4, 10, 17}, {8, 13, 20}, {12, 13, 20}} {
-		at := epoch.Add(c.hours * time.Hour)
+		at := epoch.Add(time.Duration(c.hours) * time.Hour)
 		if f := r.forecast(at, ""); f.Spendable != c.plain || !f.At.Equal(at) || f.Account != acme {
 			t.Errorf("after %d hours: %+v", c.hours, f)
 		}

@@ -141,7 +141,7 @@ func (c *call) run(now time.Time, states []*State) error {
 		c.denied = filed.denied
 	}
 	if c.again || c.denied != nil {
-		return nil
+		err = nil // what was posted, or filed, is to be written
 	}
 	return err
 }

@@ -149,9 +149,9 @@ func (s *State) setSchedule(to Schedule, now time.Time) error {
 	if to == old {
 		return nil
 	}
-	if to.Unit != old.Unit || to.Every != old.Every || to.Anchor != old.Anchor || to.Zone != old.Zone {
+	if to.Unit != old.Unit || to.Every != old.Every || !to.Anchor.Equal(old.Anchor) || to.Zone != old.Zone {
 		to.goOn(p, p.series.After(now), now)
-	} else if to.Until != old.Until {
+	} else if !to.Until.Equal(old.Until) {
 		to.goOn(p, max(old.Next, p.series.After(now)), now)
 	}
 	s.touch(now)

@@ -150,12 +150,6 @@ func (t *timeline) next() bool {
 	return true
 }
 
-// push adds an event to the heap.
-func (t *timeline) push(e event) {
-	t.events = append(t.events, e)
-	t.up(len(t.events) - 1)
-}
-
 // settleHeap puts the events from place n on, which were appended, into the heap.
 func (t *timeline) settleHeap(n int) {
 	for ; n < len(t.events); n++ {
