@@ -2,6 +2,7 @@ package credits
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ type lane struct {
 
 	mu    sync.Mutex
 	busy  bool // there is a leader
+	last  int  // how many were in the last batch
 	queue queue
 
 	merge merge     // the leader's
@@ -47,7 +49,7 @@ var errDied error = &errors.Error{Code: errors.Unavailable, Op: "credits.Batcher
 
 func (l *lane) update(ctx context.Context, store Store, needs []Need, fn func(time.Time, []*State) error) error {
 	l.mu.Lock()
-	if !l.busy {
+	if !l.busy && l.last < 2 {
 		l.busy = true
 		l.mu.Unlock()
 		defer l.handOver()
@@ -58,20 +60,24 @@ func (l *lane) update(ctx context.Context, store Store, needs []Need, fn func(ti
 		w = &waiting{wake: make(chan struct{}, 1)}
 	}
 	w.ctx, w.needs, w.fn = ctx, needs, fn
-	queued := l.queue.push(w)
+	w.lead = !l.busy // the others of the last batch are about to come
+	queued := w.lead || l.queue.push(w)
+	l.busy = true
 	l.mu.Unlock()
 	if !queued {
 		l.release(w)
 		return ErrOverloaded
 	}
-	select {
-	case <-w.wake:
-	case <-ctx.Done():
-		if l.withdraw(w) {
-			l.release(w)
-			return ctx.Err()
+	if !w.lead {
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			if l.withdraw(w) {
+				l.release(w)
+				return ctx.Err()
+			}
+			<-w.wake
 		}
-		<-w.wake
 	}
 	if w.lead {
 		l.run(store, w)
@@ -128,12 +134,28 @@ func (l *lane) run(store Store, w *waiting) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 	defer cancel()
 	b.cancel = cancel
+	l.linger()
 	l.gather(b, w)
 	// Who waits watches its own context, but the leader has no time for that.
 	stop := context.AfterFunc(w.ctx, b.leave)
 	defer stop()
 	defer l.finish(b)
 	b.run(ctx, b.updates)
+}
+
+// linger lets those who were just answered come with their next update, so that
+// they need not wait for the batch after this one. It lasts while more come, some
+// microseconds, and only who waits anyway gets here.
+func (l *lane) linger() {
+	const patience = 8
+	for n, idle := 0, 0; idle < patience && n < l.most; idle++ {
+		runtime.Gosched()
+		l.mu.Lock()
+		if l.queue.n > n {
+			n, idle = l.queue.n, 0
+		}
+		l.mu.Unlock()
+	}
 }
 
 // gather fills b with w and with others of those who wait.
@@ -148,6 +170,7 @@ func (l *lane) gather(b *batch, w *waiting) {
 		}
 		b.updates = append(b.updates, next)
 	}
+	l.last = len(b.updates)
 	b.live.Store(int64(len(b.updates)))
 	for _, w := range b.updates {
 		w.batch, w.err = b, errDied

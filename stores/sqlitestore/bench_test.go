@@ -1,21 +1,34 @@
 package sqlitestore_test
 
 import (
+	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/keytoll/keytoll/credits"
 )
 
-// BenchmarkGroupCommit compares debits that each wait for a commit of their own
-// with those of 64 callers that share them.
-func BenchmarkGroupCommit(b *testing.B) {
-	for _, callers := range []int{1, 64} {
-		for _, accounts := range []int{1, 1000} {
-			b.Run("callers="+strconv.Itoa(callers)+"/accounts="+strconv.Itoa(accounts), func(b *testing.B) {
+// BenchmarkDebits compares debits that each wait for a commit of their own with
+// those of callers who share them: in the writer's groups, and in the batches of a
+// credits.Batcher.
+func BenchmarkDebits(b *testing.B) {
+	for _, accounts := range []int{1, 10_000} {
+		for _, c := range []struct {
+			callers int
+			batched bool
+		}{{1, false}, {1, true}, {64, false}, {64, true}, {256, true}, {1024, false}, {1024, true}} {
+			b.Run(fmt.Sprintf("accounts=%d/callers=%d/batched=%t", accounts, c.callers, c.batched), func(b *testing.B) {
 				db := open(b, nil)
-				ledger, err := credits.NewLedger(db.Credits(), nil)
+				store := db.Credits()
+				if c.batched {
+					var err error
+					if store, err = credits.NewBatcher(store, nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+				ledger, err := credits.NewLedger(store, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -25,30 +38,23 @@ func BenchmarkGroupCommit(b *testing.B) {
 				}
 				fill(b, ledger, ids)
 				var next atomic.Int64
-				debit := func() {
-					n := int(next.Add(1))
-					_, err := ledger.Debit(b.Context(), credits.Debit{
-						Account: ids[n%accounts], ID: credits.OpID(strconv.Itoa(n)), Amount: credits.Credit, Operation: "image",
-					})
-					if err != nil {
-						b.Error(err)
-					}
-				}
 				before := db.Commits()
 				b.ReportAllocs()
-				if callers == 1 {
-					for b.Loop() {
-						debit()
-					}
-				} else {
-					b.SetParallelism(callers / 2) // of two CPUs
-					b.ResetTimer()
-					b.RunParallel(func(p *testing.PB) {
-						for p.Next() {
-							debit()
+				b.ResetTimer()
+				var group sync.WaitGroup
+				for range c.callers {
+					group.Go(func() {
+						for n := int(next.Add(1)); n <= b.N; n = int(next.Add(1)) {
+							_, err := ledger.Debit(b.Context(), credits.Debit{
+								Account: ids[n%accounts], ID: credits.OpID(strconv.Itoa(n)), Amount: credits.Credit, Operation: "image",
+							})
+							if err != nil {
+								b.Error(err)
+							}
 						}
 					})
 				}
+				group.Wait()
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "debits/s")
 				b.ReportMetric(float64(b.N)/float64(db.Commits()-before), "debits/commit")
 			})

@@ -8,17 +8,17 @@ import (
 
 const (
 	// See keyColumns for how rows are packed.
-	budgetRow = `concat(b.amount, ' ', b.every, ' ', b.soft, ' ', b.window_start, ' ', b.window_end, ' ', b.base, ' ', b.used, ' ',
-		b.held, ' ', b.fired, ' ', octet_length(b.id), ' ', octet_length(b.key), ' ', octet_length(b.operation), ' ',
-		octet_length(b.zone), ' ', octet_length(b.thresholds), ' ',
-		b.id, b.key, b.operation, b.zone, b.thresholds) AS budget`
+	budgetRow = `concat(amount, ' ', every, ' ', soft, ' ', window_start, ' ', window_end, ' ', base, ' ', used, ' ',
+		held, ' ', fired, ' ', octet_length(id), ' ', octet_length(key), ' ', octet_length(operation), ' ',
+		octet_length(zone), ' ', octet_length(thresholds), ' ',
+		id, key, operation, zone, thresholds) AS budget`
 
-	budgetsByID  = `SELECT ` + budgetRow + ` FROM budgets b WHERE b.account = ?1 AND b.id IN (SELECT value FROM json_each(?2))`
-	budgetsAfter = `SELECT ` + budgetRow + ` FROM budgets b WHERE b.account = ?1 AND b.id > ?2 ORDER BY b.id LIMIT ?3`
+	budgetsByID  = `SELECT ` + budgetRow + listed + `budgets ON account = ?1 AND id = listed`
+	budgetsAfter = `SELECT ` + budgetRow + ` FROM budgets WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
 
 	// The scopes are pairs of a key and an operation.
-	budgetsByScope = `SELECT ` + budgetRow + ` FROM json_each(?2) s CROSS JOIN budgets b INDEXED BY budgets_by_scope
-		ON b.account = ?1 AND b.key = s.value ->> 0 AND b.operation = s.value ->> 1`
+	budgetsByScope = `SELECT ` + budgetRow + listed + `budgets INDEXED BY budgets_by_scope
+		ON account = ?1 AND key = listed ->> 0 AND operation = listed ->> 1`
 
 	insertBudget = `INSERT INTO budgets (key, operation, amount, every, zone, soft, thresholds, window_start, window_end,
 		base, used, held, fired, account, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`

@@ -30,6 +30,7 @@ const (
 // notes which ops can be pruned, and drops the tables of version 3.
 func chainJournal(ctx context.Context, s *session) error {
 	var last credits.Entry
+	var args []any
 	for more := true; more; {
 		page, err := unchainedAfter(ctx, s, &last)
 		if err != nil {
@@ -45,11 +46,13 @@ func chainJournal(ctx context.Context, s *session) error {
 				before = credits.Hash{}
 			}
 			e.Hash = e.Chain(before)
-			if err := writeEntry(ctx, s, e); err != nil {
-				return err
-			}
+			args = entryArgs(args, e)
 			last = *e
 		}
+		if err := s.insert(ctx, insertEntry, entryColumns, args); err != nil {
+			return err
+		}
+		args = args[:0]
 		more = len(page) > 0
 	}
 	if err := writeHead(ctx, s, &last); err != nil {

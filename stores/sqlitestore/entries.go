@@ -59,7 +59,11 @@ func unpackEntry(account credits.AccountID, text string) (credits.Entry, error) 
 	return e, p.done("entry")
 }
 
-func writeEntry(ctx context.Context, s *session, e *credits.Entry) error {
-	return s.exec(ctx, insertEntry, string(e.Account), e.Seq, micros(e.At), int64(e.Kind), string(e.Op), int64(e.Lot),
+// entryColumns is how many values insertEntry takes.
+const entryColumns = 13
+
+// entryArgs appends the values of insertEntry.
+func entryArgs(args []any, e *credits.Entry) []any {
+	return append(args, string(e.Account), e.Seq, micros(e.At), int64(e.Kind), string(e.Op), int64(e.Lot),
 		int64(e.From), int64(e.To), int64(e.Amount), e.Key, e.Operation, e.Price, e.Hash[:])
 }

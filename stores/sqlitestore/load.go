@@ -3,16 +3,23 @@ package sqlitestore
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
 )
 
+// listed begins the tables of a query for each of a list, which a loop over it
+// finds one by one.
+const listed = ` FROM (SELECT value AS listed FROM json_each(?2)) CROSS JOIN `
+
 // A workspace is the memory of one call of Update or View.
 type workspace struct {
-	states []*credits.State
-	loader loader
+	states  []*credits.State
+	loader  loader
+	ops     []any // values of rows to insert
+	entries []any
 }
 
 // workspaces keeps them from call to call.
@@ -51,16 +58,22 @@ func (ws *workspace) load(ctx context.Context, s *session, needs []credits.Need,
 	return nil
 }
 
-// store writes what changed: the account first, which the other rows refer to,
-// and lots before the entries about them.
+// store writes what changed: accounts first, which the other rows refer to, and
+// lots before the entries about them.
 func (ws *workspace) store(ctx context.Context, s *session, n int) error {
+	ops, entries := ws.ops[:0], ws.entries[:0]
+	defer func() {
+		clear(ops)
+		clear(entries)
+		ws.ops, ws.entries = ops[:0], entries[:0]
+	}()
 	for _, st := range ws.states[:n] {
 		err := writeAccount(ctx, s, st)
 		for i := 0; i < len(st.Lots) && err == nil; i++ {
 			err = writeLot(ctx, s, &st.Lots[i])
 		}
 		for i := 0; i < len(st.Ops) && err == nil; i++ {
-			err = writeOp(ctx, s, &st.Ops[i])
+			ops, err = writeOp(ctx, s, &st.Ops[i], ops)
 		}
 		for i := 0; i < len(st.Budgets) && err == nil; i++ {
 			err = writeBudget(ctx, s, &st.Budgets[i])
@@ -68,14 +81,17 @@ func (ws *workspace) store(ctx context.Context, s *session, n int) error {
 		for i := 0; i < len(st.Schedules) && err == nil; i++ {
 			err = writeSchedule(ctx, s, &st.Schedules[i])
 		}
-		for i := 0; i < len(st.Entries) && err == nil; i++ {
-			err = writeEntry(ctx, s, &st.Entries[i])
-		}
 		if err != nil {
 			return err
 		}
+		for i := range st.Entries {
+			entries = entryArgs(entries, &st.Entries[i])
+		}
 	}
-	return nil
+	if err := s.insert(ctx, insertOp, opColumns, ops); err != nil {
+		return err
+	}
+	return s.insert(ctx, insertEntry, entryColumns, entries)
 }
 
 // A loader fills one state. The sets are of what is in it already.
@@ -177,13 +193,22 @@ func (l *loader) loadOps(due bool) error {
 			budgets = append(budgets, string(c.Budget))
 		}
 	}
-	if err := l.lotsNamed(lots); err != nil {
+	if err := l.lotsNamed(once(lots)); err != nil {
 		return err
 	}
-	if err := l.named(budgetsByID, l.addBudget, budgets); err != nil {
+	if err := l.named(budgetsByID, l.addBudget, once(budgets)); err != nil {
 		return err
 	}
 	return l.opsKnown()
+}
+
+// once returns the ids, each once: many ops took from one lot.
+func once(ids []any) []any {
+	if len(ids) < 2 {
+		return ids
+	}
+	seen := make(set[any])
+	return slices.DeleteFunc(ids, func(id any) bool { return !seen.add(id) })
 }
 
 // opsNamed adds the ops of these ids that exist.

@@ -10,13 +10,13 @@ const (
 	// See keyColumns for how rows are packed.
 	lotRow = `concat(id, ' ', priority, ' ', category, ' ', effective_at, ' ', expires_at, ' ', pruned, ' ', ` + packedTotals + `,
 		octet_length(op), ' ', octet_length(schedule), ' ', octet_length(operations), ' ',
-		op, schedule, operations) AS lot FROM lots`
+		op, schedule, operations) AS lot`
 
-	lotByID   = `SELECT ` + lotRow + ` WHERE account = ?1 AND id = ?2`
-	lotsByID  = `SELECT ` + lotRow + ` WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
-	lotsDue   = `SELECT ` + lotRow + ` WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
-	lotsBurn  = `SELECT ` + lotRow + ` WHERE account = ?1 AND available > 0 AND (due IS NULL OR due > ?2) ORDER BY rank`
-	lotsAfter = `SELECT ` + lotRow + ` WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	lotByID   = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND id = ?2`
+	lotsByID  = `SELECT ` + lotRow + listed + `lots ON account = ?1 AND id = listed`
+	lotsDue   = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
+	lotsBurn  = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND available > 0 AND (due IS NULL OR due > ?2) ORDER BY rank`
+	lotsAfter = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
 
 	insertLot = `INSERT INTO lots (account, id, op, schedule, effective_at,
 		priority, category, operations, expires_at, rank, due, pruned, ` + totalsColumns + `)

@@ -15,20 +15,20 @@ const (
 		octet_length(id), ' ', octet_length(target), ' ', octet_length(parts), ' ', octet_length(charges), ' ',
 		octet_length(terms), ' ', octet_length(totals), ' ', octet_length(settled_totals), ' ', octet_length(key), ' ',
 		octet_length(operation), ' ', octet_length(price), ' ', octet_length(note), ' ',
-		id, target, parts, charges, terms, totals, settled_totals, key, operation, price, note) AS op FROM ops`
+		id, target, parts, charges, terms, totals, settled_totals, key, operation, price, note) AS op`
 
 	// Most ids that are looked for are new: this asks for as little as can be.
 	opKnown  = `SELECT id FROM ops WHERE account = ?1 AND id = ?2`
-	opsKnown = `SELECT id FROM ops WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
+	opsKnown = `SELECT id` + listed + `ops ON account = ?1 AND id = listed`
 
-	opByID      = `SELECT ` + opRow + ` WHERE account = ?1 AND id = ?2`
-	opsByID     = `SELECT ` + opRow + ` WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
-	opsDue      = `SELECT ` + opRow + ` WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
-	opsPrunable = `SELECT ` + opRow + ` WHERE account = ?1 AND prunable <= ?2 ORDER BY prunable, id LIMIT ?3`
-	opsAfter    = `SELECT ` + opRow + ` WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
-	opsOpen     = `SELECT ` + opRow + ` WHERE account = ?1 AND hold IN (1, 5) AND id > ?2 ORDER BY id LIMIT ?3`
-	opsOfTarget = `SELECT ` + opRow + ` WHERE account = ?1 AND target = ?4 AND target <> '' AND id > ?2 ORDER BY id LIMIT ?3`
-	opsAll      = `SELECT ` + opRow + ` WHERE account = ?1`
+	opByID      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND id = ?2`
+	opsByID     = `SELECT ` + opRow + listed + `ops ON account = ?1 AND id = listed`
+	opsDue      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
+	opsPrunable = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND prunable <= ?2 ORDER BY prunable, id LIMIT ?3`
+	opsAfter    = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	opsOpen     = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND hold IN (1, 5) AND id > ?2 ORDER BY id LIMIT ?3`
+	opsOfTarget = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND target = ?4 AND target <> '' AND id > ?2 ORDER BY id LIMIT ?3`
+	opsAll      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1`
 
 	insertOp = `INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq,
 		key, operation, price, note, denied, deadline, due, prunable)
@@ -65,39 +65,50 @@ func unpackOp(account credits.AccountID, text string) (credits.Op, error) {
 	return o, p.done("operation")
 }
 
-// writeOp stores a row that was added or updated, and deletes one that was
-// removed.
-func writeOp(ctx context.Context, s *session, row *credits.OpRow) error {
+// opColumns is how many values insertOp takes.
+const opColumns = 21
+
+// writeOp stores a row that was updated, and deletes one that was removed. The
+// values of one that was added it appends to args, for insertOp.
+func writeOp(ctx context.Context, s *session, row *credits.OpRow, args []any) ([]any, error) {
 	o := &row.Op
 	switch row.Change {
-	case credits.Added, credits.Updated:
+	case credits.Added:
+		return addOp(ctx, s, o, args)
+	case credits.Updated:
+		texts, err := marshal(o.Parts, o.Charges, o.Terms)
+		if err != nil {
+			return args, err
+		}
+		values := append(make([]any, 0, 14), int64(o.Hold), texts[0], texts[1], texts[2], nullable(o.Deadline), nullable(o.Due()), nullable(o.Prunable()))
+		if values, err = settledArgs(values, o); err != nil {
+			return args, err
+		}
+		return args, s.replace(ctx, updateOp, append(values, string(o.Account), string(o.ID))...)
 	case credits.Removed:
-		return s.replace(ctx, deleteOp, string(o.Account), string(o.ID))
-	default:
-		return nil
+		return args, s.replace(ctx, deleteOp, string(o.Account), string(o.ID))
 	}
+	return args, nil
+}
+
+func addOp(ctx context.Context, s *session, o *credits.Op, args []any) ([]any, error) {
 	texts, err := marshal(o.Parts, o.Charges, o.Terms, o.Totals)
 	if err != nil {
-		return err
+		return args, err
 	}
-	args := make([]any, 0, 26)
-	if row.Change == credits.Updated {
-		args = append(args, int64(o.Hold), texts[0], texts[1], texts[2], nullable(o.Deadline), nullable(o.Due()), nullable(o.Prunable()))
-		if args, err = settledArgs(args, o); err != nil {
-			return err
-		}
-		return s.replace(ctx, updateOp, append(args, string(o.Account), string(o.ID))...)
-	}
+	n := len(args)
 	args = append(args, string(o.Account), string(o.ID), int64(o.Kind), int64(o.Hold), o.Intent[:], micros(o.At), int64(o.Amount),
 		string(o.Target), texts[0], texts[1], texts[2], texts[3], o.Seq, o.Key, o.Operation, o.Price, o.Note, int64(o.Denied),
 		nullable(o.Deadline), nullable(o.Due()), nullable(o.Prunable()))
 	if o.SettledAt.IsZero() && o.SettledAmount == 0 && o.SettledRest == 0 && o.SettledSeq == 0 && o.SettledTotals == (credits.Totals{}) {
-		return s.exec(ctx, insertOp, args...)
+		return args, nil
 	}
-	if args, err = settledArgs(args, o); err != nil {
-		return err
+	// It was made and has ended within one update, which is rare.
+	values, err := settledArgs(args[n:], o)
+	if err == nil {
+		err = s.exec(ctx, insertSettledOp, values...)
 	}
-	return s.exec(ctx, insertSettledOp, args...)
+	return args[:n], err
 }
 
 // settledArgs appends the values of the settled columns.

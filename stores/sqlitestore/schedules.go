@@ -12,11 +12,11 @@ const (
 	scheduleRow = `concat(amount, ' ', unit, ' ', every, ' ', anchor, ' ', until, ' ', catch_up, ' ', lifetime, ' ', rollover, ' ',
 		priority, ' ', category, ' ', next, ' ', due, ' ',
 		octet_length(id), ' ', octet_length(zone), ' ', octet_length(operations), ' ',
-		id, zone, operations) AS schedule FROM schedules`
+		id, zone, operations) AS schedule`
 
-	schedulesByID  = `SELECT ` + scheduleRow + ` WHERE account = ?1 AND id IN (SELECT value FROM json_each(?2))`
-	schedulesDue   = `SELECT ` + scheduleRow + ` WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
-	schedulesAfter = `SELECT ` + scheduleRow + ` WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	schedulesByID  = `SELECT ` + scheduleRow + listed + `schedules ON account = ?1 AND id = listed`
+	schedulesDue   = `SELECT ` + scheduleRow + ` FROM schedules WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
+	schedulesAfter = `SELECT ` + scheduleRow + ` FROM schedules WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
 
 	insertSchedule = `INSERT INTO schedules (amount, unit, every, anchor, zone, until, catch_up, lifetime, rollover, priority,
 		category, operations, next, due, account, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`

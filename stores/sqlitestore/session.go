@@ -21,6 +21,7 @@ type session struct {
 	db    *sql.DB // of this one connection
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // by their text
+	bulks map[string][]string  // of an INSERT of one row, those of many, see insert
 }
 
 // openSession connects to path, waiting up to o.BusyTimeout for another
@@ -41,7 +42,7 @@ func openSession(ctx context.Context, path string, o Options, readOnly bool) (*s
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &session{db: db, conn: conn, stmts: make(map[string]*sql.Stmt)}
+	s := &session{db: db, conn: conn, stmts: make(map[string]*sql.Stmt), bulks: make(map[string][]string)}
 	var mode string
 	if err := s.row(ctx, "PRAGMA journal_mode", nil, &mode); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -113,6 +114,36 @@ func (s *session) change(ctx context.Context, text string, args ...any) (int64, 
 	}
 	n, err := res.RowsAffected()
 	return n, fault(ctx, err)
+}
+
+// bulk is how many rows one statement inserts, the most first.
+var bulk = [...]int{64, 8}
+
+// insert runs an INSERT of one row, which ends in its parameters, for each of the
+// rows whose values are args: many at a time, because a statement costs more than
+// a row.
+func (s *session) insert(ctx context.Context, text string, columns int, args []any) error {
+	many := s.bulks[text]
+	if many == nil {
+		row := ", (" + strings.Repeat("?, ", columns-1) + "?)"
+		for _, rows := range bulk {
+			many = append(many, text+strings.Repeat(row, rows-1))
+		}
+		s.bulks[text] = many
+	}
+	for i, rows := range bulk {
+		for n := rows * columns; len(args) >= n; args = args[n:] {
+			if err := s.exec(ctx, many[i], args[:n]...); err != nil {
+				return err
+			}
+		}
+	}
+	for ; len(args) > 0; args = args[columns:] {
+		if err := s.exec(ctx, text, args[:columns]...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replace runs an UPDATE of one row, which must be there.

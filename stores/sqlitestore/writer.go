@@ -208,7 +208,15 @@ func (w *writer) group() {
 			break
 		}
 		served = append(served, j)
-		if j.failed, lost = w.turn(j); j.failed == nil {
+		if len(served) == 1 {
+			// There is nothing yet that its failure must leave standing.
+			if j.failed = w.lend(j); j.failed != nil {
+				break
+			}
+		} else {
+			j.failed, lost = w.turn(j)
+		}
+		if j.failed == nil {
 			writes++
 		}
 	}
@@ -250,6 +258,12 @@ func (w *writer) begin() error {
 	})
 }
 
+// lend lets one job use the session, and returns how that ended.
+func (w *writer) lend(j *job) error {
+	j.turn <- struct{}{}
+	return <-j.ran
+}
+
 // turn lets one job run inside a savepoint. Failed is the job's own error,
 // after which its changes are undone; lost means that the whole transaction is
 // gone.
@@ -258,9 +272,7 @@ func (w *writer) turn(j *job) (failed, lost error) {
 	if err := w.s.exec(ctx, "SAVEPOINT turn"); err != nil {
 		return err, undone(err)
 	}
-	j.turn <- struct{}{}
-	failed = <-j.ran
-	if failed != nil {
+	if failed = w.lend(j); failed != nil {
 		if err := w.s.exec(ctx, "ROLLBACK TO turn"); err != nil {
 			if primary(failed) != 0 {
 				err = errors.Join(failed, err) // SQLite's reason for ending the transaction
