@@ -63,6 +63,4 @@ servers:
 MUTANTS ?= admit.go advance.go budget_window.go burn.go core.go debt.go lease_apply.go replay.go schedule_due.go settle.go state.go timeline.go
 mutants:
 	@mkdir -p bin
-	GOFLAGS=-short $$(cd internal/tools/mutants && GOWORK=off go tool -n gremlins) unleash ./credits --workers=1 --timeout-coefficient=8 \
-		--invert-logical --invert-loopctrl --invert-assignments --remove-self-assignments -o bin/mutants.json -E creditstest/ \
-		$(foreach f,$(filter-out $(addprefix credits/,$(MUTANTS)),$(wildcard credits/*.go)),-E '^$(notdir $(f))$$')
+	go run $(TOOLS)/mutants -json bin/mutants.json credits $(MUTANTS)
