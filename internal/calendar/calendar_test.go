@@ -319,6 +319,27 @@ func TestWindowAgreesWithAWatch(t *testing.T) {
 	}
 }
 
+// An hour is what the clocks show as one, and hours meet.
+func TestHours(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ zone, at, start, end string }{
+		{"UTC", "2026-05-01T10:59:59.999999Z", "2026-05-01T10:00:00Z", "2026-05-01T11:00:00Z"},
+		{"Asia/Kolkata", "2026-05-01T10:30:00Z", "2026-05-01T10:30:00Z", "2026-05-01T11:30:00Z"},
+		{"Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"},       // two o'clock, the first
+		{"Europe/Berlin", "2026-10-25T01:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"},       // and the second
+		{"Australia/Lord_Howe", "2026-10-03T15:40:00Z", "2026-10-03T15:30:00Z", "2026-10-03T16:00:00Z"}, // from half past two
+		{"Australia/Lord_Howe", "2026-04-04T15:10:00Z", "2026-04-04T15:00:00Z", "2026-04-04T15:30:00Z"}, // half past one again
+		{"Australia/Lord_Howe", "2026-04-04T14:59:59Z", "2026-04-04T14:00:00Z", "2026-04-04T15:00:00Z"}, // the one before
+		{"America/St_Johns", "2006-10-29T02:30:30Z", "2006-10-29T02:30:00Z", "2006-10-29T02:31:00Z"},    // the first minute of the day
+		{"America/St_Johns", "2006-10-29T02:31:00Z", "2006-10-29T02:31:00Z", "2006-10-29T03:30:00Z"},    // and 23:01 again
+	} {
+		start, end := calendar.Window(calendar.Hour, zone(t, tt.zone), at(t, tt.at))
+		if !start.Equal(at(t, tt.start)) || !end.Equal(at(t, tt.end)) {
+			t.Errorf("%s at %s: from %v to %v, want %s to %s", tt.zone, tt.at, start, end, tt.start, tt.end)
+		}
+	}
+}
+
 func BenchmarkSeries(b *testing.B) {
 	s := calendar.Series{Anchor: at(b, "2026-01-31T02:30:00Z"), Unit: calendar.Months, Every: 1, Zone: zone(b, "Europe/Berlin")}
 	late := at(b, "3026-01-31T02:30:00Z")

@@ -2,7 +2,7 @@ package calendar
 
 import "time"
 
-// A Span is how long a window lasts, from midnight to midnight.
+// A Span is how long a window lasts: from midnight to midnight, but for an Hour.
 type Span uint8
 
 const (
@@ -10,18 +10,37 @@ const (
 	Week  Span = 2 // from Monday
 	Month Span = 3 // from the first
 	Year  Span = 4 // from 1 January
+	Hour  Span = 5 // that the clocks show; less than one where they are changed within it
 )
 
 // Window returns the window of the zone's calendar that t lies in, without its
 // end. Windows meet: where one ends the next one starts. A span that is not one
 // of the constants is a Day.
 func Window(span Span, zone *time.Location, t time.Time) (start, end time.Time) {
+	if span == Hour {
+		return hour(t.In(zone))
+	}
 	y, m, d := t.In(zone).Date()
 	start, end = span.start(y, m, d, 0, zone), span.start(y, m, d, 1, zone)
 	for n := 2; !end.After(t); n++ { // the clock was put back into a date before, or a date was skipped
 		start, end = end, span.start(y, m, d, n, zone)
 	}
 	return start, end
+}
+
+// hour returns the hour that the clocks show at t.
+func hour(t time.Time) (start, end time.Time) {
+	since, until := t.ZoneBounds()
+	into := time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second + time.Duration(t.Nanosecond())
+	start = t.Add(-into)
+	end = start.Add(time.Hour)
+	if start.Before(since) {
+		start = since
+	}
+	if until.After(t) && until.Before(end) {
+		end = until
+	}
+	return start.UTC(), end.UTC()
 }
 
 // start returns when the n-th span after the one of that date starts.
