@@ -108,7 +108,7 @@ func TestExpiryTakesWhatIsLeftOfItsOwnLot(t *testing.T) {
 	for range 20 {
 		r := newRig(t)
 		r.run(credits.Grant{Account: acme, ID: "promo", Amount: 10, ExpiresAt: epoch.Add(time.Minute)})
-		r.run(grant("paid", 10))
+		r.run(grant("paid", 16))
 		r.atOnce(8, func(i int) any {
 			if i == 4 {
 				r.add(time.Minute)
@@ -117,7 +117,7 @@ func TestExpiryTakesWhatIsLeftOfItsOwnLot(t *testing.T) {
 		})
 		r.run(debit("touch", 0))
 		lots := r.snapshot(acme).Lots
-		if p, q := lots[0].Totals, lots[1].Totals; p.Consumed+p.Expired != 10 || q.Expired != 0 || q.Available+q.Consumed != 10 || p.Consumed+q.Consumed != 16 {
+		if p, q := lots[0].Totals, lots[1].Totals; p.Consumed+p.Expired != 10 || q.Expired != 0 || q.Available+q.Consumed != 16 || p.Consumed+q.Consumed != 16 {
 			t.Fatalf("the lots are %+v and %+v", p, q)
 		}
 	}

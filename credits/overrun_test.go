@@ -219,3 +219,27 @@ func TestOtherPoliciesAreAnotherHold(t *testing.T) {
 		t.Errorf("agreed on %+v", o.Terms)
 	}
 }
+
+// The work is done: what a capture takes beyond its hold counts against the
+// budgets, and is refused by none.
+func TestOverrunCountsAgainstBudgetsAndIsNotRefusedByThem(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 100))
+	r.run(credits.Budget{Account: acme, ID: "b", Amount: 10, Every: credits.Month})
+	r.run(holdWith("h", 6, credits.OverrunCapped, 0))
+	r.run(lateHold("late", 4, credits.OverrunDebt, 100))
+	r.denial(hold("no room", 1))
+	r.run(keep("part", "h", 8))
+	r.run(capture("h", 5))
+	r.add(time.Hour)
+	r.run(capture("late", 90)) // of 87 that are left
+	b, err := r.Budget(t.Context(), acme, "b")
+	if err != nil || b.Used != 103 || b.Held != 0 {
+		t.Errorf("budget %+v, %v", b, err)
+	}
+	r.balance(credits.Totals{Issued: 100, Consumed: 103, Debt: 3})
+	r.run(credits.Refund{Account: acme, ID: "r", Of: "late", All: true})
+	if b, err = r.Budget(t.Context(), acme, "b"); err != nil || b.Used != 13 {
+		t.Errorf("budget %+v, %v", b, err)
+	}
+}
