@@ -60,15 +60,15 @@ func (l *lane) update(ctx context.Context, store Store, needs []Need, fn func(ti
 		w = &waiting{wake: make(chan struct{}, 1)}
 	}
 	w.ctx, w.needs, w.fn = ctx, needs, fn
-	w.lead = !l.busy // the others of the last batch are about to come
-	queued := w.lead || l.queue.push(w)
+	leads := !l.busy // the others of the last batch are about to come
+	queued := leads || l.queue.push(w)
 	l.busy = true
 	l.mu.Unlock()
 	if !queued {
 		l.release(w)
 		return ErrOverloaded
 	}
-	if !w.lead {
+	if !leads {
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
@@ -78,8 +78,9 @@ func (l *lane) update(ctx context.Context, store Store, needs []Need, fn func(ti
 			}
 			<-w.wake
 		}
+		leads = w.lead
 	}
-	if w.lead {
+	if leads {
 		l.run(store, w)
 	}
 	err, panicked := w.err, w.panicked

@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 	roles := map[string]func(ctx context.Context, db *sqlitestore.DB, seed string) error{
 		"write": writeForEver,
 		"spend": spendAll,
+
+		"batch":         batchForEver,
+		"spend batched": spendAllBatched,
+
 		"cap":   fillCap,
 		"label": takeLabels,
 
@@ -234,7 +238,11 @@ func checkAfterKill(t *testing.T, path string, acked map[string]bool) {
 // spendAll debits one credit at a time until nothing is left, and says how many
 // it got.
 func spendAll(ctx context.Context, db *sqlitestore.DB, seed string) error {
-	ledger, err := credits.NewLedger(db.Credits(), nil)
+	return spendFrom(ctx, db.Credits(), seed)
+}
+
+func spendFrom(ctx context.Context, store credits.Store, seed string) error {
+	ledger, err := credits.NewLedger(store, nil)
 	if err != nil {
 		return err
 	}
@@ -310,11 +318,15 @@ func tally(t *testing.T, children []*child) (sum int) {
 	return sum
 }
 
-func TestTwoProcessesSpendOneAccountToZero(t *testing.T) {
+func TestTwoProcessesSpendOneAccountToZero(t *testing.T) { spendToZero(t, "spend") }
+
+// spendToZero has two processes play a role that spends all of an account.
+func spendToZero(t *testing.T, role string) {
+	t.Helper()
 	const amount = 1000
 	path := newFile(t)
 	prepare(t, path, amount)
-	children := []*child{start(t, "spend", path, "one"), start(t, "spend", path, "two")}
+	children := []*child{start(t, role, path, "one"), start(t, role, path, "two")}
 	total := race(t, children)
 	if total != amount {
 		t.Errorf("%d debits were accepted for %d credits", total, amount)
