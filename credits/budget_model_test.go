@@ -251,14 +251,15 @@ func (g *budgetRun) step() error {
 			o.refunded += r.Amount
 			g.done["refund"]++
 		}
-		return nil
+		return refused(err, credits.ErrNotFound, credits.ErrOverRefund)
 	case 8:
 		of, o := g.op()
-		if _, err := g.try(release(of)); err == nil && o.open {
+		_, err := g.try(release(of))
+		if err == nil && o.open {
 			o.open, o.held = false, 0
 			g.done["release"]++
 		}
-		return nil
+		return refused(err, credits.ErrNotFound, credits.ErrSettled, credits.ErrTimedOut)
 	}
 	return g.capture(id, amount, now)
 }
@@ -350,7 +351,7 @@ func (g *budgetRun) capture(id credits.OpID, amount credits.Amount, now time.Tim
 	}
 	r, err := g.try(c)
 	if err != nil || r.Replayed {
-		return nil
+		return refused(err, credits.ErrNotFound, credits.ErrSettled, credits.ErrTimedOut, credits.ErrOverHold)
 	}
 	o.captured += r.Amount
 	o.held = max(0, held-r.Amount)
@@ -378,6 +379,16 @@ func (g *budgetRun) capture(id credits.OpID, amount credits.Amount, now time.Tim
 		}
 	}
 	return g.compare(r, told)
+}
+
+// refused returns err, unless it is one of those that may be.
+func refused(err error, may ...error) error {
+	for _, e := range may {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
 }
 
 // compare holds the alerts of a receipt to those of the model.

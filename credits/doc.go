@@ -73,7 +73,9 @@
 //	Budgets               none. All that fit a command must have room; they refuse, unless Soft
 //	  window              Total; of calendars in UTC; the one in which the hold or the debit was made is charged
 //	  capture             is never refused for a budget: its work is done
-//	  thresholds          none; each tells once a window
+//	  of Amount 0         refuses everything, what is free too
+//	  begun or changed    counts from then on, and Base; other numbers keep what was counted
+//	  thresholds          none; each tells once a window, and to a retry again
 //	Schedule              in UTC, for ever, Paid, priority 0; each grant ends as the next period begins
 //	  periods missed      CatchUpAll: each is granted, at its own instant
 //	  rollover            nothing; up to Rollover of a grant, for one more period
@@ -86,6 +88,8 @@
 //	  ids as old, unknown refused, never done: ErrKeyTooOld
 //	Due work              counts from its instant, and is posted with the next command, at most 1000 rows of a kind at once
 //	Journal, lots         kept for ever
+//	Prices                exact sums of integer ratios, rounded up once; what has no rate is refused
+//	Usage                 a spend and a refund each when it was made; 10 000 rows, at most 100 000
 //	Pages                 100 rows, at most 1000; cursors do not grow old
 //	CSV                   RFC 4180; what a spreadsheet would compute gets a quote before it
 //	Seal                  all accounts, what is due posted before; signed with Ed25519, or HMAC-SHA-256 within one house

@@ -70,9 +70,9 @@ func walk(from time.Time, unit calendar.Unit, units int) time.Time {
 		case calendar.Months, calendar.Years:
 			for {
 				month := date.Month()
-				for date = date.AddDate(0, 0, 1); date.Month() == month; date = date.AddDate(0, 0, 1) {
+				for date.Month() == month {
+					date = date.AddDate(0, 0, 1)
 				}
-				date = date.AddDate(0, 0, 1-date.Day())
 				if unit == calendar.Months || date.Month() == from.Month() {
 					break
 				}
