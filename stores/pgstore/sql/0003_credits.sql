@@ -167,12 +167,13 @@ CREATE TABLE keytoll.schedules (
 CREATE INDEX schedules_due ON keytoll.schedules (account, next_at, id) WHERE next_at IS NOT NULL;
 
 
--- What was written stays written; and a hold ends once, but for a lease that leaves
--- suspense, and a late capture.
+-- What was written stays written; an op goes when its id is too old to come again;
+-- and a hold ends once, but for a lease that leaves suspense, and a late capture.
 CREATE TRIGGER entries_stay BEFORE UPDATE OR DELETE ON keytoll.entries FOR EACH ROW EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER entries_last BEFORE TRUNCATE ON keytoll.entries FOR EACH STATEMENT EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER accounts_stay BEFORE DELETE ON keytoll.accounts FOR EACH ROW EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER lots_stay BEFORE DELETE ON keytoll.lots FOR EACH ROW EXECUTE FUNCTION keytoll.refuse();
+CREATE TRIGGER ops_stay BEFORE DELETE ON keytoll.ops FOR EACH ROW WHEN (old.prunable IS NULL) EXECUTE FUNCTION keytoll.refuse();
 CREATE TRIGGER ops_end_once BEFORE UPDATE ON keytoll.ops FOR EACH ROW
 	WHEN (old.hold <> new.hold AND old.hold <> 1 AND (old.hold, new.hold) NOT IN ((5, 3), (4, 2)))
 	EXECUTE FUNCTION keytoll.refuse();
