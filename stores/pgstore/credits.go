@@ -107,9 +107,11 @@ func (u *update) run(ctx context.Context, fn func(time.Time, []*credits.State) e
 	}
 	defer conn.Release() // which drops a connection whose transaction is open
 	x := u.store.db.newExchange(conn.Conn())
-	x.say(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
 	any := false
-	if err = u.load(ctx, x, 1); err == nil {
+	if err = x.ask(ctx, `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`); err == nil {
+		err = u.load(ctx, x, 1)
+	}
+	if err == nil {
 		any, err = u.decide(ctx, fn)
 	}
 	if err == nil && any {
@@ -174,7 +176,9 @@ func (u *update) write(ctx context.Context, x *exchange, end ...string) error {
 		return err
 	}
 	for _, statement := range end {
-		x.say(statement)
+		if err := x.ask(ctx, statement); err != nil {
+			return err
+		}
 	}
 	u.step = finishing
 	return x.send(ctx, nil)

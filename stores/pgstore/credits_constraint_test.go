@@ -56,7 +56,6 @@ func TestTheDatabaseRefusesCreditsThatContradictThemselves(t *testing.T) {
 		"a hold that was none":                 `UPDATE keytoll.ops SET hold = 1 WHERE id = 'grant'`,
 		"a hold that has ended and is due":     `UPDATE keytoll.ops SET due = 1 WHERE id = 'captured'`,
 		"an open hold that may be forgotten":   `UPDATE keytoll.ops SET prunable = 1 WHERE id = 'open'`,
-		"charges that are no list":             `UPDATE keytoll.ops SET charges = '{}'`,
 		"an entry changed":                     `UPDATE keytoll.entries SET amount = 1`,
 		"an entry gone":                        `DELETE FROM keytoll.entries`,
 		"all entries gone":                     `TRUNCATE keytoll.entries`,

@@ -26,7 +26,7 @@ func (db *DB) newExchange(conn *pgx.Conn) *exchange {
 	return &exchange{conn: conn, keep: db.mode == pgx.QueryExecModeCacheStatement}
 }
 
-// say adds a statement without arguments and rows.
+// say adds a statement without arguments and rows, which is not prepared.
 func (x *exchange) say(statement string) { x.batch.ExecParams(statement, nil, nil, nil, nil) }
 
 // ask adds a statement. The first time on a connection, where statements stay

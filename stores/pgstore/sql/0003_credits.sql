@@ -4,29 +4,46 @@
 -- of package credits and never change meaning.
 
 
+-- Each constraint is read anew by each statement that writes, so tables have one,
+-- in few words.
+
+
+-- credits_sound says whether amounts can be those of a lot or an account: none
+-- below zero, and what came from the two sources is what is somewhere.
+CREATE FUNCTION keytoll.credits_sound(
+	issued bigint, pending bigint, available bigint, held bigint, leased bigint, consumed bigint, expired bigint, suspense bigint, debt bigint
+) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN least(issued, pending, available, held, leased, consumed, expired, suspense, debt) >= 0
+		AND issued + debt = pending + available + held + leased + consumed + expired + suspense;
+END $$;
+
+
 -- Accounts. The nine amounts are the sums over the account's lots.
 CREATE TABLE keytoll.accounts (
 	id          text COLLATE "C" NOT NULL PRIMARY KEY,
-	version     bigint NOT NULL CHECK (version >= 1), -- of updates that changed anything
-	seq         bigint NOT NULL CHECK (seq >= 0),     -- of the last entry
-	head        bytea  NOT NULL CHECK (length(head) = 32), -- of the last entry
-	last_lot    bigint NOT NULL CHECK (last_lot >= 0),
-	at          bigint NOT NULL,                      -- of the last change
-	issued      bigint NOT NULL CHECK (issued >= 0),
-	pending     bigint NOT NULL CHECK (pending >= 0),
-	available   bigint NOT NULL CHECK (available >= 0),
-	held        bigint NOT NULL CHECK (held >= 0),
-	leased      bigint NOT NULL CHECK (leased >= 0),
-	consumed    bigint NOT NULL CHECK (consumed >= 0),
-	expired     bigint NOT NULL CHECK (expired >= 0),
-	suspense    bigint NOT NULL CHECK (suspense >= 0),
-	debt        bigint NOT NULL CHECK (debt >= 0),
-	holds       bigint NOT NULL CHECK (holds >= 0),   -- open
-	leases      bigint NOT NULL CHECK (leases >= 0),  -- open
-	budgets     bigint NOT NULL CHECK (budgets >= 0),
+	version     bigint NOT NULL, -- of updates that changed anything
+	seq         bigint NOT NULL, -- of the last entry
+	head        bytea  NOT NULL, -- of the last entry
+	last_lot    bigint NOT NULL,
+	at          bigint NOT NULL, -- of the last change
+	issued      bigint NOT NULL,
+	pending     bigint NOT NULL,
+	available   bigint NOT NULL,
+	held        bigint NOT NULL,
+	leased      bigint NOT NULL,
+	consumed    bigint NOT NULL,
+	expired     bigint NOT NULL,
+	suspense    bigint NOT NULL,
+	debt        bigint NOT NULL,
+	holds       bigint NOT NULL, -- open
+	leases      bigint NOT NULL, -- open
+	budgets     bigint NOT NULL,
 	recalled_at bigint,
 	pruned_to   bigint,
-	CONSTRAINT accounts_balanced CHECK (issued + debt = pending + available + held + leased + consumed + expired + suspense)
+	CONSTRAINT accounts_sound CHECK (
+		keytoll.credits_sound(issued, pending, available, held, leased, consumed, expired, suspense, debt)
+		AND least(version - 1, seq, last_lot, holds, leases, budgets) >= 0 AND length(head) = 32)
 ) WITH (fillfactor = 50); -- room to change in place
 
 
@@ -34,29 +51,31 @@ CREATE TABLE keytoll.accounts (
 -- account's debt.
 CREATE TABLE keytoll.lots (
 	account      text COLLATE "C" NOT NULL,
-	id           bigint   NOT NULL CHECK (id >= 0), -- 1, 2, 3, ... of the account
-	op           text COLLATE "C" NOT NULL,         -- that made it
-	schedule     text COLLATE "C" NOT NULL,         -- whose grant it is, or empty
+	id           bigint   NOT NULL, -- 1, 2, 3, ... of the account
+	op           text COLLATE "C" NOT NULL, -- that made it
+	schedule     text COLLATE "C" NOT NULL, -- whose grant it is, or empty
 	priority     smallint NOT NULL,
-	category     smallint NOT NULL CHECK (category BETWEEN 0 AND 2),
-	operations   text COLLATE "C" NOT NULL,         -- what it can be spent on, one a line; empty: everything
+	category     smallint NOT NULL,
+	operations   text COLLATE "C" NOT NULL, -- what it can be spent on, one a line; empty: everything
 	effective_at bigint   NOT NULL,
 	expires_at   bigint,
-	pruned       bigint   NOT NULL CHECK (pruned >= 0),
-	issued       bigint   NOT NULL CHECK (issued >= 0),
-	pending      bigint   NOT NULL CHECK (pending >= 0),
-	available    bigint   NOT NULL CHECK (available >= 0),
-	held         bigint   NOT NULL CHECK (held >= 0),
-	leased       bigint   NOT NULL CHECK (leased >= 0),
-	consumed     bigint   NOT NULL CHECK (consumed >= 0),
-	expired      bigint   NOT NULL CHECK (expired >= 0),
-	suspense     bigint   NOT NULL CHECK (suspense >= 0),
-	debt         bigint   NOT NULL CHECK (debt >= 0 AND (id = 0 OR debt = 0)),
-	rank         bytea    NOT NULL CHECK (length(rank) = 28), -- the place in the burn order, byte by byte
-	due          bigint,                                      -- when it changes by itself
+	pruned       bigint   NOT NULL,
+	issued       bigint   NOT NULL,
+	pending      bigint   NOT NULL,
+	available    bigint   NOT NULL,
+	held         bigint   NOT NULL,
+	leased       bigint   NOT NULL,
+	consumed     bigint   NOT NULL,
+	expired      bigint   NOT NULL,
+	suspense     bigint   NOT NULL,
+	debt         bigint   NOT NULL,
+	rank         bytea    NOT NULL, -- the place in the burn order, byte by byte
+	due          bigint,            -- when it changes by itself
 	spendable    boolean  NOT NULL GENERATED ALWAYS AS (available > 0) STORED, -- an index on this lets available change in place
 	PRIMARY KEY (account, id),
-	CONSTRAINT lots_balanced CHECK (issued + debt = pending + available + held + leased + consumed + expired + suspense)
+	CONSTRAINT lots_sound CHECK (
+		keytoll.credits_sound(issued, pending, available, held, leased, consumed, expired, suspense, debt)
+		AND least(id, pruned) >= 0 AND (id = 0 OR debt = 0) AND length(rank) = 28)
 ) WITH (fillfactor = 70);
 
 CREATE INDEX lots_due ON keytoll.lots (account, due, id) WHERE due IS NOT NULL;
@@ -68,14 +87,14 @@ CREATE INDEX lots_burn ON keytoll.lots (account, rank) WHERE spendable;
 CREATE TABLE keytoll.ops (
 	account        text COLLATE "C" NOT NULL,
 	id             text COLLATE "C" NOT NULL,
-	kind           smallint NOT NULL CHECK (kind BETWEEN 1 AND 15),
-	hold           smallint NOT NULL CHECK (hold BETWEEN 0 AND 5), -- 1 open, 2 captured, 3 released, 4 timed out, 5 in suspense
-	intent         bytea    NOT NULL CHECK (length(intent) = 32),  -- SHA-256 of what was asked for
+	kind           smallint NOT NULL,
+	hold           smallint NOT NULL, -- 1 open, 2 captured, 3 released, 4 timed out, 5 in suspense
+	intent         bytea    NOT NULL,  -- SHA-256 of what was asked for
 	at             bigint   NOT NULL,
-	amount         bigint   NOT NULL CHECK (amount >= 0),
+	amount         bigint   NOT NULL,
 	target         text COLLATE "C" NOT NULL, -- the op that it is about, or empty
 	parts          text COLLATE "C" NOT NULL, -- lot:amount:captured:released:refunded, separated by semicolons
-	charges        text     NOT NULL CHECK (charges = '' OR json_typeof(charges::json) = 'array'), -- the budgets
+	charges        text     NOT NULL, -- the budgets
 	terms          text     NOT NULL,
 	totals         text     NOT NULL, -- of the account, right after
 	seq            bigint   NOT NULL, -- the account's last entry, right after
@@ -86,13 +105,16 @@ CREATE TABLE keytoll.ops (
 	denied         smallint NOT NULL, -- why it was refused; 0: it was not
 	deadline       bigint,
 	settled_at     bigint,
-	settled_amount bigint   NOT NULL CHECK (settled_amount >= 0),
-	settled_rest   bigint   NOT NULL CHECK (settled_rest >= 0),
+	settled_amount bigint   NOT NULL,
+	settled_rest   bigint   NOT NULL,
 	settled_seq    bigint   NOT NULL,
 	settled_totals text     NOT NULL,
-	due            bigint   CHECK (due IS NULL OR hold = 1), -- when it changes by itself
-	prunable       bigint   CHECK (prunable IS NULL OR hold NOT IN (1, 5)), -- when its id was made
-	PRIMARY KEY (account, id)
+	due            bigint  , -- when it changes by itself
+	prunable       bigint  , -- when its id was made
+	PRIMARY KEY (account, id),
+	CONSTRAINT ops_sound CHECK (
+		least(amount, settled_amount, settled_rest, kind - 1, hold, 5 - hold) >= 0 AND length(intent) = 32
+		AND CASE hold WHEN 1 THEN prunable IS NULL WHEN 5 THEN due IS NULL AND prunable IS NULL ELSE due IS NULL END)
 ) WITH (fillfactor = 85);
 
 CREATE INDEX ops_due ON keytoll.ops (account, due, id) WHERE due IS NOT NULL;
@@ -104,19 +126,20 @@ CREATE INDEX ops_prunable ON keytoll.ops (account, prunable, id) WHERE prunable 
 -- Entries: the journal, each entry chained to the one before.
 CREATE TABLE keytoll.entries (
 	account     text COLLATE "C" NOT NULL,
-	seq         bigint   NOT NULL CHECK (seq >= 1), -- 1, 2, 3, ... of the account
+	seq         bigint   NOT NULL, -- 1, 2, 3, ... of the account
 	at          bigint   NOT NULL,
-	kind        smallint NOT NULL CHECK (kind BETWEEN 1 AND 15),
-	from_bucket smallint NOT NULL CHECK (from_bucket BETWEEN 1 AND 9),
-	to_bucket   smallint NOT NULL CHECK (to_bucket BETWEEN 1 AND 9 AND to_bucket <> from_bucket),
+	kind        smallint NOT NULL,
+	from_bucket smallint NOT NULL,
+	to_bucket   smallint NOT NULL,
 	op          text     NOT NULL,
-	lot         bigint   NOT NULL CHECK (lot >= 0),
-	amount      bigint   NOT NULL CHECK (amount > 0),
+	lot         bigint   NOT NULL,
+	amount      bigint   NOT NULL,
 	key         text     NOT NULL,
 	operation   text     NOT NULL,
 	price       text     NOT NULL,
-	hash        bytea    NOT NULL CHECK (length(hash) = 32),
-	PRIMARY KEY (account, seq)
+	hash        bytea    NOT NULL,
+	PRIMARY KEY (account, seq),
+	CONSTRAINT entries_sound CHECK (least(seq, amount, kind, from_bucket, to_bucket) > 0 AND from_bucket <> to_bucket AND length(hash) = 32)
 );
 
 
@@ -126,42 +149,45 @@ CREATE TABLE keytoll.budgets (
 	id         text COLLATE "C" NOT NULL,
 	key        text COLLATE "C" NOT NULL,
 	operation  text COLLATE "C" NOT NULL,
-	amount     bigint   NOT NULL CHECK (amount >= 0),
-	every      smallint NOT NULL CHECK (every BETWEEN 0 AND 4), -- 0 for life, 1 day, 2 week, 3 month, 4 year
+	amount     bigint   NOT NULL,
+	every      smallint NOT NULL, -- 0 for life, 1 day, 2 week, 3 month, 4 year
 	zone       text     NOT NULL,
 	soft       boolean  NOT NULL,
 	thresholds text     NOT NULL, -- percents, separated by commas
 	begins     bigint,            -- the current window
 	ends       bigint,            -- exclusive
-	base       bigint   NOT NULL CHECK (base >= 0),
-	used       bigint   NOT NULL CHECK (used >= 0),
-	held       bigint   NOT NULL CHECK (held >= 0),
-	fired      bigint   NOT NULL CHECK (fired BETWEEN 0 AND 65535), -- bit i: threshold i was reached in the window
-	PRIMARY KEY (account, id)
+	base       bigint   NOT NULL,
+	used       bigint   NOT NULL,
+	held       bigint   NOT NULL,
+	fired      bigint   NOT NULL, -- bit i: threshold i was reached in the window
+	PRIMARY KEY (account, id),
+	CONSTRAINT budgets_sound CHECK (least(amount, base, used, held, fired, every, 4 - every) >= 0)
 ) WITH (fillfactor = 70);
 
-CREATE INDEX budgets_by_scope ON keytoll.budgets (account, key, operation);
+-- As one text, which no plan can take for the primary key's first column.
+CREATE INDEX budgets_by_scope ON keytoll.budgets ((account || E'\n' || key || E'\n' || operation));
 
 
 -- Schedules: grants that come again and again.
 CREATE TABLE keytoll.schedules (
 	account    text COLLATE "C" NOT NULL,
 	id         text COLLATE "C" NOT NULL,
-	amount     bigint   NOT NULL CHECK (amount > 0),
-	unit       smallint NOT NULL CHECK (unit BETWEEN 1 AND 5), -- 1 hours, 2 days, 3 weeks, 4 months, 5 years
-	every      bigint   NOT NULL CHECK (every >= 1),
+	amount     bigint   NOT NULL,
+	unit       smallint NOT NULL, -- 1 hours, 2 days, 3 weeks, 4 months, 5 years
+	every      bigint   NOT NULL,
 	anchor     bigint   NOT NULL, -- when period 0 begins
 	zone       text     NOT NULL,
 	until      bigint,
-	catch_up   smallint NOT NULL CHECK (catch_up BETWEEN 0 AND 2), -- 0 all, 1 latest, 2 none
+	catch_up   smallint NOT NULL, -- 0 all, 1 latest, 2 none
 	lifetime   bigint   NOT NULL, -- nanoseconds; 0: until the next period, -1: without an end
-	rollover   bigint   NOT NULL CHECK (rollover >= 0),
+	rollover   bigint   NOT NULL,
 	priority   smallint NOT NULL,
-	category   smallint NOT NULL CHECK (category BETWEEN 0 AND 2),
+	category   smallint NOT NULL,
 	operations text COLLATE "C" NOT NULL,
 	next       bigint   NOT NULL, -- the first period that was not granted yet
 	next_at    bigint,            -- when that begins
-	PRIMARY KEY (account, id)
+	PRIMARY KEY (account, id),
+	CONSTRAINT schedules_sound CHECK (least(amount, every, unit, 6 - unit, rollover + 1) > 0)
 );
 
 CREATE INDEX schedules_due ON keytoll.schedules (account, next_at, id) WHERE next_at IS NOT NULL;
@@ -184,7 +210,7 @@ CREATE TRIGGER ops_end_once BEFORE UPDATE ON keytoll.ops FOR EACH ROW
 -- that come after it, and by no part of it: hence it reads nothing. It returns how
 -- many there are: one that is read afterwards and was not there yet is not locked.
 CREATE FUNCTION keytoll.credits_lock(needed text[]) RETURNS bigint LANGUAGE plpgsql
-	SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
 	one    text;
 	locked bigint := 0;
@@ -204,6 +230,11 @@ END $$;
 -- and the types of the tables; 1 an account, 2 an op, 3 a lot, 4 a budget, 5 a
 -- schedule; 10 more where it comes because it is due: these come in order, and one
 -- more than the limit where there are more. A row may come more than once.
+--
+-- Plans are made once and kept, also when the tables have grown: so the settings
+-- forbid what is quick in small tables alone, OFFSET 0 keeps the search for named
+-- rows apart from joins, and where several indexes could serve, the order that is
+-- asked for is that of the one that is meant.
 CREATE FUNCTION keytoll.credits_read(
 	given bigint, -- the time; null: the server's
 	needed text[], untils bigint[], limits bigint[], prunables bigint[], -- of each need
@@ -215,17 +246,20 @@ CREATE FUNCTION keytoll.credits_read(
 	spend_accounts text[], spend_operations text[], spend_amounts bigint[],
 	list_accounts text[], list_rows bigint[], list_afters text[], list_lots bigint[], list_targets text[], list_limits bigint[]
 ) RETURNS TABLE (kind smallint, content bytea) LANGUAGE plpgsql STABLE
-	SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 	SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
 	now      bigint := coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
 	owing    text[] := '{}';
 	budgeted boolean := false;
-	ending   keytoll.ops[]; -- which are due
+	some_ending   boolean := false; -- whether anything is due, which mostly nothing is
+	some_turning  boolean := false;
+	some_granting boolean := false;
+	ending   keytoll.ops[] := '{}'; -- which are due
 	others   keytoll.ops[] := '{}'; -- that come with their lots and budgets, too
 	turning  keytoll.lots[]; -- which are due
-	one      keytoll.accounts;
+	one      record;
 	want     record;
 	found    record;
 	rest     bigint;
@@ -237,28 +271,38 @@ BEGIN
 	RETURN NEXT;
 
 	kind := 1;
-	FOR one IN SELECT * FROM keytoll.accounts WHERE id = ANY (needed) LOOP
-		content := record_send(one);
+	FOR one IN
+		SELECT record_send(a.a) AS content, (a.a).id, (a.a).debt, (a.a).budgets,
+			(SELECT true FROM keytoll.ops o WHERE o.account = need.account AND o.due <= greatest(need.until, now) ORDER BY o.due LIMIT 1) AS ending,
+			(SELECT true FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now) ORDER BY l.due LIMIT 1) AS turning,
+			(SELECT true FROM keytoll.schedules s WHERE s.account = need.account AND s.next_at <= greatest(need.until, now) ORDER BY s.next_at LIMIT 1) AS granting
+		FROM unnest(needed, untils) AS need (account, until)
+		CROSS JOIN LATERAL (SELECT a FROM keytoll.accounts a WHERE a.id = need.account OFFSET 0) a
+	LOOP
+		content := one.content;
 		RETURN NEXT;
 		budgeted := budgeted OR one.budgets > 0;
+		some_ending := some_ending OR one.ending IS NOT NULL;
+		some_turning := some_turning OR one.turning IS NOT NULL;
+		some_granting := some_granting OR one.granting IS NOT NULL;
 		IF one.debt > 0 THEN
 			owing := owing || one.id;
 		END IF;
 	END LOOP;
 
-	ending := ARRAY(
-		SELECT due.o FROM unnest(needed, untils, limits) AS need (account, until, most)
-		CROSS JOIN LATERAL (
-			SELECT o FROM keytoll.ops o WHERE o.account = need.account AND o.due <= greatest(need.until, now)
-			ORDER BY o.due, o.id LIMIT nullif(need.most, 0) + 1
-		) due);
-	IF cardinality(ending) > 0 THEN
+	IF some_ending THEN
+		ending := ARRAY(
+			SELECT due.o FROM unnest(needed, untils, limits) AS need (account, until, most)
+			CROSS JOIN LATERAL (
+				SELECT o FROM keytoll.ops o WHERE o.account = need.account AND o.due <= greatest(need.until, now)
+				ORDER BY o.due, o.id LIMIT nullif(need.most, 0) + 1
+			) due);
 		RETURN QUERY SELECT 12::smallint, record_send(o) FROM unnest(ending) o;
 	END IF;
 	IF cardinality(target_ids) > 0 THEN
 		others := ARRAY(
-			SELECT o FROM unnest(target_accounts, target_ids) AS given (account, id)
-			JOIN keytoll.ops o ON o.account = given.account AND o.id = given.id);
+			SELECT target.o FROM unnest(target_accounts, target_ids) AS given (account, id)
+			CROSS JOIN LATERAL (SELECT o FROM keytoll.ops o WHERE o.account = given.account AND o.id = given.id OFFSET 0) target);
 	END IF;
 	IF array_remove(prunables, NULL) <> '{}' THEN
 		others := others || ARRAY(
@@ -273,45 +317,56 @@ BEGIN
 		ending := ending || others;
 	END IF;
 	IF cardinality(ending) > 0 THEN
-		RETURN QUERY SELECT 3::smallint, record_send(l) FROM (
+		RETURN QUERY SELECT 3::smallint, record_send(lot.l) FROM (
 				SELECT DISTINCT o.account, split_part(part, ':', 1)::bigint AS id FROM unnest(ending) o, unnest(string_to_array(o.parts, ';')) part
-			) named JOIN keytoll.lots l ON l.account = named.account AND l.id = named.id;
+			) named CROSS JOIN LATERAL (SELECT l FROM keytoll.lots l WHERE l.account = named.account AND l.id = named.id OFFSET 0) lot;
 		IF budgeted THEN
-			RETURN QUERY SELECT 4::smallint, record_send(b) FROM (
+			RETURN QUERY SELECT 4::smallint, record_send(budget.b) FROM (
 					SELECT DISTINCT o.account, charge ->> 'b' AS id
 					FROM unnest(ending) o, json_array_elements(CASE o.charges WHEN '' THEN '[]' ELSE o.charges END::json) charge
-				) named JOIN keytoll.budgets b ON b.account = named.account AND b.id = named.id;
+				) named CROSS JOIN LATERAL (SELECT b FROM keytoll.budgets b WHERE b.account = named.account AND b.id = named.id OFFSET 0) budget;
 		END IF;
 	END IF;
 	IF cardinality(op_ids) > 0 THEN
-		RETURN QUERY SELECT 2::smallint, record_send(o) FROM unnest(op_accounts, op_ids) AS given (account, id)
-			JOIN keytoll.ops o ON o.account = given.account AND o.id = given.id;
+		RETURN QUERY SELECT 2::smallint, record_send(op.o) FROM unnest(op_accounts, op_ids) AS given (account, id)
+			CROSS JOIN LATERAL (SELECT o FROM keytoll.ops o WHERE o.account = given.account AND o.id = given.id OFFSET 0) op;
 	END IF;
 
-	turning := ARRAY(
-		SELECT due.l FROM unnest(needed, untils, limits) AS need (account, until, most)
-		CROSS JOIN LATERAL (
-			SELECT l FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now)
-			ORDER BY l.due, l.id LIMIT nullif(need.most, 0) + 1
-		) due);
-	IF cardinality(turning) > 0 THEN
+	IF some_turning THEN
+		turning := ARRAY(
+			SELECT due.l FROM unnest(needed, untils, limits) AS need (account, until, most)
+			CROSS JOIN LATERAL (
+				SELECT l FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now)
+				ORDER BY l.due, l.id LIMIT nullif(need.most, 0) + 1
+			) due);
 		RETURN QUERY SELECT 13::smallint, record_send(l) FROM unnest(turning) l;
-		RETURN QUERY SELECT 5::smallint, record_send(s) FROM (
+		RETURN QUERY SELECT 5::smallint, record_send(schedule.s) FROM (
 				SELECT DISTINCT l.account, l.schedule FROM unnest(turning) l WHERE l.schedule <> ''
-			) named JOIN keytoll.schedules s ON s.account = named.account AND s.id = named.schedule;
+			) named CROSS JOIN LATERAL (SELECT s FROM keytoll.schedules s WHERE s.account = named.account AND s.id = named.schedule OFFSET 0) schedule;
 	END IF;
 	IF cardinality(owing) > 0 THEN
-		RETURN QUERY SELECT 3::smallint, record_send(l) FROM keytoll.lots l WHERE l.account = ANY (owing) AND l.id = 0;
+		RETURN QUERY SELECT 3::smallint, record_send(debt.l) FROM unnest(owing) owes
+			CROSS JOIN LATERAL (SELECT l FROM keytoll.lots l WHERE l.account = owes AND l.id = 0 OFFSET 0) debt;
 	END IF;
 	kind := 3;
-	FOR want IN SELECT * FROM unnest(spend_accounts, spend_operations, spend_amounts) AS spend (account, operation, amount) LOOP
-		rest := want.amount;
+	FOR want IN
+		SELECT spend.*, first.* FROM unnest(spend_accounts, spend_operations, spend_amounts) AS spend (account, operation, amount)
+		CROSS JOIN LATERAL (
+			SELECT record_send(l) AS content, l.available, l.rank FROM keytoll.lots l
+			WHERE spend.amount > 0 AND l.account = spend.account AND l.spendable AND (l.due IS NULL OR l.due > now)
+				AND (l.operations = '' OR spend.operation <> '' AND spend.operation = ANY (string_to_array(l.operations, E'\n')))
+			ORDER BY l.rank LIMIT 1
+		) first
+	LOOP
+		content := want.content;
+		RETURN NEXT;
+		rest := want.amount - want.available;
 		IF rest > 0 THEN
 			FOR found IN
-				SELECT record_send(x) AS content, x.available FROM keytoll.lots x
-				WHERE x.account = want.account AND x.spendable AND (x.due IS NULL OR x.due > now)
-					AND (x.operations = '' OR want.operation <> '' AND want.operation = ANY (string_to_array(x.operations, E'\n')))
-				ORDER BY x.rank
+				SELECT record_send(l) AS content, l.available FROM keytoll.lots l
+				WHERE l.account = want.account AND l.spendable AND l.rank > want.rank AND (l.due IS NULL OR l.due > now)
+					AND (l.operations = '' OR want.operation <> '' AND want.operation = ANY (string_to_array(l.operations, E'\n')))
+				ORDER BY l.rank
 			LOOP
 				content := found.content;
 				RETURN NEXT;
@@ -322,22 +377,28 @@ BEGIN
 	END LOOP;
 
 	IF budgeted AND cardinality(scope_keys) > 0 THEN
-		RETURN QUERY SELECT 4::smallint, record_send(b)
+		RETURN QUERY SELECT 4::smallint, record_send(budget.b)
 			FROM unnest(scope_accounts, scope_keys, scope_operations) AS scope (account, key, operation)
-			JOIN keytoll.budgets b ON b.account = scope.account AND b.key = scope.key AND b.operation = scope.operation;
+			CROSS JOIN LATERAL (
+				SELECT b FROM keytoll.budgets b
+				WHERE b.account || E'\n' || b.key || E'\n' || b.operation = scope.account || E'\n' || scope.key || E'\n' || scope.operation
+				OFFSET 0
+			) budget;
 	END IF;
 	IF cardinality(budget_ids) > 0 THEN
-		RETURN QUERY SELECT 4::smallint, record_send(b) FROM unnest(budget_accounts, budget_ids) AS given (account, id)
-			JOIN keytoll.budgets b ON b.account = given.account AND b.id = given.id;
+		RETURN QUERY SELECT 4::smallint, record_send(budget.b) FROM unnest(budget_accounts, budget_ids) AS given (account, id)
+			CROSS JOIN LATERAL (SELECT b FROM keytoll.budgets b WHERE b.account = given.account AND b.id = given.id OFFSET 0) budget;
 	END IF;
-	RETURN QUERY SELECT 15::smallint, record_send(due.s) FROM unnest(needed, untils, limits) AS need (account, until, most)
-		CROSS JOIN LATERAL (
-			SELECT s FROM keytoll.schedules s WHERE s.account = need.account AND s.next_at <= greatest(need.until, now)
-			ORDER BY s.next_at, s.id LIMIT nullif(need.most, 0) + 1
-		) due;
+	IF some_granting THEN
+		RETURN QUERY SELECT 15::smallint, record_send(due.s) FROM unnest(needed, untils, limits) AS need (account, until, most)
+			CROSS JOIN LATERAL (
+				SELECT s FROM keytoll.schedules s WHERE s.account = need.account AND s.next_at <= greatest(need.until, now)
+				ORDER BY s.next_at, s.id LIMIT nullif(need.most, 0) + 1
+			) due;
+	END IF;
 	IF cardinality(schedule_ids) > 0 THEN
-		RETURN QUERY SELECT 5::smallint, record_send(s) FROM unnest(schedule_accounts, schedule_ids) AS given (account, id)
-			JOIN keytoll.schedules s ON s.account = given.account AND s.id = given.id;
+		RETURN QUERY SELECT 5::smallint, record_send(schedule.s) FROM unnest(schedule_accounts, schedule_ids) AS given (account, id)
+			CROSS JOIN LATERAL (SELECT s FROM keytoll.schedules s WHERE s.account = given.account AND s.id = given.id OFFSET 0) schedule;
 	END IF;
 
 	FOR want IN SELECT * FROM unnest(list_accounts, list_rows, list_afters, list_lots, list_targets, list_limits)
@@ -377,7 +438,7 @@ CREATE FUNCTION keytoll.credits_write(
 	new_schedules keytoll.schedules[], schedules keytoll.schedules[], gone_schedules keytoll.schedules[],
 	new_entries keytoll.entries[]
 ) RETURNS void LANGUAGE plpgsql
-	SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
 	n    bigint;
@@ -393,7 +454,8 @@ BEGIN
 			leased = given.leased, consumed = given.consumed, expired = given.expired, suspense = given.suspense,
 			debt = given.debt, holds = given.holds, leases = given.leases, budgets = given.budgets,
 			recalled_at = given.recalled_at, pruned_to = given.pruned_to
-		FROM unnest(accounts) given WHERE stored.id = given.id AND stored.version = given.version - 1;
+		FROM unnest(accounts) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.accounts x WHERE x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place AND stored.version = given.version - 1;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(accounts) - n;
 	END IF;
@@ -406,12 +468,15 @@ BEGIN
 			hold = given.hold, parts = given.parts, charges = given.charges, terms = given.terms, deadline = given.deadline,
 			settled_at = given.settled_at, settled_amount = given.settled_amount, settled_rest = given.settled_rest,
 			settled_seq = given.settled_seq, settled_totals = given.settled_totals, due = given.due, prunable = given.prunable
-		FROM unnest(ops) given WHERE stored.account = given.account AND stored.id = given.id;
+		FROM unnest(ops) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.ops x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(ops) - n;
 	END IF;
 	IF cardinality(gone_ops) > 0 THEN
-		DELETE FROM keytoll.ops stored USING unnest(gone_ops) given WHERE stored.account = given.account AND stored.id = given.id;
+		DELETE FROM keytoll.ops stored USING unnest(gone_ops) given
+			CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.ops x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(gone_ops) - n;
 	END IF;
@@ -432,13 +497,16 @@ BEGIN
 			issued = given.issued, pending = given.pending, available = given.available, held = given.held,
 			leased = given.leased, consumed = given.consumed, expired = given.expired, suspense = given.suspense,
 			debt = given.debt, rank = given.rank, due = given.due
-		FROM unnest(lots) given WHERE stored.account = given.account AND stored.id = given.id;
+		FROM unnest(lots) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.lots x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(lots) - n;
 	END IF;
 
 	IF cardinality(gone_budgets) > 0 THEN
-		DELETE FROM keytoll.budgets stored USING unnest(gone_budgets) given WHERE stored.account = given.account AND stored.id = given.id;
+		DELETE FROM keytoll.budgets stored USING unnest(gone_budgets) given
+			CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.budgets x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(gone_budgets) - n;
 	END IF;
@@ -450,13 +518,16 @@ BEGIN
 			key = given.key, operation = given.operation, amount = given.amount, every = given.every, zone = given.zone,
 			soft = given.soft, thresholds = given.thresholds, begins = given.begins, ends = given.ends,
 			base = given.base, used = given.used, held = given.held, fired = given.fired
-		FROM unnest(budgets) given WHERE stored.account = given.account AND stored.id = given.id;
+		FROM unnest(budgets) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.budgets x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(budgets) - n;
 	END IF;
 
 	IF cardinality(gone_schedules) > 0 THEN
-		DELETE FROM keytoll.schedules stored USING unnest(gone_schedules) given WHERE stored.account = given.account AND stored.id = given.id;
+		DELETE FROM keytoll.schedules stored USING unnest(gone_schedules) given
+			CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.schedules x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(gone_schedules) - n;
 	END IF;
@@ -469,7 +540,8 @@ BEGIN
 			until = given.until, catch_up = given.catch_up, lifetime = given.lifetime, rollover = given.rollover,
 			priority = given.priority, category = given.category, operations = given.operations, next = given.next,
 			next_at = given.next_at
-		FROM unnest(schedules) given WHERE stored.account = given.account AND stored.id = given.id;
+		FROM unnest(schedules) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.schedules x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
+		WHERE stored.ctid = found.place;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(schedules) - n;
 	END IF;
