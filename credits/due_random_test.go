@@ -158,7 +158,9 @@ func (s *paired) Update(ctx context.Context, needs []credits.Need, fn func(time.
 	both[0].Spends = []credits.Spend{{Amount: credits.MaxAmount}}
 	return s.Store.Update(ctx, both, func(now time.Time, states []*credits.State) error {
 		err := fn(now, states)
-		s.err = s.other(now, states)
+		if other := s.other(now, states); s.err == nil {
+			s.err = other // none, until it is decided
+		}
 		return err
 	})
 }

@@ -137,6 +137,7 @@ func (s unbounded) Update(ctx context.Context, needs []credits.Need, fn func(tim
 func TestWhatIsDueIsPostedInPortions(t *testing.T) {
 	const holds = 25_000
 	build := func(r *rig) {
+		r.set(credits.Schedule{Account: acme, ID: "s", Amount: 3, Unit: credits.Hours, Every: 1, Anchor: epoch.Add(time.Minute), Rollover: 2})
 		for i := range holds {
 			id := credits.OpID(strconv.Itoa(i * 7919 % holds))
 			if i%10 == 0 { // one is left over, and expires before or after what the holds give back

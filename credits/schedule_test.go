@@ -298,6 +298,28 @@ func TestRolloverCarriesUpToItsCapForOnePeriod(t *testing.T) {
 	}
 }
 
+// Only the grant of the very period that ends rolls over: not one that has its own
+// end, nor one of an older cadence that ends at the same instant.
+func TestRolloverIsOfThePeriodThatEnds(t *testing.T) {
+	r := newRig(t)
+	s := monthly(date(2026, 2, 1))
+	s.Lifetime = 10 * 24 * time.Hour
+	r.set(s)
+	r.at(date(2026, 2, 3))
+	s.Lifetime, s.Rollover = 0, 4
+	r.set(s) // February's still ends on the 11th
+	r.at(date(2026, 2, 12))
+	r.balance(credits.Totals{Issued: 10, Expired: 10})
+	r.at(date(2026, 3, 2))
+	r.balance(credits.Totals{Issued: 20, Available: 10, Expired: 10})
+	s.Unit, s.Anchor = credits.Weeks, date(2026, 3, 4)
+	r.set(s)
+	r.at(date(2026, 3, 31)) // March's and the week's both end on 1 April
+	r.balance(credits.Totals{Issued: 60, Available: 24, Expired: 36})
+	r.at(date(2026, 4, 1))
+	r.balance(credits.Totals{Issued: 70, Available: 14, Expired: 56})
+}
+
 // What a hold pins is not carried: it can still be captured, and expires when it
 // comes back.
 func TestRolloverLeavesOutWhatIsHeld(t *testing.T) {

@@ -16,6 +16,7 @@ func ledgerChecks() []check {
 		{"on the last credits exactly as many callers win as can be paid", lastCredits},
 		{"a command that many retry at once is done once", manyRetries},
 		{"a hold that is captured and released at once ends in one way", oneEnd},
+		{"periods of a schedule that many come for at once are granted once each", manyPeriods},
 		{"random commands give what they give in memory", likeMemory},
 		{"audits beside updates see no half of one", auditBeside},
 	}
@@ -145,6 +146,41 @@ func manyRetries(ctx context.Context, s credits.Store) error {
 		return wrong("balance", b.Totals, want)
 	}
 	return verify(ctx, l)
+}
+
+func manyPeriods(ctx context.Context, s credits.Store) error {
+	const callers, periods = 8, 20
+	var ledgers [callers]*credits.Ledger
+	for i := range ledgers { // as many instances
+		var err error
+		if ledgers[i], err = open(s); err != nil {
+			return err
+		}
+	}
+	now, err := instant(ctx, s)
+	if err != nil {
+		return err
+	}
+	schedule := credits.Schedule{
+		Account: "a", ID: "s", Amount: 5, Unit: credits.Hours, Every: 1, Lifetime: credits.NoTimeout, Anchor: now.Add(-periods*time.Hour + 30*time.Minute),
+	}
+	if err := together(callers, func(i int) error {
+		got, err := ledgers[i].SetSchedule(ctx, schedule)
+		if err == nil && got.Next != periods {
+			return fmt.Errorf("the schedule goes on with period %d, after %d have begun", got.Next, periods)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	b, err := ledgers[0].Balance(ctx, "a")
+	if err != nil {
+		return err
+	}
+	if want := (credits.Totals{Issued: 5 * periods, Available: 5 * periods}); b.Totals != want {
+		return wrong("balance", b.Totals, want)
+	}
+	return verify(ctx, ledgers[0])
 }
 
 func oneEnd(ctx context.Context, s credits.Store) error {
