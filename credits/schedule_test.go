@@ -140,6 +140,22 @@ func TestUntilEndsASchedule(t *testing.T) {
 	r.granted("@plan#0 10 2026-01-31-2026-02-28", "@plan#1 10 2026-02-28-2026-03-31", "@plan#5 10 2026-06-30-2026-07-31")
 }
 
+// The latest before its end is still granted, however late somebody comes.
+func TestUntilBoundsWhatIsCaughtUpWith(t *testing.T) {
+	for mode, want := range map[credits.CatchUp][]string{
+		credits.CatchUpLatest: {"@plan#2 10 2026-04-01-never"},
+		credits.CatchUpAll:    {"@plan#0 10 2026-02-01-never", "@plan#1 10 2026-03-01-never", "@plan#2 10 2026-04-01-never"},
+		credits.CatchUpNone:   nil,
+	} {
+		r := newRig(t)
+		s := monthly(date(2026, 2, 1))
+		s.CatchUp, s.Lifetime, s.Until = mode, credits.NoTimeout, date(2026, 5, 1) // which begins a period
+		r.set(s)
+		r.at(date(2026, 7, 1))
+		r.granted(want...)
+	}
+}
+
 func TestCatchUpAfterNobodyCameBy(t *testing.T) {
 	for mode, want := range map[credits.CatchUp][]string{
 		credits.CatchUpAll: {

@@ -490,6 +490,7 @@ func flawsOfLedgers() []flaw {
 	list := []flaw{
 		{"does not exclude", "on the last credits", "", broken{split: true}},
 		{"does not exclude retries", "a command that many retry", "", broken{split: true}},
+		{"does not exclude what grants a period", "periods of a schedule", "", broken{split: true}},
 		{"does not exclude what ends a hold", "a hold that is captured and released", "", broken{split: true}},
 		{"burns in another order", "random commands give", "", other},
 		{"burns in another order, at any time", "random commands of every verb", "", other},
