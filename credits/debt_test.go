@@ -188,6 +188,37 @@ func TestIssuedAndOwedAreBoundedTogether(t *testing.T) {
 	r.run(refund("r", "h", 5))
 	r.run(grant("g", 5))
 	r.balance(credits.Totals{Issued: 5, Consumed: credits.MaxAmount - 5, Debt: credits.MaxAmount - 10})
+
+	r = newRig(t)
+	r.run(grant("g", 10))
+	r.run(debit("d", 10))
+	r.run(holdWith("h", 0, credits.OverrunDebt, credits.MaxAmount))
+	r.refuse(capture("h", credits.MaxAmount-9), credits.ErrOverHold)
+	r.run(capture("h", credits.MaxAmount-10))
+}
+
+// A key has spent what it has spent, whoever repays it.
+func TestRepayingIsNobodysSpending(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 10))
+	h := hold("released", 6)
+	h.Key, h.Operation, h.Price = "k", "image", "v1"
+	r.run(h)
+	r.run(holdWith("h", 4, credits.OverrunDebt, 10))
+	r.run(capture("h", 9))
+	r.run(release("released"))
+	repaid := 0
+	for _, e := range r.snapshot(acme).Entries {
+		if e.Kind != credits.KindRepay {
+			continue
+		}
+		if repaid++; e.Key != "" || e.Operation != "" || e.Price != "" || e.Op != "released" || e.Amount != 5 {
+			t.Errorf("repaid by %+v", e)
+		}
+	}
+	if repaid != 2 {
+		t.Errorf("%d entries repay", repaid)
+	}
 }
 
 // A store that does not load the debt's lot must not make the ledger guess.
