@@ -489,6 +489,7 @@ func flawsOfLedgers() []flaw {
 	}}
 	list := []flaw{
 		{"does not exclude", "on the last credits", "", broken{split: true}},
+		{"lets others in before it writes", "who decides while", "of two callers", broken{split: true}},
 		{"does not exclude retries", "a command that many retry", "", broken{split: true}},
 		{"does not exclude what grants a period", "periods of a schedule", "", broken{split: true}},
 		{"does not exclude what ends a hold", "a hold that is captured and released", "", broken{split: true}},

@@ -14,6 +14,7 @@ import (
 func ledgerChecks() []check {
 	return []check{
 		{"on the last credits exactly as many callers win as can be paid", lastCredits},
+		{"who decides while another one is about to write decides on what that writes", slowWrite},
 		{"a command that many retry at once is done once", manyRetries},
 		{"a hold that is captured and released at once ends in one way", oneEnd},
 		{"periods of a schedule that many come for at once are granted once each", manyPeriods},
@@ -96,6 +97,47 @@ func lastCredits(ctx context.Context, s credits.Store) error {
 	}
 	if n := credits.Amount(won.Load()); n != granted/price || b.Available != granted-n*price || b.Consumed != n*price {
 		return fmt.Errorf("%d of %d callers were paid from %d credits at %d each: %+v", n, callers, granted, price, b)
+	}
+	return verify(ctx, l)
+}
+
+// slowWrite lets a second caller come while the first has decided and not yet
+// written. It can have decided before that only where the first decides again.
+func slowWrite(ctx context.Context, s credits.Store) error {
+	l, err := open(s)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Grant(ctx, credits.Grant{Account: "a", ID: "grant", Amount: 10}); err != nil {
+		return err
+	}
+	var once sync.Once
+	second := make(chan error, 1)
+	slow, err := open(NewFaulty(s, func(int) Fault { return NoFault }, func(int) {
+		once.Do(func() {
+			go func() {
+				_, err := l.Hold(ctx, credits.Hold{Account: "a", ID: "second", Amount: 10})
+				second <- err
+			}()
+			select {
+			case err := <-second:
+				second <- err
+			case <-time.After(20 * time.Millisecond): //nolint:forbidigo // a store that lets it in has had the time to
+			}
+		})
+	}))
+	if err != nil {
+		return err
+	}
+	_, first := slow.Debit(ctx, credits.Debit{Account: "a", ID: "first", Amount: 10})
+	other := <-second
+	for _, err := range []error{first, other} {
+		if err != nil && !errors.Is(err, credits.ErrInsufficient) {
+			return err
+		}
+	}
+	if (first == nil) == (other == nil) {
+		return fmt.Errorf("of two callers who wanted all, the first was told %v, and the second %v", first, other)
 	}
 	return verify(ctx, l)
 }
