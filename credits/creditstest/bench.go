@@ -113,6 +113,11 @@ func (l load) begin(b *testing.B, s credits.Store) (*credits.Ledger, *turn) {
 				return err
 			}
 		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	if err := together(workers, func(worker int) error {
 		for i := worker; i < l.accounts*l.entries; i += workers {
 			d := credits.Debit{Account: t.ids[i%l.accounts], ID: credits.OpID(fmt.Sprint("before ", i)), Amount: 1}
 			if _, err := filler.Debit(b.Context(), d); err != nil {

@@ -53,7 +53,7 @@ func (g *Random) Untimed() *Random {
 func (g *Random) Step() time.Duration {
 	d := time.Duration(g.rng.IntN(200)) * time.Millisecond
 	switch n := g.rng.IntN(60); {
-	case n < 3:
+	case n < 4:
 		d = time.Duration(g.rng.IntN(5000)) * time.Millisecond
 	case n < 5:
 		d = time.Duration(g.rng.IntN(40*24)) * time.Hour
@@ -101,7 +101,7 @@ func (g *Random) pick(list ids) credits.OpID {
 	if len(list) == 0 || g.rng.IntN(40) == 0 {
 		return "nothing"
 	}
-	if g.rng.IntN(2) == 0 {
+	if g.rng.IntN(4) > 0 {
 		list = list[max(0, len(list)-4):]
 	}
 	return list[g.rng.IntN(len(list))]
@@ -149,7 +149,7 @@ func (g *Random) fresh(now time.Time) Command {
 	switch n := g.rng.IntN(100); {
 	case n < 14:
 		return NewCommand("Grant", a, credits.Grant{
-			Account: a, ID: g.id("g", &p.grants, now), Amount: 5 + g.amount(), Priority: g.rng.IntN(3) - 1, Category: among(g, credits.Paid, credits.Plan, credits.Promo),
+			Account: a, ID: g.id("g", &p.grants, now), Amount: 10 + min(3*g.amount(), credits.MaxAmount-10), Priority: g.rng.IntN(3) - 1, Category: among(g, credits.Paid, credits.Plan, credits.Promo),
 			Only: g.only(), EffectiveAt: g.instant(now), ExpiresAt: g.instant(now), Note: among(g, "", "a note"),
 		}, (*credits.Ledger).Grant)
 	case n < 36:
@@ -204,9 +204,9 @@ func (g *Random) endHold(a credits.AccountID, p *past, now time.Time) Command {
 		return NewCommand("Capture", a, credits.Capture{
 			Account: a, Hold: hold, Amount: g.amount() / 3, Keep: true, ID: g.id("c", &p.refunds, now),
 		}, (*credits.Ledger).Capture)
-	case 7:
+	case 7, 8:
 		if !g.untimed {
-			return NewCommand("Extend", a, credits.Extend{Account: a, Hold: hold, TTL: among(g, 0, time.Second, time.Minute)}, (*credits.Ledger).Extend)
+			return NewCommand("Extend", a, credits.Extend{Account: a, Hold: hold, TTL: among(g, 0, time.Minute, time.Hour)}, (*credits.Ledger).Extend)
 		}
 	}
 	return NewCommand("Release", a, credits.Release{Account: a, Hold: hold}, (*credits.Ledger).Release)

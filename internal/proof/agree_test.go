@@ -9,7 +9,7 @@ import (
 
 // The same random commands, one by one, come to the same in every store.
 func TestStoresAgree(t *testing.T) {
-	const usual = 1200
+	const usual = 800
 	steps, seed := size(t, "KEYTOLL_LEDGER_STEPS", usual), seedOf(t)
 	c := newClock()
 	names := accounts(4)
