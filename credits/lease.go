@@ -97,7 +97,7 @@ type LeaseReceipt struct {
 	Hold     HoldStatus
 	Recalled bool         // give back what is not needed
 	Spends   []LeaseFiled // of a settlement, what came of each of its spends, in their order
-	Totals   Totals       // of the account, right after
+	Totals   Totals       // of the account, right after; on a replay as last written, without what is due and not posted yet
 	Replayed bool         // nothing was done now
 }
 

@@ -58,6 +58,8 @@ func (c Command) Do(ctx context.Context, l *credits.Ledger) Outcome {
 	if r, ok := result.(credits.LeaseReceipt); ok {
 		// A spend that the lease could not pay is not filed. By what it is refused
 		// may change with what the very same settlement gave back.
+		// And a replay's totals leave out what is due and not posted yet.
+		r.Totals = credits.Totals{}
 		r.Spends = slices.Clone(r.Spends)
 		for i := range r.Spends {
 			if r.Spends[i].Err != nil {

@@ -37,7 +37,7 @@ func (d decided) Update(ctx context.Context, needs []credits.Need, fn func(time.
 func TestBatchesEqualOneByOne(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			const usual, callers = 1200, 48
+			const usual, callers = 800, 48
 			steps, seed := size(t, "KEYTOLL_LEDGER_STEPS", usual), seedOf(t)
 			c := newClock()
 			names := accounts(4)

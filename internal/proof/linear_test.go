@@ -30,7 +30,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 				name += " in batches"
 			}
 			t.Run(name, func(t *testing.T) {
-				histories, seed := size(t, "KEYTOLL_LEDGER_HISTORIES", 25), seedOf(t)
+				histories, seed := size(t, "KEYTOLL_LEDGER_HISTORIES", 12), seedOf(t)
 				c := newClock()
 				s := k.open(t, c)
 				if batched {
