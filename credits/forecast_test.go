@@ -325,3 +325,45 @@ func BenchmarkDenial(b *testing.B) {
 		}
 	}
 }
+
+// A grant that the command could not spend is none that it waits for.
+func TestTheNextGrantIsOneThatCanPay(t *testing.T) {
+	r := newRig(t)
+	r.run(credits.Grant{Account: acme, ID: "images", Amount: 50, EffectiveAt: epoch.Add(time.Hour), Only: credits.Only("image")})
+	r.run(credits.Grant{Account: acme, ID: "all", Amount: 50, EffectiveAt: epoch.Add(2 * time.Hour)})
+	for operation, after := range map[string]time.Duration{"image": time.Hour, "text": 2 * time.Hour, "": 2 * time.Hour} {
+		h := hold("h", 5)
+		h.Operation = operation
+		_, err := r.Hold(t.Context(), h)
+		denied, ok := errors.AsType[*credits.DeniedError](err)
+		if !ok || !denied.NextGrantAt.Equal(epoch.Add(after)) || !denied.ClearsAt.Equal(epoch.Add(after)) {
+			t.Errorf("for %q: %+v", operation, denied)
+		}
+	}
+}
+
+// Whoever asks what is to come is somebody who comes by: nothing is missed from
+// now on, though what was missed before is.
+func TestAForecastMissesNoPeriodFromNowOn(t *testing.T) {
+	for mode, want := range map[credits.CatchUp]credits.Amount{credits.CatchUpAll: 60, credits.CatchUpLatest: 40, credits.CatchUpNone: 30} {
+		r := newRig(t)
+		s := monthly(date(2026, 2, 1))
+		s.CatchUp, s.Lifetime = mode, credits.NoTimeout
+		r.set(s)
+		r.at(date(2026, 4, 15)) // three have begun, and three are to come
+		if f := r.forecast(date(2026, 7, 15), ""); f.Issued != want || f.Spendable != want {
+			t.Errorf("%d: %+v", mode, f)
+		}
+	}
+}
+
+func TestWhatIsDueIsNotToCome(t *testing.T) {
+	r := newRig(t)
+	r.run(credits.Grant{Account: acme, ID: "past", Amount: 5, ExpiresAt: epoch.Add(time.Hour)})
+	r.run(credits.Grant{Account: acme, ID: "next", Amount: 5, ExpiresAt: epoch.Add(3 * time.Hour)})
+	r.add(2 * time.Hour) // nobody has posted the first
+	list, err := r.Upcoming(t.Context(), acme, epoch.Add(4*time.Hour))
+	if err != nil || len(list) != 1 || list[0].Op != "next" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
