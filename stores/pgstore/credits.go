@@ -107,20 +107,20 @@ func (u *update) run(ctx context.Context, fn func(time.Time, []*credits.State) e
 	}
 	defer conn.Release() // which drops a connection whose transaction is open
 	x := u.store.db.newExchange(conn.Conn())
-	any := false
+	wrote := false
 	if err = x.ask(ctx, `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`); err == nil {
 		err = u.load(ctx, x, 1)
 	}
 	if err == nil {
-		any, err = u.decide(ctx, fn)
+		wrote, err = u.decide(ctx, fn)
 	}
-	if err == nil && any {
+	if err == nil && wrote {
 		err = u.write(ctx, x, `COMMIT`)
 	}
 	if outdated(err) {
 		_ = conn.Conn().Close(ctx) // with its statements
 	}
-	if err != nil || !any {
+	if err != nil || !wrote {
 		x.undo(ctx)
 	}
 	return err

@@ -112,7 +112,7 @@ func TestCreditsSurviveTheServersKill(t *testing.T) {
 				if unanswered++; r.Replayed {
 					done++
 				}
-			case !r.Replayed || r.At != c.receipt.At || r.Totals != c.receipt.Totals || !r.Parts.Equal(c.receipt.Parts): //nolint:revive // the very same instant
+			case !r.Replayed || r.At != c.receipt.At || r.Totals != c.receipt.Totals || !r.Parts.Equal(c.receipt.Parts):
 				t.Errorf("%s was answered %+v, and now %+v", c.id, *c.receipt, r)
 			default:
 				answered++

@@ -93,7 +93,7 @@ func grant(t testing.TB, l *credits.Ledger, account credits.AccountID, id credit
 }
 
 // audit proves every invariant of the whole ledger.
-func audit(t testing.TB, ctx context.Context, l *credits.Ledger) { //nolint:revive // t comes first
+func audit(t testing.TB, ctx context.Context, l *credits.Ledger) {
 	t.Helper()
 	if _, err := l.Verify(ctx, nil); err != nil {
 		t.Error(err)

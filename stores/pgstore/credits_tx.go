@@ -88,11 +88,11 @@ func (c creditsIn) Update(ctx context.Context, needs []credits.Need, fn func(tim
 			if err := u.load(ctx, x, 0); err != nil {
 				return false, err
 			}
-			any, err := u.decide(ctx, fn)
-			if err == nil && any {
+			wrote, err := u.decide(ctx, fn)
+			if err == nil && wrote {
 				err = u.write(ctx, x)
 			}
-			return any, err
+			return wrote, err
 		})
 		switch {
 		case err == nil || u.refused:

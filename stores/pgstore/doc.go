@@ -1,6 +1,6 @@
-// Package pgstore keeps API keys and rate limits in PostgreSQL, for fleets of
-// servers that share them, and tells every server of a change of keys the moment
-// it is committed.
+// Package pgstore keeps API keys, rate limits and credits in PostgreSQL, for
+// fleets of servers that share them, and tells every server of a change of keys
+// the moment it is committed.
 //
 //	db, err := pgstore.Open("postgres://user:password@host:5432/database", nil)
 //	if err != nil {
@@ -12,6 +12,7 @@
 //	}
 //	keys, err := apikey.NewService(db.Keys(), format, nil)
 //	limiter, err := ratelimit.NewLimiter(db.Limits(nil), limits, nil)
+//	ledger, err := credits.NewLedger(db.Credits(nil), nil)
 //
 // [New] takes a pool that the program has already. Tables and functions live in
 // a schema of their own, [Options.Schema], and are described in the sql folder;
@@ -70,6 +71,44 @@
 // it. Nothing else bounds the table: an attacker who invents subjects fills the
 // disk, so hold invented subjects to a limit on something that cannot be invented.
 //
+// # Credits
+//
+// [DB.Credits] keeps no rule: those are in the package credits. An update is two
+// round trips. The first begins a transaction, locks the rows of its accounts in
+// the order of their ids, and then reads, in a statement of its own: one that
+// locks and reads at once would read the lots as they were before it waited. The
+// second writes and commits. Whatever a command needs, and however many commands
+// a [credits.Batcher] puts into one update, these are the same few statements. A
+// refusal rolls back in the second round trip, and a balance is one statement and
+// one round trip.
+//
+// Updates of one account stand in line, each until the one before is on the disk,
+// and each with a connection of the pool. Put a [credits.Batcher] before the store
+// where many callers share an account: they then wait in the process, and one
+// commit carries all that came meanwhile.
+//
+// An update returns nil once its transaction is committed, with whatever
+// synchronous_commit the server is set to; leave it on. What the server undoes
+// because of others is tried again, up to 30 times, after pauses that grow to a
+// tenth of a second and differ at random; so is what was lost before anything was
+// asked to stay. When the connection is lost after that, the code is Unavailable
+// and the outcome not known: repeat the command with the same id, which finds
+// out. The store never repeats such a one by itself.
+//
+// [CreditStore.In] works in a transaction of the caller's, so that a debit and the
+// row it pays for are there together or not at all.
+//
+// Now is the server's clock, read once the accounts are locked, so programs need
+// not agree about the time. What an update reads does not grow with the journal,
+// and with the lots of an account as the depth of an index does.
+//
+// Behind the rules stand constraints: no amount of an account or a lot is below
+// zero, what came in is what is somewhere, a hold ends once, an entry is never
+// changed or deleted, and an op is deleted only when its id says that it is old. A
+// write that would break one fails with code Corrupt and changes nothing. Tables
+// grow with every command; [credits.Ledger.Prune] takes old ops away, and entries
+// stay.
+//
 // # Concurrency
 //
 // Everything is safe for concurrent use, from any number of processes. Creating
@@ -120,22 +159,22 @@
 //
 // # Time
 //
-// Instants are stored as timestamptz, to the microsecond; those of limits as
-// microseconds since 1970. No decision about keys rests on the server's clock:
-// the package apikey brings its own. Limits go by nothing else, unless
-// [LimitsOptions.Now] is given. A server that takes over with a clock that is
+// Instants are stored as timestamptz, to the microsecond; those of limits and of
+// credits as microseconds since 1970. No decision about keys rests on the server's
+// clock: the package apikey brings its own. Limits and credits go by nothing else,
+// unless [LimitsOptions.Now] or [CreditsOptions.Now] is given. A server that takes over with a clock that is
 // behind mints nothing: each state stands still until that clock has caught up.
 //
 // # Security
 //
 // Keys are stored as digests (see the package apikey), everything else in plain:
-// owners, names, scopes, events, the subjects of limits. After [DB.Migrate] the
-// program needs no right to create, and none to delete but in the tables of
-// limits. Text is compared byte by byte, whatever the
+// owners, names, scopes, events, the subjects of limits, credits. After
+// [DB.Migrate] the program needs no right to create, and none to delete but in the
+// tables that [DB.Migrate] names. Text is compared byte by byte, whatever the
 // database's collation.
 //
 // # What it does not do
 //
-// It deletes nothing but what expired of limits, so tables grow with keys and
-// events. It makes no backups.
+// It deletes nothing but what expired of limits and what is pruned of credits, so
+// tables grow with keys, events and entries. It makes no backups.
 package pgstore

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/keytoll/keytoll/credits"
 	kerrors "github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/ratelimit/ratelimittest"
@@ -385,13 +386,13 @@ func TestATakeThatMissesItsDeadlineIsToldSo(t *testing.T) {
 }
 
 // After Migrate the program needs no more rights than the documentation says.
-func TestLimitsNeedFewRights(t *testing.T) {
+func TestLimitsAndCreditsNeedFewRights(t *testing.T) {
 	d := newDatabase(t)
 	db := d.open(t)
 	role := "keytoll_test_" + strings.ToLower(db.Schema()) + fmt.Sprint(rand.Int64())
 	for _, s := range []string{
 		"CREATE ROLE " + role, "GRANT USAGE ON SCHEMA keytoll. TO " + role, "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA keytoll. TO " + role,
-		"GRANT DELETE ON keytoll.limits, keytoll.limit_entries, keytoll.settled TO " + role, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA keytoll. TO " + role,
+		"GRANT DELETE ON keytoll.limits, keytoll.limit_entries, keytoll.settled, keytoll.ops, keytoll.budgets, keytoll.schedules TO " + role, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA keytoll. TO " + role,
 	} {
 		run(t, d.pool, strings.ReplaceAll(strings.ReplaceAll(s, "SCHEMA keytoll.", "SCHEMA "+db.Schema()), "keytoll.", db.Schema()+"."))
 	}
@@ -423,6 +424,14 @@ func TestLimitsNeedFewRights(t *testing.T) {
 	if err := errors.Join(err, l.Reset(t.Context(), "k")); err != nil {
 		t.Error(err)
 	}
+	ledger := newLedger(t, as.Credits(nil))
+	grant(t, ledger, "a", "grant", 10)
+	debit(t, ledger, "a", "debit", 1)
+	_, err = ledger.SetBudget(t.Context(), credits.Budget{Account: "a", ID: "b", Amount: 5})
+	if err := errors.Join(err, ledger.RemoveBudget(t.Context(), "a", "b")); err != nil {
+		t.Error(err)
+	}
+	audit(t, t.Context(), ledger)
 }
 
 func TestKeysOfAnyLengthAreApart(t *testing.T) {
