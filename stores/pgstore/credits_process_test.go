@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	purse    = 240 // what all processes may spend together
+	purse    = 120 // what all processes may spend together
 	spenders = 4   // goroutines of a process
 )
 

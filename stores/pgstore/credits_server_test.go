@@ -118,7 +118,7 @@ func TestRoundTripsOfCredits(t *testing.T) {
 // they were before. With 16 clients on many small lots, exactly what there is
 // can be spent, whatever level of isolation is the default.
 func TestWaitingCallersSpendNoLotTwice(t *testing.T) {
-	const clients, lots, lot, price = 16, 150, 4, 3
+	const clients, lots, lot, price = 16, 75, 4, 3
 	for _, level := range []string{"read committed", "serializable"} {
 		t.Run(level, func(t *testing.T) {
 			d := newDatabase(t, unsynced, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level })
