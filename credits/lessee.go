@@ -199,10 +199,6 @@ func newLessee(from lessor, terms settings, o *LesseeOptions) (*Lessee, error) {
 		l.opt.Owner = hex.EncodeToString(random[24:])
 	}
 	l.cooldown = 4 * max(l.opt.Flush, l.opt.TTL/64)
-	for i := range l.shards {
-		l.shards[i].purses = make(map[purseKey]*purse)
-		l.shards[i].holds = make(map[holdKey]*localHold)
-	}
 	l.recover()
 	if l.opt.Flush != ManualFlush {
 		l.start()
@@ -304,10 +300,10 @@ func (l *Lessee) shard(account AccountID) *lesseeShard {
 // lesseeShard is the purses and holds of some accounts.
 type lesseeShard struct {
 	mu     sync.Mutex
-	purses map[purseKey]*purse
-	order  []*purse // by when they were made
-	holds  map[holdKey]*localHold
-	_      [64]byte // keeps neighbours off one cache line
+	purses map[purseKey]*purse    // nil until the first
+	order  []*purse               // by when they were made
+	holds  map[holdKey]*localHold // nil until the first
+	_      [64]byte               // keeps neighbours off one cache line
 }
 
 type purseKey struct {

@@ -2,6 +2,7 @@ package credits
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -297,7 +298,7 @@ func (l *Lessee) recover() {
 		s := l.shard(j.Account)
 		p := s.purse(purseKey{j.Account, j.Key, j.Operation})
 		h := &heldLease{
-			purse: p, id: j.Lease, owner: j.Owner, epoch: j.Epoch, unsettled: j.Spends, since: now, until: now,
+			purse: p, id: j.Lease, owner: j.Owner, epoch: j.Epoch, unsettled: slices.Clone(j.Spends), since: now, until: now,
 			retired: true, doubtful: len(j.Spends) == 0, inexact: !j.Exact,
 		}
 		l.unsettled.Add(int64(len(j.Spends)))

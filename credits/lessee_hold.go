@@ -66,6 +66,9 @@ func (l *Lessee) hold(h *Hold, now time.Time) (Receipt, bool, error) {
 	l.unsettled.Add(1)
 	p.noted(h.Amount)
 	local := &localHold{lease: lease, hold: *h, left: h.Amount, at: now, until: l.terms.deadline(h.TTL, now), end: HoldOpen}
+	if s.holds == nil {
+		s.holds = make(map[holdKey]*localHold)
+	}
 	s.holds[holdKey{h.Account, h.ID}] = local
 	return local.receipt(KindHold, h.Amount, false), true, nil
 }

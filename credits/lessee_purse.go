@@ -127,6 +127,9 @@ func (p *purse) unsettled(id OpID) *LeaseSpend {
 func (s *lesseeShard) purse(key purseKey) *purse {
 	p := s.purses[key]
 	if p == nil {
+		if s.purses == nil {
+			s.purses = make(map[purseKey]*purse)
+		}
 		p = &purse{key: key, shard: s, recent: make(map[OpID]recentlyPaid)}
 		s.purses[key] = p
 		s.order = append(s.order, p)
