@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/keytoll/keytoll/errors"
@@ -55,9 +56,10 @@ var _ LeaseJournal = (*FileLeaseJournal)(nil)
 
 // The file begins with journalMagic. Then come frames, each written at once and
 // synced before the next one: magic, length of the body, number of the frame, a
-// CRC-32C of these and of the body, and the body, which is records. So a torn
-// write is one bad frame at the end, and a bad frame with a good one after it is
-// a file that somebody has damaged.
+// CRC-32C of these and of the body, and the body, which is records. The first one
+// is there when the file gets its name. So a torn write is one bad frame at the
+// end, and a bad frame with a good one after it is a file that somebody has
+// damaged, and so is one whose first frame is bad.
 const (
 	journalMagic = "keytoll-lease-1\n"
 	frameMagic   = "\xa7KTL"
@@ -121,16 +123,16 @@ func ioFault(what string, err error) error {
 
 // readJournal returns the leases of a journal that were not closed.
 func readJournal(text []byte) ([]JournaledLease, error) {
-	if len(text) < len(journalMagic) { // it is renamed into place whole
-		return nil, journalCorrupt("it is too short")
-	}
-	if string(text[:len(journalMagic)]) != journalMagic {
+	if !strings.HasPrefix(string(text[:min(len(journalMagic), len(text))]), journalMagic) {
 		return nil, journalCorrupt("it is no journal of leases")
 	}
 	var state journalState
 	seq := uint64(0)
-	for at := len(journalMagic); at < len(text); {
+	for at := len(journalMagic); at < len(text) || seq == 0; {
 		body, ok := readFrame(text[at:], seq)
+		if !ok && seq == 0 { // it came with the name of the file
+			return nil, journalCorrupt("its first frame is damaged")
+		}
 		if !ok {
 			if next, found := laterFrame(text[at+1:]); found {
 				return nil, journalCorrupt(fmt.Sprintf("the frame at byte %d is damaged, and one at byte %d is not", at, at+1+next))
@@ -195,11 +197,8 @@ func (j *FileLeaseJournal) rewrite(leases []JournaledLease) error {
 			records = appendSpent(records, l.Lease, &l.Spends[k])
 		}
 	}
-	text := []byte(journalMagic)
 	j.seq = 0
-	if len(records) > 0 {
-		text = j.appendFrame(text, records)
-	}
+	text := j.appendFrame([]byte(journalMagic), records)
 	err = writeSynced(file, text)
 	if err == nil {
 		err = os.Rename(fresh, j.path)

@@ -94,7 +94,9 @@ func (l *Lessee) spend(d *Debit, own bool, now time.Time) (r Receipt, mark int64
 }
 
 // room reports whether one more spend may be remembered.
-func (l *Lessee) room() bool { return l.unsettled.Load() < int64(l.opt.MaxUnsettled) }
+func (l *Lessee) room() bool {
+	return l.unsettled.Load() < int64(l.opt.MaxUnsettled) && !l.broken.Load()
+}
 
 // spendable reports whether d can be filed as a spend. The rest of d is that of a
 // purse, and was checked when that was made.

@@ -30,7 +30,7 @@ func (l *Lessee) fetch(ctx context.Context, key purseKey, amount, enough Amount)
 		return true, nil
 	}
 	most, least := p.size(amount, l.opt.Least)
-	if l.closed.Load() || l.broken.Load() || now.Before(p.direct) || most < least || !l.room() {
+	if l.closed.Load() || now.Before(p.direct) || most < least || !l.room() {
 		s.mu.Unlock()
 		return false, nil
 	}
