@@ -151,7 +151,7 @@ func (l *Lessee) flushPurse(ctx context.Context, p *purse, now time.Time) error 
 		}
 	}
 	s.mu.Lock()
-	short, rate := p.current != nil && p.current.free < p.rate, p.rate
+	short, rate := p.current != nil && p.current.free < p.rate && p.trip == nil, p.rate
 	s.tidy(p)
 	s.mu.Unlock()
 	if short && len(errs) == 0 {

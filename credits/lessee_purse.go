@@ -48,6 +48,7 @@ type heldLease struct {
 	settling  chan struct{} // closed when the settlement that is under way is over; nil: there is none
 	since     time.Time     // when it was asked for
 	retired   bool          // not spent from any more: to be closed
+	asking    bool          // the acquisition is under way: nothing is told about it yet
 	doubtful  bool          // whether the ledger has made it is not known
 	inexact   bool          // what was answered of it is not all in unsettled: the rest is not ours to return
 	fixed     bool          // it cannot be put off
@@ -150,6 +151,9 @@ func (s *lesseeShard) tidy(p *purse) {
 // gives up what is free of a lease that is retired. With renew, a lease that is
 // used and ends soon is put off.
 func (h *heldLease) settlement(l *Lessee, now time.Time, renew bool) (SettleLease, bool) {
+	if h.asking {
+		return SettleLease{}, false
+	}
 	n := min(len(h.unsettled), MaxLeaseSpends)
 	c := SettleLease{Account: h.purse.key.account, Lease: h.id, Owner: h.owner, Epoch: h.epoch, Spends: h.unsettled[:n:n]}
 	if h.retired && !h.inexact {

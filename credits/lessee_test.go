@@ -434,6 +434,23 @@ func TestAnAcquisitionWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
+// A flush that comes while a lease is made, and before its owner knows, leaves the
+// lease alone: closing it would close what is spent from next.
+func TestAFlushWhileALeaseIsMade(t *testing.T) {
+	r := newLeaseRig(t, 100_000)
+	wire := &wire{Lessor: credits.LessorOf(r.Ledger)}
+	l, err := credits.NewLesseeOf(wire, &credits.LesseeOptions{Flush: credits.ManualFlush, Now: r.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire.made = func() { r.flush(l) }
+	r.warm(l)
+	r.close(l)
+	if got := r.totals(); got.Consumed != 20 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestTheOwnerIsHeardAfterALapse(t *testing.T) {
 	r := newLeaseRig(t, 100_000)
 	var turns turnLog
@@ -584,8 +601,9 @@ func (o *turnLog) forget() {
 type wire struct {
 	credits.Lessor
 	down            atomic.Bool
-	loseAcquisition bool // the next one's answer
-	arrives         bool // it reaches the ledger all the same
+	loseAcquisition bool   // the next one's answer
+	arrives         bool   // it reaches the ledger all the same
+	made            func() // called when a lease is made, before its owner knows
 }
 
 var errDown = &kerrors.Error{Code: kerrors.Unavailable, Msg: "nobody answers"}
@@ -601,7 +619,11 @@ func (w *wire) AcquireLease(ctx context.Context, a credits.AcquireLease) (credit
 		}
 		return credits.LeaseReceipt{}, errDown
 	}
-	return w.Lessor.AcquireLease(ctx, a)
+	r, err := w.Lessor.AcquireLease(ctx, a)
+	if w.made != nil {
+		w.made()
+	}
+	return r, err
 }
 
 func (w *wire) SettleLease(ctx context.Context, s credits.SettleLease) (credits.LeaseReceipt, error) {

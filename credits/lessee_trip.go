@@ -49,7 +49,8 @@ func (l *Lessee) fetch(ctx context.Context, key purseKey, amount, enough Amount)
 func (l *Lessee) acquire(ctx context.Context, p *purse, most, least Amount, now time.Time) bool {
 	s := p.shard
 	h := &heldLease{
-		purse: p, id: l.newID(now), owner: l.opt.Owner, epoch: l.epoch, since: now, until: now, retired: true, doubtful: true,
+		purse: p, id: l.newID(now), owner: l.opt.Owner, epoch: l.epoch, since: now, until: now,
+		asking: true, retired: true, doubtful: true,
 	}
 	c := AcquireLease{
 		Account: p.key.account, ID: h.id, Owner: h.owner, Epoch: h.epoch, Key: p.key.key, Operation: p.key.operation,
@@ -73,6 +74,7 @@ func (l *Lessee) acquire(ctx context.Context, p *purse, most, least Amount, now 
 	r, err := l.lessor.AcquireLease(ctx, c)
 
 	s.mu.Lock()
+	h.asking = false
 	turn := LeaseTurn{Kind: LeaseTaken, Account: c.Account, Key: c.Key, Operation: c.Operation, Lease: c.ID, Amount: r.Amount, At: now, Err: err}
 	switch {
 	case errors.Is(err, ErrInsufficient) || errors.CodeOf(err) == errors.Invalid:
