@@ -2,7 +2,7 @@
 
 TOOLS := ./internal/tools/cmd
 
-.PHONY: test lint fmt bench limits ledgers fuzz cover lint-proof mutants servers
+.PHONY: test lint fmt bench leases limits ledgers fuzz cover lint-proof mutants servers
 
 # Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
 test: servers
@@ -20,6 +20,11 @@ fmt:
 # Every benchmark once. Compare two runs with benchstat; see CONTRIBUTING.md.
 bench:
 	go test -run='^$$' -bench=. -benchmem work
+
+# The simulation of fleets that lease credits, for many seeds: a minute or two. docs/leases.md says what it tries.
+LEASESEEDS ?= 100000
+leases:
+	KEYTOLL_LEASE_SEEDS=$(LEASESEEDS) go test -count=1 -timeout=1h -run='^TestNoRunOfAFleetOverspends$$' -v ./credits
 
 # Measures limiters beside others, which takes about LIMITSCOUNT times 10 minutes, 8 GiB and a quiet machine, and writes
 # the figures into docs/limits.md and docs/limits-cost.svg. LIMITS='Limit|State' measures a part and leaves the rest.

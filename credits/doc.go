@@ -81,7 +81,10 @@
 //	  rollover            nothing; up to Rollover of a grant, for one more period
 //	Grant over MaxAmount  refused: ErrOverIssue; of a schedule it is cut
 //	Leases                none: every command goes to the store. See Lessee
+//	  size                what two flushes spend; at most one 4*LesseeOptions.Instances-th of what there is; from 8 of the largest spends on
+//	  flush               every second; idle leases go back after two
 //	  TTL                 1 minute; never beyond a lot's expiry or a budget's window
+//	  journal             none; each spend is durable before it is answered, unless Relaxed
 //	  after a crash       what was not told is in suspense, until the owner tells or an operator resolves it
 //	Denials               tell one source, the first in the order of Source; look Options.LookAhead ahead, 35 days
 //	Records of commands   kept for ever; with Prune those of version 7 UUIDs older than 30 days go, at the least an hour

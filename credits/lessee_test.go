@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -638,4 +639,28 @@ func (w *wire) Pay(ctx context.Context, d credits.Debit) (credits.Receipt, error
 		return credits.Receipt{}, errDown
 	}
 	return w.Lessor.Pay(ctx, d)
+}
+
+func TestTheSlogObserverOfLeases(t *testing.T) {
+	var out strings.Builder
+	o := credits.NewSlogLeaseObserver(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})))
+	o.LeaseTurned(t.Context(), credits.LeaseTurn{Kind: credits.LeaseTaken, Account: acme, Key: "k", Lease: "l", Amount: credits.Credit})
+	o.LeaseTurned(t.Context(), credits.LeaseTurn{Kind: credits.LeaseLapsed, Account: acme, Lease: "l"})
+	o.LeaseTurned(t.Context(), credits.LeaseTurn{Kind: credits.LeaseRefused, Account: acme, Lease: "l", Spend: "x", Err: errDown})
+	want := `level=INFO msg="credit lease" turn=taken account=acme key=k lease=l amount=1
+level=WARN msg="credit lease" turn=lapsed account=acme lease=l
+level=ERROR msg="credit lease" turn=refused account=acme lease=l spend=x error="nobody answers"
+`
+	if out.String() != want {
+		t.Errorf("%s\nwant %s", out.String(), want)
+	}
+	credits.NewSlogLeaseObserver(nil).LeaseTurned(t.Context(), credits.LeaseTurn{})
+	if got := credits.LeaseTurnKind(99).String(); got != "lease_turn(99)" {
+		t.Error(got)
+	}
 }
