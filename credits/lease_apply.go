@@ -369,14 +369,14 @@ func (c *ResolveLease) apply(st *State, now time.Time, _ *settings, scratch []by
 	if r, done, err := st.known(c.ID, KindResolve, in, now); done {
 		return r, err
 	}
-	row, err := st.lease(c.Lease)
+	if _, err := st.lease(c.Lease); err != nil {
+		return Receipt{}, err
+	}
+	now, err := st.advance(now)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if now, err = st.advance(now); err != nil {
-		return Receipt{}, err
-	}
-	row, _ = st.lease(c.Lease) // rows may have been added
+	row, _ := st.lease(c.Lease) // advancing may have moved it
 	o := &row.Op
 	switch o.Hold {
 	case HoldSuspense:

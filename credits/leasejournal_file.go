@@ -185,7 +185,7 @@ func laterFrame(text []byte) (int, bool) {
 // rewrite replaces the file by one that holds those leases alone.
 func (j *FileLeaseJournal) rewrite(leases []JournaledLease) error {
 	fresh := j.path + ".new"
-	file, err := os.OpenFile(fresh, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := os.OpenFile(fresh, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the caller names the file
 	if err != nil {
 		return ioFault("made", err)
 	}
@@ -319,8 +319,9 @@ func (j *FileLeaseJournal) Sync(ctx context.Context, mark int64) error {
 			j.mu.Unlock()
 			return nil
 		case j.err != nil:
-			defer j.mu.Unlock()
-			return j.err
+			err := j.err
+			j.mu.Unlock()
+			return err
 		case j.writing != nil:
 			writing := j.writing
 			j.mu.Unlock()

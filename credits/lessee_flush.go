@@ -227,10 +227,11 @@ func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error
 		l.forget(h)
 		return nil, false, nil
 	case errors.Is(err, ErrKeyTooOld): // it was closed long ago
-		for i := range h.unsettled {
-			note(LeaseRefused, &h.unsettled[i], err)
+		for i := range h.unsettled() {
+			note(LeaseRefused, &h.unsettled()[i], err)
 		}
-		l.dropSpends(h, len(h.unsettled))
+		l.unsettled.Add(-int64(len(h.unsettled())))
+		h.dropSpends(len(h.unsettled()))
 		l.forget(h)
 		return turns, false, nil
 	default:
@@ -244,7 +245,8 @@ func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error
 		}
 	}
 	if n := len(c.Spends); n > 0 {
-		l.dropSpends(h, n)
+		l.unsettled.Add(-int64(n))
+		h.dropSpends(n)
 		if j := l.opt.Journal; j != nil {
 			if err := j.Settled(h.id, n); err != nil {
 				l.broken.Store(true)
@@ -267,25 +269,10 @@ func (l *Lessee) settled(h *heldLease, c *SettleLease, r LeaseReceipt, err error
 		p.retire()
 		p.direct = now.Add(l.cooldown)
 	}
-	if c.Close || r.Hold == HoldReleased && len(h.unsettled) == 0 && h.held == 0 {
+	if c.Close || r.Hold == HoldReleased && len(h.unsettled()) == 0 && h.held == 0 {
 		l.forget(h)
 	}
 	return turns, true, nil
-}
-
-// dropSpends forgets the first n spends of h, which the ledger has judged.
-func (l *Lessee) dropSpends(h *heldLease, n int) {
-	for i := range h.unsettled[:n] {
-		id := h.unsettled[i].ID
-		if at, ok := h.purse.recent[id]; ok && at.lease == h {
-			delete(h.purse.recent, id)
-		}
-	}
-	left := copy(h.unsettled, h.unsettled[n:])
-	clear(h.unsettled[left:])
-	h.unsettled = h.unsettled[:left]
-	h.settled += int64(n)
-	l.unsettled.Add(-int64(n))
 }
 
 // recover takes over what an earlier run has left in the journal.
@@ -298,12 +285,12 @@ func (l *Lessee) recover() {
 		s := l.shard(j.Account)
 		p := s.purse(purseKey{j.Account, j.Key, j.Operation})
 		h := &heldLease{
-			purse: p, id: j.Lease, owner: j.Owner, epoch: j.Epoch, unsettled: slices.Clone(j.Spends), since: now, until: now,
+			purse: p, id: j.Lease, owner: j.Owner, epoch: j.Epoch, spends: slices.Clone(j.Spends), since: now, until: now,
 			retired: true, doubtful: len(j.Spends) == 0, inexact: !j.Exact,
 		}
 		l.unsettled.Add(int64(len(j.Spends)))
-		for i := range h.unsettled {
-			p.recent[h.unsettled[i].ID] = recentlyPaid{h, int64(i)}
+		for i := range h.spends {
+			p.recent[h.spends[i].ID] = recentlyPaid{h, int64(i)}
 		}
 		p.leases = append(p.leases, h)
 	}

@@ -11,6 +11,8 @@ import (
 // turn, on the goroutine that brought it about, and by several at once. It must
 // not block; it may use the lessee.
 type LeaseObserver interface {
+	// LeaseTurned is called with the context of the call that brought the turn about,
+	// which may be done.
 	LeaseTurned(ctx context.Context, t LeaseTurn)
 }
 

@@ -33,32 +33,54 @@ type recentlyPaid struct {
 //
 //	what it was made with = free + held + spent, settled or not + returned
 type heldLease struct {
-	purse     *purse
-	id        OpID
-	owner     string
-	epoch     int64
-	until     time.Time     // by this instance's clock, when it is not spent from any more; its margin is off
-	deadline  time.Time     // by the ledger's clock
-	free      Amount        // neither spent nor held
-	held      Amount        // by local holds
-	unsettled []LeaseSpend  // answered, and not known to be in the ledger
-	settled   int64         // how many spends were before those
-	returned  Amount        // given up, told or not
-	told      Amount        // of returned
-	settling  chan struct{} // closed when the settlement that is under way is over; nil: there is none
-	since     time.Time     // when it was asked for
-	retired   bool          // not spent from any more: to be closed
-	asking    bool          // the acquisition is under way: nothing is told about it yet
-	doubtful  bool          // whether the ledger has made it is not known
-	inexact   bool          // what was answered of it is not all in unsettled: the rest is not ours to return
-	fixed     bool          // it cannot be put off
-	gone      bool          // closed
+	purse    *purse
+	id       OpID
+	owner    string
+	epoch    int64
+	until    time.Time    // by this instance's clock, when it is not spent from any more; its margin is off
+	deadline time.Time    // by the ledger's clock
+	free     Amount       // neither spent nor held
+	held     Amount       // by local holds
+	spends   []LeaseSpend // from head on those that are answered, and not known to be in the ledger
+	head     int
+	settled  int64         // how many spends were before those
+	returned Amount        // given up, told or not
+	told     Amount        // of returned
+	settling chan struct{} // closed when the settlement that is under way is over; nil: there is none
+	since    time.Time     // when it was asked for
+	retired  bool          // not spent from any more: to be closed
+	asking   bool          // the acquisition is under way: nothing is told about it yet
+	doubtful bool          // whether the ledger has made it is not known
+	inexact  bool          // what was answered of it is not all in unsettled: the rest is not ours to return
+	fixed    bool          // it cannot be put off
+	gone     bool          // closed
 }
 
 // alive reports whether a lease may be spent from: by monotonic time, and by the
 // time on the wall, which goes on while the machine is suspended.
 func (h *heldLease) alive(now time.Time) bool {
 	return now.Before(h.until) && now.UnixNano() < h.until.UnixNano()
+}
+
+// unsettled returns the spends that are answered, and not known to be in the
+// ledger.
+func (h *heldLease) unsettled() []LeaseSpend { return h.spends[h.head:] }
+
+// dropSpends forgets the first n unsettled spends, which the ledger has judged.
+func (h *heldLease) dropSpends(n int) {
+	for i := range h.unsettled()[:n] {
+		s := &h.spends[h.head+i]
+		if at, ok := h.purse.recent[s.ID]; ok && at.lease == h {
+			delete(h.purse.recent, s.ID)
+		}
+		*s = LeaseSpend{}
+	}
+	h.settled += int64(n)
+	if h.head += n; h.head > len(h.spends)/2 { // so each is moved once, about
+		left := copy(h.spends, h.unsettled())
+		clear(h.spends[left:])
+		h.spends, h.head = h.spends[:left], 0
+	}
 }
 
 // pays returns the lease that pays an amount now, or nil.
@@ -121,7 +143,7 @@ func (p *purse) unsettled(id OpID) *LeaseSpend {
 	if !ok {
 		return nil
 	}
-	return &r.lease.unsettled[r.seq-r.lease.settled]
+	return &r.lease.unsettled()[r.seq-r.lease.settled]
 }
 
 // purse returns the purse of that key, or makes it.
@@ -154,12 +176,13 @@ func (h *heldLease) settlement(l *Lessee, now time.Time, renew bool) (SettleLeas
 	if h.asking {
 		return SettleLease{}, false
 	}
-	n := min(len(h.unsettled), MaxLeaseSpends)
-	c := SettleLease{Account: h.purse.key.account, Lease: h.id, Owner: h.owner, Epoch: h.epoch, Spends: h.unsettled[:n:n]}
+	unsettled := h.unsettled()
+	n := min(len(unsettled), MaxLeaseSpends)
+	c := SettleLease{Account: h.purse.key.account, Lease: h.id, Owner: h.owner, Epoch: h.epoch, Spends: unsettled[:n:n]}
 	if h.retired && !h.inexact {
 		h.returned += h.free
 		h.free = 0
-		c.Close = n == len(h.unsettled) && h.held == 0
+		c.Close = n == len(unsettled) && h.held == 0
 	}
 	c.Return = h.returned
 	if used := !h.retired || h.held > 0; renew && used && !h.fixed && h.until.Sub(now) < (l.opt.TTL-l.opt.Margin)/2 {

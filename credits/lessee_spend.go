@@ -114,9 +114,9 @@ func (l *Lessee) journal(h *heldLease, spend LeaseSpend, own bool) (mark int64, 
 			return 0, false
 		}
 	}
-	h.unsettled = append(h.unsettled, spend)
+	h.spends = append(h.spends, spend)
 	if !own {
-		h.purse.recent[spend.ID] = recentlyPaid{h, h.settled + int64(len(h.unsettled)) - 1}
+		h.purse.recent[spend.ID] = recentlyPaid{h, h.settled + int64(len(h.unsettled())) - 1}
 	}
 	return mark, true
 }
