@@ -123,12 +123,18 @@ func TestARetriedSettlementFilesEachSpendOnce(t *testing.T) {
 			}
 		}
 	})
+	third := settle("l", spend("c", 1))
+	third.Return = 12 // 3 more than before
+	if got := r.settle(third); got.Rest != 16 {
+		t.Errorf("%+v", got)
+	}
 	r.settle(closing("l"))
 	r.unchanged("a retry after the end", func() {
+		r.settle(third)
 		r.settle(second)
 		r.settle(closing("l", spend("a", 5)))
 	})
-	r.balance(credits.Totals{Issued: 100, Available: 89, Consumed: 11})
+	r.balance(credits.Totals{Issued: 100, Available: 88, Consumed: 12})
 }
 
 func TestEachSpendIsJudgedByItself(t *testing.T) {
