@@ -164,7 +164,7 @@ func (c *capturing) apply(st *State, now time.Time, _ *settings, scratch []byte)
 		}, now)
 		return kept.Op.receipt(), nil
 	}
-	if excess > 0 && !late || charged != asked {
+	if excess > 0 {
 		o.Terms.Asked = asked
 	}
 	if late {

@@ -35,7 +35,7 @@ type Terms struct {
 	Overrun   Overrun
 	DebtLimit Amount // with OverrunDebt: the most that the account may owe after the capture
 	Late      Late
-	Asked     Amount // of a hold: what its final capture asked for, when that was over the hold or not all of it was charged
+	Asked     Amount // of a hold: what its final capture asked for, when that was over what was held
 	Epoch     int64  // of a lease: counts the instances that have owned it
 	Owner     string // of a lease: who may spend it
 }
