@@ -86,7 +86,7 @@ func (l *lane) update(ctx context.Context, store Store, needs []Need, fn func(ti
 	err, panicked := w.err, w.panicked
 	l.release(w)
 	if panicked != nil {
-		panic(panicked) // it is the caller's own
+		panic(panicked) //nolint:forbidigo // it is the caller's own
 	}
 	return err
 }

@@ -151,7 +151,7 @@ func (c *company) next(now time.Time) deed {
 	what := reflect.New(reflect.TypeOf(cmd)).Elem()
 	what.Set(reflect.ValueOf(cmd))
 	what.FieldByName("Account").Set(reflect.ValueOf(account))
-	_, capture := what.Interface().(credits.Capture)
+	_, capture := reflect.TypeAssert[credits.Capture](what)
 	return deed{what: what.Interface(), last: capture}
 }
 

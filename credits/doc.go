@@ -93,6 +93,10 @@
 //	Journal, lots         kept for ever
 //	Prices                exact sums of integer ratios, rounded up once; what has no rate is refused
 //	Usage                 a spend and a refund each when it was made; 10 000 rows, at most 100 000
+//	Batching              none; with a Batcher the commands that wait are merged, each account's in the order they came
+//	  lanes               BatcherOptions.Lanes, 4: so many updates of the store at a time; an account has one lane
+//	  batch               BatcherOptions.MaxBatch, 512 commands; in turn one of each account that waits
+//	  queue               BatcherOptions.Queue, 16384 commands in each lane; beyond it ErrOverloaded
 //	Pages                 100 rows, at most 1000; cursors do not grow old
 //	CSV                   RFC 4180; what a spreadsheet would compute gets a quote before it
 //	Seal                  all accounts, what is due posted before; signed with Ed25519, or HMAC-SHA-256 within one house
@@ -172,6 +176,17 @@
 // Commands of one account are decided one after the other: on the last credits
 // exactly as many callers succeed as can be paid. [Receipt], [Entry] and [Parts] are
 // values of their holder.
+//
+// # Batching
+//
+// Where many callers wait for one account, or for one disk, put a [Batcher]
+// between the ledger and the store. It merges the commands that wait anyway into
+// one update of the store, decides them one after the other, and tells each its own
+// outcome, the same that it would have had alone. A caller who finds its lane idle
+// waits for nobody. What comes beyond Queue is refused at once with
+// [ErrOverloaded], so that a store which stands still does not fill the memory of
+// those who call it. The commands of a batch share one reading of the clock, and one
+// that is refused may leave behind what was due, posted with the others' writes.
 //
 // # What it does not do
 //

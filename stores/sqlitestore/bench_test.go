@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/stores/sqlitestore"
 )
 
 // BenchmarkDebits compares debits that each wait for a commit of their own with
@@ -59,6 +60,51 @@ func BenchmarkDebits(b *testing.B) {
 				b.ReportMetric(float64(b.N)/float64(db.Commits()-before), "debits/commit")
 			})
 		}
+	}
+}
+
+// What a hold and its capture cost must not depend on what the account has done
+// before: on the entries and the ops of its past.
+func BenchmarkHoldAfterEntries(b *testing.B) {
+	for _, entries := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		b.Run("entries="+strconv.Itoa(entries), func(b *testing.B) {
+			db := open(b, nil)
+			ledger, err := credits.NewLedger(db.Credits(), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			fill(b, ledger, []credits.AccountID{"a"})
+			err = db.Write(b.Context(), func(exec sqlitestore.Exec) error {
+				for _, text := range []string{
+					`WITH RECURSIVE r(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM r LIMIT ?1)
+						INSERT INTO entries SELECT 'a', n, 0, 7, 'past' || n, 1, 3, 5, 1, '', '', '', zeroblob(32) FROM r`,
+					`WITH RECURSIVE r(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM r LIMIT ?1)
+						INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq, key, operation, price, note, denied)
+						SELECT 'a', 'past' || n, 7, 0, zeroblob(32), 0, 1, '', '1:1:1:0:0', '', '', '', n, '', '', '', '', 0 FROM r`,
+					`UPDATE accounts SET seq = 1 + ?1`,
+				} {
+					if err := exec(text, entries); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				id := credits.OpID(strconv.Itoa(i))
+				if _, err := ledger.Hold(b.Context(), credits.Hold{Account: "a", ID: id, Amount: 5}); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := ledger.Capture(b.Context(), credits.Capture{Account: "a", Hold: id, All: true}); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ func unpackBudget(account credits.AccountID, text string) (credits.Budget, error
 	b.Amount, b.Every, b.Soft = credits.Amount(p.number()), credits.Span(p.number()), p.number() != 0
 	b.Start, b.End = p.instant(), p.instant()
 	b.Base, b.Used, b.Held = credits.Amount(p.number()), credits.Amount(p.number()), credits.Amount(p.number())
-	b.Fired = uint16(p.number()) //nolint:gosec // the table holds nothing larger
+	b.Fired = uint16(p.number())
 	id, key, operation, zone, thresholds := p.number(), p.number(), p.number(), p.number(), p.number()
 	b.ID, b.Key, b.Operation = credits.BudgetID(p.text(id)), p.text(key), p.text(operation)
 	b.Zone, b.Thresholds = p.text(zone), credits.Thresholds(p.text(thresholds))

@@ -48,27 +48,46 @@ func lived(t *testing.T) *sqlitestore.DB {
 func TestTheFileRefusesWhatBreaksAPromiseOfCredits(t *testing.T) {
 	db := lived(t)
 	for name, statement := range map[string]string{
-		"a negative balance":           `UPDATE accounts SET available = -1, consumed = consumed + available + 1`,
-		"an account that is no sum":    `UPDATE accounts SET available = available + 1`,
-		"a negative lot":               `UPDATE lots SET available = -1, consumed = consumed + available + 1`,
-		"a lot that is no sum":         `UPDATE lots SET consumed = consumed + 1`,
-		"a fraction of a credit":       `UPDATE lots SET available = available + 0.5`,
-		"a lot of no account":          `UPDATE lots SET account = 'nobody'`,
-		"a lot gone":                   `DELETE FROM lots`,
-		"an account gone":              `DELETE FROM accounts`,
-		"an op id twice":               `UPDATE ops SET id = 'grant' WHERE id = 'debit'`,
-		"an op of a kind nobody knows": `UPDATE ops SET kind = 99 WHERE id = 'debit'`,
-		"a debit that is a hold":       `UPDATE ops SET hold = 1 WHERE id = 'debit'`,
-		"a hold that ends twice":       `UPDATE ops SET hold = 3 WHERE id = 'ended'`,
-		"a hold that opens again":      `UPDATE ops SET hold = 1, settled_at = NULL WHERE id = 'ended'`,
-		"an end without an instant":    `UPDATE ops SET hold = 2, due = NULL WHERE id = 'open'`,
-		"an op gone":                   `DELETE FROM ops WHERE id = 'refund'`,
-		"an entry changed":             `UPDATE entries SET amount = amount + 1`,
-		"an entry gone":                `DELETE FROM entries WHERE seq = 1`,
-		"an entry twice":               `INSERT INTO entries SELECT * FROM entries WHERE seq = 1`,
-		"an entry of no lot":           `INSERT INTO entries SELECT account, 1000, at, kind, op, 77, from_bucket, to_bucket, amount, key, operation, price, hash FROM entries WHERE seq = 1`,
-		"an entry of nothing":          `INSERT INTO entries SELECT account, 1000, at, kind, op, lot, from_bucket, to_bucket, 0, key, operation, price, hash FROM entries WHERE seq = 1`,
-		"two schema versions":          `INSERT INTO schema_version (id, version) VALUES (2, 1)`,
+		"a negative balance":              `UPDATE accounts SET available = -1, consumed = consumed + available + 1`,
+		"an account that is no sum":       `UPDATE accounts SET available = available + 1`,
+		"a negative lot":                  `UPDATE lots SET available = -1, consumed = consumed + available + 1`,
+		"a lot that is no sum":            `UPDATE lots SET consumed = consumed + 1`,
+		"a fraction of a credit":          `UPDATE lots SET available = available + 0.5`,
+		"a lot of no account":             `UPDATE lots SET account = 'nobody'`,
+		"a lot gone":                      `DELETE FROM lots`,
+		"an account gone":                 `DELETE FROM accounts`,
+		"an op id twice":                  `UPDATE ops SET id = 'grant' WHERE id = 'debit'`,
+		"an op of a kind nobody knows":    `UPDATE ops SET kind = 99 WHERE id = 'debit'`,
+		"a debit that is a hold":          `UPDATE ops SET hold = 1 WHERE id = 'debit'`,
+		"a hold that ends twice":          `UPDATE ops SET hold = 3 WHERE id = 'ended'`,
+		"a hold that opens again":         `UPDATE ops SET hold = 1, settled_at = NULL WHERE id = 'ended'`,
+		"an end without an instant":       `UPDATE ops SET hold = 2, due = NULL WHERE id = 'open'`,
+		"an op gone":                      `DELETE FROM ops WHERE id = 'refund'`,
+		"an entry changed":                `UPDATE entries SET amount = amount + 1`,
+		"an entry gone":                   `DELETE FROM entries WHERE seq = 1`,
+		"an entry twice":                  `INSERT INTO entries SELECT * FROM entries WHERE seq = 1`,
+		"an entry of no lot":              `INSERT INTO entries SELECT account, 1000, at, kind, op, 77, from_bucket, to_bucket, amount, key, operation, price, hash FROM entries WHERE seq = 1`,
+		"an entry of nothing":             `INSERT INTO entries SELECT account, 1000, at, kind, op, lot, from_bucket, to_bucket, 0, key, operation, price, hash FROM entries WHERE seq = 1`,
+		"an account that owes more":       `UPDATE accounts SET debt = debt + 1`,
+		"suspense below nothing":          `UPDATE accounts SET suspense = -1, consumed = consumed + 1`,
+		"leased that came from nowhere":   `UPDATE lots SET leased = leased + 1`,
+		"a lot that owes":                 `UPDATE lots SET debt = 1, consumed = consumed + 1`,
+		"a debt that can be spent":        `INSERT INTO lots SELECT account, 0, op, '', 0, 0, '', 0, NULL, zeroblob(28), NULL, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0 FROM lots`,
+		"a place cut short":               `UPDATE lots SET rank = zeroblob(27)`,
+		"a head cut short":                `UPDATE accounts SET head = x'00'`,
+		"a hash cut short":                `INSERT INTO entries SELECT account, 1000, at, kind, op, lot, from_bucket, to_bucket, amount, key, operation, price, x'' FROM entries WHERE seq = 1`,
+		"an entry of a kind nobody knows": `INSERT INTO entries SELECT account, 1000, at, 16, op, lot, from_bucket, to_bucket, amount, key, operation, price, hash FROM entries WHERE seq = 1`,
+		"a debit that is denied later":    `UPDATE ops SET denied = 1 WHERE id = 'debit'`,
+		"a grant that is denied":          `INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq, key, operation, price, note, denied) VALUES ('a', 'x', 1, 0, zeroblob(32), 0, 1, '', '', '', '', '', 0, '', '', '', '', 1)`,
+		"an open hold that is prunable":   `UPDATE ops SET prunable = 1 WHERE id = 'open'`,
+		"an open hold gone":               `DELETE FROM ops WHERE id = 'open'`,
+		"charges that are none":           `UPDATE ops SET charges = '[' WHERE id = 'debit'`,
+		"a budget of no account":          `INSERT INTO budgets VALUES ('nobody', 'b', '', '', 1, 0, '', 0, '', NULL, NULL, 0, 0, 0, 0)`,
+		"a budget used below nothing":     `INSERT INTO budgets VALUES ('a', 'b', '', '', 1, 0, '', 0, '', NULL, NULL, 0, -1, 0, 0)`,
+		"a budget twice":                  `INSERT INTO budgets VALUES ('a', 'b', '', '', 1, 0, '', 0, '', NULL, NULL, 0, 0, 0, 0), ('a', 'b', '', '', 1, 0, '', 0, '', NULL, NULL, 0, 0, 0, 0)`,
+		"a schedule of nothing":           `INSERT INTO schedules VALUES ('a', 's', 0, 1, 1, 0, '', NULL, 0, 0, 0, 0, 0, '', 0, NULL)`,
+		"a schedule of no length":         `INSERT INTO schedules VALUES ('a', 's', 1, 1, 0, 0, '', NULL, 0, 0, 0, 0, 0, '', 0, NULL)`,
+		"two schema versions":             `INSERT INTO schema_version (id, version) VALUES (2, 1)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := db.Write(t.Context(), func(exec sqlitestore.Exec) error { return exec(statement) })
@@ -133,7 +152,19 @@ func TestTheFileRefusesWhatBreaksAPromiseOfKeys(t *testing.T) {
 // A constraint that refuses too much is as wrong as one that refuses too little.
 func TestTheFileTakesWhatIsAllowed(t *testing.T) {
 	db := lived(t)
+	const op = `INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq,
+		key, operation, price, note, denied, prunable, settled_at) VALUES `
 	for name, statement := range map[string]string{
+		"a denied debit of nobody": op + `('nobody', 'x', 7, 0, zeroblob(32), 0, 1, '', '', '', '', '', 0, '', '', '', '', 1, NULL, NULL)`,
+		"a late capture": op + `('a', 'late', 3, 4, zeroblob(32), 0, 1, '', '', '', '', '', 0, '', '', '', '', 0, NULL, 0);
+			UPDATE ops SET hold = 2 WHERE id = 'late'`,
+		"an owner that is heard after all": op + `('a', 'lease', 10, 5, zeroblob(32), 0, 1, '', '', '', '', '', 0, '', '', '', '', 0, NULL, NULL);
+			UPDATE ops SET hold = 3, settled_at = 0 WHERE id = 'lease'`,
+		"an op pruned": op + `('a', 'old', 7, 0, zeroblob(32), 0, 1, '', '', '', '', '', 0, '', '', '', '', 0, 1, NULL);
+			DELETE FROM ops WHERE id = 'old'`,
+		"a debt": `INSERT INTO lots SELECT account, 0, op, '', 0, 0, '', 0, NULL, zeroblob(28), NULL, 0, 0, 0, 0, 0, 0, 5, 0, 0, 5 FROM lots WHERE id = 1`,
+		"a budget gone": `INSERT INTO budgets VALUES ('a', 'b', '', '', 1, 0, '', 0, '', NULL, NULL, 0, 0, 0, 0);
+			DELETE FROM budgets`,
 		"a label of another epoch": `UPDATE keys SET label = 'ours', epoch = 3 WHERE id = 'two'`,
 		"no label twice":           `UPDATE keys SET label = ''`,
 		"a tombstone":              `UPDATE keys SET state = 'deleted', digest_version = 0, digest = zeroblob(32) WHERE id = 'one'`,

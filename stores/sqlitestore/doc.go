@@ -16,9 +16,12 @@
 //
 // The stores hold no rule of keys, credits or limits: those are in the packages
 // apikey, credits and ratelimit. The file holds the constraints behind them: amounts are
-// never negative, the parts of an account and of a lot sum to what was issued,
-// a handle and an op id are used once, a hold ends once, a journal entry is
-// never changed or deleted; a label is taken once by an owner, nothing proves a
+// never negative, the parts of an account and of a lot sum to what was issued
+// and is owed, only lot 0 owes, a handle and an op id are used once, a hold ends once
+// (but for a late capture, and a lease whose owner is heard after all), a denied debit
+// stays denied, an op is deleted only if its id tells its age and it is not open, an
+// account, a lot and a journal entry are never deleted, and an entry is never
+// changed; a label is taken once by an owner, nothing proves a
 // deleted key, an owner's epoch never falls, and the events of an owner have no
 // gap and are never changed or deleted. A write that would break one fails with
 // code Corrupt and changes nothing. The tables are described in the sql folder of
@@ -39,6 +42,22 @@
 // error it can, rarely, still turn out that the transaction is there once the
 // machine has crashed and the file is recovered: repeat the command with the
 // same id, and the ledger tells.
+//
+// A [credits.Batcher] over [DB.Credits] goes further: the commands that wait become
+// one write, which reads and writes each account once.
+//
+//	batcher, err := credits.NewBatcher(db.Credits(), nil)
+//	ledger, err := credits.NewLedger(batcher, nil)
+//
+// What a command costs does not depend on how many entries, ops and accounts the
+// file holds, but for the depth of its indexes.
+//
+// # Upgrades
+//
+// [DB.Migrate] brings a file of any older version to the present one and keeps
+// every row. From version 4 on journals have a chain of hashes; an older journal
+// gets one then, all in one transaction, which reads and writes the whole of it and
+// takes as much room again on the disk.
 //
 // # Concurrency
 //
@@ -116,7 +135,7 @@
 // # What it does not do
 //
 // It makes no backups; copy the file with sqlite3's .backup or VACUUM INTO, never
-// with cp while it is in use. It deletes nothing but what expired of limits, so
-// the file grows with the journal and the events. A read that goes on for long, such as an audit of an account with a
+// with cp while it is in use. It deletes nothing but what expired of limits and what
+// [credits.Ledger.Prune] drops, so the file grows with the journal and the events. A read that goes on for long, such as an audit of an account with a
 // great journal, keeps the write-ahead log from being folded back meanwhile.
 package sqlitestore

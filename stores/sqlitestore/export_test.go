@@ -129,6 +129,15 @@ const (
 	Census      = census
 )
 
+// CreditStatements are those of every hold, debit and capture, by what they do.
+func CreditStatements() map[string]string {
+	return map[string]string{
+		"account": accountByID, "known": opKnown, "known, of many": opsKnown, "op": opByID, "ops": opsByID, "due ops": opsDue,
+		"lot": lotByID, "lots": lotsByID, "due lots": lotsDue, "lots to burn": lotsBurn, "budgets": budgetsByScope, "due schedules": schedulesDue,
+		"prunable": opsPrunable, "open": opsOpen, "of a target": opsOfTarget,
+	}
+}
+
 // MigrateTo brings the tables to an older version.
 func (db *DB) MigrateTo(ctx context.Context, version int) error {
 	steps, err := migrationSteps()

@@ -88,3 +88,38 @@ func TestAPageBeginsWhereTheFirstKeyMayStand(t *testing.T) {
 		}
 	}
 }
+
+// What a command costs must not grow with the entries, the ops and the spent lots
+// of its account: each statement begins at the rows it is for.
+func TestCreditsAreFoundByTheirIndex(t *testing.T) {
+	db := open(t, nil)
+	const list = "SCAN json_each VIRTUAL TABLE INDEX 1:; "
+	want := map[string]string{
+		"account": "SEARCH accounts USING PRIMARY KEY (id=?); " +
+			"SCALAR SUBQUERY 1; SEARCH ops USING COVERING INDEX ops_due (account=? AND due<?); " +
+			"SCALAR SUBQUERY 2; SEARCH lots USING COVERING INDEX lots_due (account=? AND due<?); " +
+			"SCALAR SUBQUERY 3; SEARCH schedules USING COVERING INDEX schedules_due (account=? AND due<?)",
+		"known":          "SEARCH ops USING COVERING INDEX sqlite_autoindex_ops_1 (account=? AND id=?)",
+		"known, of many": list + "SEARCH ops USING COVERING INDEX sqlite_autoindex_ops_1 (account=? AND id=?)",
+		"op":             "SEARCH ops USING INDEX sqlite_autoindex_ops_1 (account=? AND id=?)",
+		"ops":            list + "SEARCH ops USING INDEX sqlite_autoindex_ops_1 (account=? AND id=?)",
+		"due ops":        "SEARCH ops USING INDEX ops_due (account=? AND due<?)",
+		"prunable":       "SEARCH ops USING INDEX ops_prunable (account=? AND prunable<?)",
+		"open":           "SEARCH ops USING INDEX ops_open (account=? AND id>?)",
+		"of a target":    "SEARCH ops USING INDEX ops_of_target (account=? AND target=? AND id>?)",
+		"lot":            "SEARCH lots USING PRIMARY KEY (account=? AND id=?)",
+		"lots":           list + "SEARCH lots USING PRIMARY KEY (account=? AND id=?)",
+		"due lots":       "SEARCH lots USING INDEX lots_due (account=? AND due<?)",
+		"lots to burn":   "SEARCH lots USING INDEX lots_to_burn (account=?)",
+		"budgets":        list + "SEARCH budgets USING INDEX budgets_by_scope (account=? AND key=? AND operation=?)",
+		"due schedules":  "SEARCH schedules USING INDEX schedules_due (account=? AND due<?)",
+	}
+	for name, query := range sqlitestore.CreditStatements() {
+		t.Run(name, func(t *testing.T) {
+			plan, err := db.Plan(t.Context(), query)
+			if got := strings.Join(plan, "; "); err != nil || got != want[name] {
+				t.Errorf("plan is\n%s, %v; want\n%s", got, err, want[name])
+			}
+		})
+	}
+}
