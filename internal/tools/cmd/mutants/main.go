@@ -77,7 +77,7 @@ func unleash(ctx context.Context, folder string, files []string, report string) 
 	}
 	cmd := exec.CommandContext(ctx, strings.TrimSpace(tool), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-short -vet=off")
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-short -vet=off -count=1")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
 	return cmd.Run()
