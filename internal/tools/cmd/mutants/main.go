@@ -94,7 +94,7 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 // copyFile copies a file of the root module, with its cases opened if it is one to
 // break.
 func copyFile(root, name string, mutate bool) error {
-	text, err := os.ReadFile(name) //nolint:gosec // git has named it
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
@@ -102,10 +102,10 @@ func copyFile(root, name string, mutate bool) error {
 		text = []byte(openCases(string(text)))
 	}
 	to := filepath.Join(root, name)
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // a copy of what everybody can read
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(to, text, 0o644) //nolint:gosec // the same
+	return os.WriteFile(to, text, 0o644)
 }
 
 var switches = regexp.MustCompile(`^(\t*)switch (.*; )?\{( //.*)?$`)
