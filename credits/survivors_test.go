@@ -122,3 +122,41 @@ func TestWhatABatchHasPrunedIsGone(t *testing.T) {
 		t.Errorf("the refund: %v; the retry: %v", refunded, retried)
 	}
 }
+
+// watched tells how each update has left the account's row.
+type watched struct {
+	credits.Store
+	saw func(before, after credits.Account, change credits.Change)
+}
+
+func (s watched) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	return s.Store.Update(ctx, needs, func(now time.Time, states []*credits.State) error {
+		before := states[0].Account
+		err := fn(now, states)
+		s.saw(before, states[0].Account, states[0].AccountChange)
+		return err
+	})
+}
+
+// A store inserts what is Added and overwrites what is Updated: the first change
+// of an account is its addition, and no other is.
+func TestTheFirstChangeOfAnAccountIsItsAddition(t *testing.T) {
+	var seen []credits.Change
+	l, err := credits.NewLedger(watched{credits.NewMemoryStore(nil), func(before, after credits.Account, change credits.Change) {
+		seen = append(seen, change)
+		if grown := after.Version - before.Version; change == credits.Unchanged && grown != 0 || change != credits.Unchanged && grown != 1 {
+			t.Errorf("version %d after %d, change %d", after.Version, before.Version, change)
+		}
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range []any{grant("g", 5), debit("d", 1), debit("d", 1), hold("h", 1)} {
+		if _, err := do(t.Context(), l, cmd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(seen) != 4 || seen[0] != credits.Added || seen[1] != credits.Updated || seen[2] != credits.Unchanged || seen[3] != credits.Updated {
+		t.Errorf("changes %v", seen)
+	}
+}
