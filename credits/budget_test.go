@@ -2,7 +2,9 @@ package credits_test
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -469,4 +471,107 @@ func TestABudgetCannotOverflow(t *testing.T) {
 	r.setBudget(credits.Budget{ID: "b", Amount: credits.MaxAmount, Soft: true})
 	r.run(debit("d", credits.MaxBase))
 	r.budget("soft", credits.MaxAmount+credits.MaxBase, 0)
+}
+
+// edit writes into the store what no ledger would.
+func (r *rig) edit(need credits.Need, fn func(*credits.State)) {
+	r.t.Helper()
+	need.Account = acme
+	err := r.store.Update(r.t.Context(), []credits.Need{need}, func(_ time.Time, states []*credits.State) error {
+		fn(states[0])
+		states[0].AccountChange = credits.Updated
+		states[0].Account.Version++
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestAnAccountHasOnlySoManyBudgets(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 1))
+	r.setBudget(credits.Budget{ID: "b"})
+	r.edit(credits.Need{}, func(st *credits.State) { st.Account.Budgets = credits.MaxBudgets })
+	_, err := r.SetBudget(t.Context(), credits.Budget{Account: acme, ID: "one too many"})
+	if !errors.Is(err, credits.ErrTooManyBudgets) || kerrors.CodeOf(err) != kerrors.Conflict {
+		t.Errorf("one too many: %v", err)
+	}
+	r.setBudget(credits.Budget{ID: "b", Amount: 5}) // a change is none more
+	r.edit(credits.Need{}, func(st *credits.State) { st.Account.Budgets = 1 })
+}
+
+// A machine that does not know the zone of a budget which another one has set
+// refuses what it cannot decide, and mends it when the zone is changed.
+func TestAZoneThatThisMachineDoesNotKnowStopsSpending(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 100))
+	r.setBudget(credits.Budget{ID: "b", Amount: 10, Every: credits.Day, Zone: "Europe/Berlin"})
+	r.run(hold("h", 5))
+	r.edit(credits.Need{Budgets: []credits.BudgetID{"b"}}, func(st *credits.State) {
+		st.Budgets[0].Budget.Zone, st.Budgets[0].Change = "Europe/Atlantis", credits.Updated
+	})
+	r.run(debit("d", 1)) // its window goes on: no zone is needed yet
+	r.add(24 * time.Hour)
+	for _, cmd := range []any{hold("x", 1), debit("x", 1)} {
+		before := r.snapshot(acme)
+		_, err := r.try(cmd)
+		if kerrors.CodeOf(err) != kerrors.Unavailable || !strings.Contains(err.Error(), "import time/tzdata") {
+			t.Errorf("%+v: %v", cmd, err)
+		}
+		if !reflect.DeepEqual(before, r.snapshot(acme)) {
+			t.Errorf("%+v has written something", cmd)
+		}
+	}
+	if _, err := r.Budget(t.Context(), acme, "b"); kerrors.CodeOf(err) != kerrors.Unavailable {
+		t.Errorf("looking at it: %v", err)
+	}
+	r.setBudget(credits.Budget{ID: "b", Amount: 10, Every: credits.Day})
+	r.run(debit("y", 10))
+}
+
+func TestThresholdsAreText(t *testing.T) {
+	for _, tt := range []struct {
+		percents []int
+		want     credits.Thresholds
+	}{{nil, ""}, {[]int{80}, "80"}, {[]int{100, 50, 80, 50}, "50,80,100"}, {[]int{-1, 0}, "-1,0"}} {
+		if got := credits.NewThresholds(tt.percents...); got != tt.want {
+			t.Errorf("%v is %q, want %q", tt.percents, got, tt.want)
+		}
+	}
+	for s, want := range map[credits.Span]string{credits.Total: "total", credits.Day: "day", credits.Week: "week", credits.Month: "month", credits.Year: "year", 5: "span(5)"} {
+		if s.String() != want {
+			t.Errorf("span %d is called %q", s, s)
+		}
+	}
+}
+
+// What a hold costs under budgets, and under how many.
+func BenchmarkBudgets(b *testing.B) {
+	for _, n := range []int{0, 1, 3, 1000} {
+		b.Run(fmt.Sprint("budgets=", n), func(b *testing.B) {
+			r := &rig{clock: newClock(), t: b}
+			l, err := credits.NewLedger(credits.NewMemoryStore(&credits.MemoryOptions{Now: r.now}), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Ledger = l
+			r.run(grant("g", credits.MaxAmount))
+			for i := range n {
+				key := [...]string{"", "red", "red/k1"}[i%3]
+				if i >= 3 {
+					key = fmt.Sprint("other/", i)
+				}
+				r.setBudget(credits.Budget{ID: credits.BudgetID(fmt.Sprint(i)), Key: key, Amount: credits.MaxAmount, Every: credits.Month, Thresholds: "50,80,100"})
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				i++
+				if _, err := r.Debit(b.Context(), keyed(credits.OpID(strconv.Itoa(i)), 1, "red/k1", "image")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -199,15 +199,20 @@ func (b *Budget) tellsBefore(other *Budget, amount Amount) bool {
 // charge notes in o the budgets that it counts against, each in the window of
 // now. Their zones are known, because admit has asked the same budgets.
 func (s *State) charge(o *Op, now time.Time) {
-	var list []Charge
-	for _, i := range s.covering(o.Key, o.Operation) {
+	found := s.covering(o.Key, o.Operation)
+	if len(found) == 0 {
+		return
+	}
+	list := make([]Charge, 0, len(found))
+	for _, i := range found {
 		row := &s.Budgets[i]
 		if isDue(row.Budget.End, now) && row.Budget.roll(now, s.zones) == nil {
 			row.Change.change()
 		}
 		list = append(list, Charge{Budget: row.Budget.ID, Start: row.Budget.Start})
 	}
-	o.Charges = NewCharges(list...)
+	slices.SortFunc(list, func(a, b Charge) int { return compareIDs(a.Budget, b.Budget) })
+	o.Charges = Charges{list}
 }
 
 // count adds to what the budgets that o counts against have set aside and spent,
