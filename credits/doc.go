@@ -50,6 +50,17 @@
 // was spent beyond all lots lessens the debt, and what was repaid of it becomes a
 // lot of the terms of the one that repaid.
 //
+// # Budgets, usage and prices
+//
+// A [Budget] bounds what an account, a key, a group of keys or an operation may
+// spend and set aside: for life, or in each day, week, month or year of a zone's
+// calendar. [Ledger.SetBudget] sets it; all that cover a hold, a debit or a lease
+// are asked in the step that takes the credits, so they hold under any number of
+// requests at once. [Receipt].Alerts tells of thresholds.
+//
+// [Ledger.Usage] adds up the journal by period, key and operation. A [PriceTable]
+// works out what an operation costs; its version stands on every entry.
+//
 // # Policies and their defaults
 //
 //	Grant                 effective now, never expires, priority 0, Paid, for every operation

@@ -32,7 +32,7 @@ func TestUsageByKeyOperationAndPeriod(t *testing.T) {
 	r.run(keyed("2", 2, "red/k2", "image"))
 	r.run(keyedHold("h", 9, "red/k1", "text"))
 	r.run(credits.Capture{Account: acme, Hold: "h", ID: "c", Amount: 3, Keep: true})
-	r.add(13 * time.Hour)
+	r.add(12 * time.Hour) // midnight
 	r.run(capture("h", 4))
 	r.run(refund("r", "1", 5))
 	r.run(keyed("3", 1, "redder", ""))
@@ -57,7 +57,8 @@ func TestUsageByKeyOperationAndPeriod(t *testing.T) {
 			{Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), End: second, Key: "red/k1", Spent: 3, Spends: 1},
 			{Start: second, End: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Key: "red/k1", Spent: 4, Spends: 1},
 		}},
-		"of a range": {credits.UsageQuery{From: epoch.Add(time.Microsecond), To: second.Add(time.Hour)}, nil},
+		"of a range without a spend": {credits.UsageQuery{From: epoch.Add(time.Microsecond), To: second}, nil},
+		"of a range":                 {credits.UsageQuery{From: second, To: second.Add(time.Hour)}, []credits.UsageRow{{Spent: 5, Refunded: 5, Spends: 2}}},
 		"of an instant, by hour in a zone of half hours": {credits.UsageQuery{From: epoch, To: epoch.Add(time.Nanosecond), By: credits.Hours, Zone: "Asia/Kolkata"}, []credits.UsageRow{
 			{Start: epoch.Add(-30 * time.Minute), End: epoch.Add(30 * time.Minute), Spent: 10, Spends: 3},
 		}},
