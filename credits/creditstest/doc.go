@@ -16,4 +16,8 @@
 // Test a store twice: by [RunStill] as its users get it, and by [Run] with a
 // clock that the test moves, which implements [Clock]. Where a server decides at
 // its own time, give the store an option to take the time from the test.
+//
+// The parts that Run is made of are there for a store's own tests: [Random] makes
+// commands of every verb from a seed, [Faulty] is a store that fails as it is
+// told, and [Equal] compares all rows of an account in two stores.
 package creditstest

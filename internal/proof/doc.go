@@ -7,6 +7,7 @@
 // callers at once, with faults whose outcome nobody knows, are checked by
 // Porcupine against the ledger in memory, one command after the other.
 //
-// The runs that CI makes are short. make ledgers makes long ones, and
-// KEYTOLL_LEDGER_STEPS and KEYTOLL_LEDGER_HISTORIES say how long.
+// The runs that CI makes are short. make ledgers makes long ones:
+// KEYTOLL_LEDGER_STEPS and KEYTOLL_LEDGER_HISTORIES say how long, and
+// KEYTOLL_LEDGER_SEED which.
 package proof
