@@ -235,3 +235,19 @@ func TestMissingDebtIsCorruption(t *testing.T) {
 		t.Errorf("the balance: %v", err)
 	}
 }
+
+// What comes back of holds and leases repays first: only what is left then makes
+// room.
+func TestWhatComesBackMakesRoomOnlyBeyondTheDebt(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 12))
+	r.run(acquire("l", 12))
+	r.run(holdWith("h", 0, credits.OverrunDebt, 10))
+	r.run(capture("h", 10))
+	if d := r.denial(hold("x", 2)); d.Source != credits.SourceLeases || !d.Transient {
+		t.Errorf("denied by %+v", d)
+	}
+	if d := r.denial(hold("x", 3)); d.Source != credits.SourceBalance || d.Transient {
+		t.Errorf("denied by %+v", d)
+	}
+}
