@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -21,21 +22,45 @@ func unsynced(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commi
 type ledgerDatabase struct {
 	*database
 	db *pgstore.DB
+
+	mu   sync.Mutex
+	free []*pgstore.DB // for tests beside each other
 }
 
 func newLedgerDatabase(t testing.TB) *ledgerDatabase {
 	t.Helper()
 	d := newDatabase(t, unsynced)
-	return &ledgerDatabase{d, d.open(t)}
+	return &ledgerDatabase{database: d, db: d.open(t)}
+}
+
+// lend returns an empty schema that is t's until it is over.
+func (d *ledgerDatabase) lend(t testing.TB, of testing.TB) *pgstore.DB {
+	t.Helper()
+	d.mu.Lock()
+	var db *pgstore.DB
+	if last := len(d.free) - 1; last >= 0 {
+		db, d.free = d.free[last], d.free[:last]
+	}
+	d.mu.Unlock()
+	if db == nil {
+		db = d.open(of) // which closes it
+	}
+	d.empty(t, db)
+	t.Cleanup(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.free = append(d.free, db)
+	})
+	return db
 }
 
 // empty takes all credits away, whatever triggers say.
-func (d *ledgerDatabase) empty(t testing.TB) {
+func (d *ledgerDatabase) empty(t testing.TB, db *pgstore.DB) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
 		text := `SET LOCAL session_replication_role = replica;`
 		for _, table := range []string{"accounts", "lots", "ops", "entries", "budgets", "schedules"} {
-			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, d.db.Schema(), table)
+			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, db.Schema(), table)
 		}
 		_, err := tx.Exec(t.Context(), text)
 		return err
@@ -53,19 +78,17 @@ type timedCredits struct {
 
 func TestCreditsKeepTheContract(t *testing.T) {
 	d := newLedgerDatabase(t)
+	whole := t
 	creditstest.Run(t, func(t *testing.T) credits.Store {
-		d.empty(t)
 		c := newClock()
-		return timedCredits{d.db.Credits(&pgstore.CreditsOptions{Now: c.now}), c}
+		return timedCredits{d.lend(t, whole).Credits(&pgstore.CreditsOptions{Now: c.now}), c}
 	})
 }
 
 func TestCreditsKeepTheContractByTheServersClock(t *testing.T) {
 	d := newLedgerDatabase(t)
-	creditstest.RunStill(t, func(t *testing.T) credits.Store {
-		d.empty(t)
-		return d.db.Credits(nil)
-	})
+	whole := t
+	creditstest.RunStill(t, func(t *testing.T) credits.Store { return d.lend(t, whole).Credits(nil) })
 }
 
 // inTransactions is a store each call of which is in a transaction of the

@@ -68,9 +68,9 @@ func (s inTransactions) Inspect(ctx context.Context, account credits.AccountID, 
 // strictest level of isolation.
 func TestCreditsInATransactionKeepTheContract(t *testing.T) {
 	d := newLedgerDatabase(t)
+	whole := t
 	creditstest.RunStill(t, func(t *testing.T) credits.Store {
-		d.empty(t)
-		return inTransactions{d.db.Credits(nil), d.pool, pgx.Serializable}
+		return inTransactions{d.lend(t, whole).Credits(nil), d.pool, pgx.Serializable}
 	})
 }
 
