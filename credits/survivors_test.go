@@ -160,3 +160,21 @@ func TestTheFirstChangeOfAnAccountIsItsAddition(t *testing.T) {
 		t.Errorf("changes %v", seen)
 	}
 }
+
+// A lease of which everything was spent, and which nobody has closed, ends at its
+// deadline like others.
+func TestALeaseThatIsSpentEndsAtItsDeadline(t *testing.T) {
+	r := newRig(t)
+	r.run(grant("g", 5))
+	if _, err := r.AcquireLease(t.Context(), credits.AcquireLease{Account: acme, ID: "l", Owner: "o", Min: 5, Want: 5, TTL: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.SettleLease(t.Context(), credits.SettleLease{Account: acme, Lease: "l", Owner: "o", Spends: []credits.LeaseSpend{{ID: "s", Amount: 5}}}); err != nil {
+		t.Fatal(err)
+	}
+	r.add(time.Hour)
+	r.run(debit("touch", 0))
+	if c := r.snapshot(acme); c.Ops["l"].Hold != credits.HoldReleased || c.Account.Leases != 0 {
+		t.Errorf("%v, %d leases", c.Ops["l"].Hold, c.Account.Leases)
+	}
+}
