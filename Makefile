@@ -33,7 +33,16 @@ LIMITSCOUNT ?= 5
 limits:
 	@mkdir -p bin
 	go test -run='^$$' -bench='^Benchmark($(LIMITS))$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/limits.txt
-	go run ./internal/benchcmp/limitreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
+	go run ./internal/benchcmp/benchreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
+
+# Measures ledgers beside others, which takes about LEDGERSCOUNT times 6 minutes and a quiet machine, and writes the figures
+# into docs/credits.md and docs/credits-cost.svg. LEDGERS=Hold measures a part and leaves the rest.
+LEDGERS ?= Ledger|Hold
+LEDGERSCOUNT ?= 3
+ledgers:
+	@mkdir -p bin
+	go test -run='^$$' -bench='^Benchmark($(LEDGERS))$$' -benchtime=500ms -count=$(LEDGERSCOUNT) -timeout=4h ./internal/benchcmp > bin/ledgers.txt
+	go run ./internal/benchcmp/benchreport -page docs/credits.md -plot docs/credits-cost.svg bin/ledgers.txt
 
 # Long random runs over memory, SQLite and PostgreSQL: the stores agree, batches equal one by one, and histories of
 # callers at once are linearizable. It takes about a quarter of an hour. LEDGERSEED=7 makes other runs.

@@ -24,6 +24,12 @@ func tables(r *report) []table {
 		{"state redis", state(r, "redis")},
 		{"ratios memory", memoryRatios(r)},
 		{"ratios redis", redisRatios(r)},
+		{"ledger postgres", ledgers(r, "postgres")},
+		{"ledger sqlite", ledgers(r, "sqlite")},
+		{"ledger memory", ledgers(r, "memory")},
+		{"ratios ledger", ledgerRatios(r)},
+		{"hold entries", holdsBy(r, "entries")},
+		{"hold lots", holdsBy(r, "lots")},
 	}
 	list = slices.DeleteFunc(list, func(t table) bool { return t.text == "" })
 	if len(list) > 0 {
@@ -160,10 +166,10 @@ func state(r *report, store string) string {
 	return g.text()
 }
 
-// power writes 10000 as 10^4.
+// power writes 10000 as 10^4, and what is less than 1000 as it is.
 func power(n string) string {
 	zeros := strings.TrimLeft(n, "1")
-	if strings.Trim(zeros, "0") != "" || len(zeros) != len(n)-1 {
+	if len(n) < 4 || strings.Trim(zeros, "0") != "" || len(zeros) != len(n)-1 {
 		return n
 	}
 	return "10^" + strconv.Itoa(len(zeros))

@@ -1,7 +1,8 @@
-// Limitreport reads what `go test -bench='Limit|Redis|State'` of package benchcmp
-// printed, and writes the tables of docs/limits.md and its plot from it:
+// Benchreport reads what `go test -bench='Limit|Redis|State'`, or -bench='Ledger|Hold',
+// of package benchcmp printed, and writes the tables of a page and its plot from
+// it:
 //
-//	go run ./internal/benchcmp/limitreport -page docs/limits.md -plot docs/limits-cost.svg limits.txt
+//	go run ./internal/benchcmp/benchreport -page docs/limits.md -plot docs/limits-cost.svg limits.txt
 //
 // Figures of repeated runs (-count) become their median. In the page the text
 // between "<!-- NAME -->" and "<!-- end -->" is replaced by the table of that
@@ -21,14 +22,14 @@ import (
 
 func main() {
 	page := flag.String("page", "", "Markdown `file` whose tables are replaced; none prints them")
-	plot := flag.String("plot", "", "SVG `file` to write what state costs to")
+	plot := flag.String("plot", "", "SVG `file` to write the plot to")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: limitreport [-page FILE] [-plot FILE] BENCHMARK-OUTPUT")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: benchreport [-page FILE] [-plot FILE] BENCHMARK-OUTPUT")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	if err := run(*page, *plot, flag.Args(), os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "limitreport:", err)
+		fmt.Fprintln(os.Stderr, "benchreport:", err)
 		os.Exit(1)
 	}
 }
@@ -48,7 +49,7 @@ func run(page, plot string, args []string, out io.Writer) error {
 	}
 	tables := tables(r)
 	if len(tables) == 0 {
-		return errors.New("no figure of BenchmarkLimit, BenchmarkRedis or BenchmarkState in " + args[0])
+		return errors.New("no figure of BenchmarkLimit, Redis, State, Ledger or Hold in " + args[0])
 	}
 	if plot != "" {
 		if svg := draw(r); svg != "" {
