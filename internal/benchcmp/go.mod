@@ -20,7 +20,20 @@ require (
 	golang.org/x/time v0.16.0
 )
 
-require github.com/benbjohnson/clock v1.3.0 // indirect
+require (
+	github.com/benbjohnson/clock v1.3.0 // indirect
+	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/ncruces/go-strftime v1.0.0 // indirect
+	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	golang.org/x/sync v0.23.0 // indirect
+	modernc.org/libc v1.77.1 // indirect
+	modernc.org/mathutil v1.7.1 // indirect
+	modernc.org/memory v1.12.1 // indirect
+)
 
 require (
 	github.com/Azure/azure-sdk-for-go v68.0.0+incompatible // indirect
@@ -64,7 +77,7 @@ require (
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/lib/pq v1.12.3 // indirect
 	github.com/mattn/go-colorable v0.1.13 // indirect
-	github.com/mattn/go-isatty v0.0.20 // indirect
+	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/mitchellh/go-homedir v1.1.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/redis/go-redis/v9 v9.23.0
@@ -93,3 +106,14 @@ replace github.com/keytoll/keytoll => ../..
 replace github.com/keytoll/keytoll/stores/redisstore => ../../stores/redisstore
 
 replace github.com/keytoll/keytoll/stores/redisstore/rueidisclient => ../../stores/redisstore/rueidisclient
+
+replace github.com/keytoll/keytoll/stores/pgstore => ../../stores/pgstore
+
+replace github.com/keytoll/keytoll/stores/sqlitestore => ../../stores/sqlitestore
+
+require (
+	github.com/jackc/pgx/v5 v5.12.0
+	github.com/keytoll/keytoll/stores/pgstore v0.0.0
+	github.com/keytoll/keytoll/stores/sqlitestore v0.0.0
+	modernc.org/sqlite v1.60.1
+)

@@ -3,7 +3,6 @@ package benchcmp_test
 import (
 	"context"
 	"hash/maphash"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -67,4 +66,42 @@ func keytollMemory(tb testing.TB, _ struct{}, n int, amount int64) bank {
 func keytollBatchedMemory(tb testing.TB, _ struct{}, n int, amount int64) bank {
 	tb.Helper()
 	return ledgerBank(tb, batched(tb, credits.NewMemoryStore(nil)), n, amount)
+}
+
+// keytollLeased spends leases of a ledger in memory. What is left is asked after
+// everything was settled.
+func keytollLeased(tb testing.TB, _ struct{}, n int, amount int64) bank {
+	tb.Helper()
+	store := credits.NewMemoryStore(nil)
+	k := ledgerBank(tb, store, n, amount)
+	ledger, err := credits.NewLedger(store, nil)
+	must(tb, err)
+	lessee, err := credits.NewLessee(ledger, nil)
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, lessee.Close(context.Background())) })
+	accounts := make([]credits.AccountID, n)
+	for i := range accounts {
+		accounts[i] = credits.AccountID(accountName(i))
+	}
+	settled := k.left
+	return bank{
+		spend: func(ctx context.Context, account int) (bool, error) {
+			_, err := lessee.Debit(ctx, credits.Debit{Account: accounts[account], Amount: credits.Micro, Operation: "image"})
+			return paid(err)
+		},
+		left: func(ctx context.Context) (int64, error) {
+			if err := lessee.Flush(ctx); err != nil {
+				return 0, err
+			}
+			free, err := settled(ctx)
+			for i := range n {
+				b, err := ledger.Balance(ctx, accounts[i])
+				if err != nil {
+					return 0, err
+				}
+				free += int64(b.Leased)
+			}
+			return free, err
+		},
+	}
 }
