@@ -93,7 +93,7 @@ func ledgerBank(tb testing.TB, store credits.Store, n int, amount int64) bank {
 				if err != nil {
 					return 0, err
 				}
-				sum += int64(b.Available)
+				sum += int64(b.Issued - b.Consumed)
 			}
 			return sum, nil
 		},

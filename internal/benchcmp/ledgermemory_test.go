@@ -68,40 +68,73 @@ func keytollBatchedMemory(tb testing.TB, _ struct{}, n int, amount int64) bank {
 	return ledgerBank(tb, batched(tb, credits.NewMemoryStore(nil)), n, amount)
 }
 
-// keytollLeased spends leases of a ledger in memory. What is left is asked after
-// everything was settled.
+// keytollLeased spends leases of a ledger in memory, which settle behind it. What
+// is left is asked after everything was settled.
 func keytollLeased(tb testing.TB, _ struct{}, n int, amount int64) bank {
 	tb.Helper()
 	store := credits.NewMemoryStore(nil)
 	k := ledgerBank(tb, store, n, amount)
-	ledger, err := credits.NewLedger(store, nil)
-	must(tb, err)
-	lessee, err := credits.NewLessee(ledger, nil)
-	must(tb, err)
-	tb.Cleanup(func() { must(tb, lessee.Close(context.Background())) })
+	lessee := lessee(tb, store, nil)
 	accounts := make([]credits.AccountID, n)
 	for i := range accounts {
 		accounts[i] = credits.AccountID(accountName(i))
 	}
 	settled := k.left
-	return bank{
-		spend: func(ctx context.Context, account int) (bool, error) {
-			_, err := lessee.Debit(ctx, credits.Debit{Account: accounts[account], Amount: credits.Micro, Operation: "image"})
-			return paid(err)
-		},
-		left: func(ctx context.Context) (int64, error) {
-			if err := lessee.Flush(ctx); err != nil {
-				return 0, err
+	k.spend = func(ctx context.Context, account int) (bool, error) {
+		_, err := lessee.Debit(ctx, credits.Debit{Account: accounts[account], Amount: credits.Micro, Operation: "image"})
+		return paid(err)
+	}
+	k.left = func(ctx context.Context) (int64, error) {
+		if err := lessee.Flush(ctx); err != nil {
+			return 0, err
+		}
+		return settled(ctx)
+	}
+	return k
+}
+
+func lessee(tb testing.TB, store credits.Store, o *credits.LesseeOptions) *credits.Lessee {
+	tb.Helper()
+	ledger, err := credits.NewLedger(store, nil)
+	must(tb, err)
+	l, err := credits.NewLessee(ledger, o)
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, l.Close(context.Background())) })
+	return l
+}
+
+// BenchmarkLease spends from a lease and stops the clock while that is settled:
+// what a caller waits for. BenchmarkLedger counts the settlements, too.
+func BenchmarkLease(b *testing.B) {
+	store := credits.NewMemoryStore(nil)
+	k := ledgerBank(b, store, 1, 1e15)
+	lessee := lessee(b, store, &credits.LesseeOptions{Flush: credits.ManualFlush})
+	account := credits.AccountID(accountName(0))
+	spend := func(times int) {
+		for range times {
+			if _, err := lessee.Debit(b.Context(), credits.Debit{Account: account, Amount: credits.Micro, Operation: "image"}); err != nil {
+				b.Fatal(err)
 			}
-			free, err := settled(ctx)
-			for i := range n {
-				b, err := ledger.Balance(ctx, accounts[i])
-				if err != nil {
-					return 0, err
-				}
-				free += int64(b.Leased)
-			}
-			return free, err
-		},
+		}
+		b.StopTimer()
+		must(b, lessee.Flush(b.Context()))
+		b.StartTimer()
+	}
+	const between = 1000
+	for range 4 { // until there is a lease that lasts
+		spend(between)
+	}
+	before, err := k.left(b.Context())
+	must(b, err)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := b.N; n > 0; n -= between {
+		spend(min(n, between))
+	}
+	b.StopTimer()
+	after, err := k.left(b.Context())
+	must(b, err)
+	if before-after != int64(b.N) {
+		b.Fatalf("%d spends took %d", b.N, before-after)
 	}
 }

@@ -53,11 +53,10 @@ func ledgerRatios(r *report) string {
 	against("SQLite, hot account", "sqlite", "1", "64", "commit-each", "")
 	against("SQLite, hot account", "sqlite", "1", "1024", "commit-each", "at least 20")
 	against("SQLite, 10^4 accounts", "sqlite", "10000", "1024", "commit-each", "")
-	leased := ledgerName("memory", "1", "keytoll-leased", "1")
-	if v, ok := r.median(leased, "ns/op"); ok {
+	if v, ok := r.median("Lease", "ns/op"); ok {
 		g.row("a spend from a lease", with(digits(v), " ns"), "", "", "at most 150 ns")
 	}
-	if v, ok := r.median(leased, "allocs/op"); ok {
+	if v, ok := r.median("Lease", "allocs/op"); ok {
 		g.row("its allocations", digits(v), "", "", "at most 1")
 	}
 	return g.text()

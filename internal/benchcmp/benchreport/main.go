@@ -1,4 +1,4 @@
-// Benchreport reads what `go test -bench='Limit|Redis|State'`, or -bench='Ledger|Hold',
+// Benchreport reads what `go test -bench='Limit|Redis|State'`, or -bench='Ledger|Lease|Hold',
 // of package benchcmp printed, and writes the tables of a page and its plot from
 // it:
 //
@@ -49,7 +49,7 @@ func run(page, plot string, args []string, out io.Writer) error {
 	}
 	tables := tables(r)
 	if len(tables) == 0 {
-		return errors.New("no figure of BenchmarkLimit, Redis, State, Ledger or Hold in " + args[0])
+		return errors.New("no figure of BenchmarkLimit, Redis, State, Ledger, Lease or Hold in " + args[0])
 	}
 	if plot != "" {
 		if svg := draw(r); svg != "" {
