@@ -2,7 +2,7 @@
 
 TOOLS := ./internal/tools/cmd
 
-.PHONY: test lint fmt bench leases limits ledgers fuzz cover lint-proof mutants servers
+.PHONY: test lint fmt bench limits credits ledgers leases fuzz cover lint-proof mutants servers
 
 # Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
 test: servers
@@ -35,13 +35,13 @@ limits:
 	go test -run='^$$' -bench='^Benchmark($(LIMITS))$$' -benchtime=500ms -count=$(LIMITSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/limits.txt
 	go run ./internal/benchcmp/benchreport -page docs/limits.md -plot docs/limits-cost.svg bin/limits.txt
 
-# Measures ledgers beside others, which takes about LEDGERSCOUNT times 6 minutes and a quiet machine, and writes the figures
-# into docs/credits.md and docs/credits-cost.svg. LEDGERS=Hold measures a part and leaves the rest.
-LEDGERS ?= Ledger|Lease|Hold
-LEDGERSCOUNT ?= 3
-ledgers:
+# Measures ledgers beside others, which takes about CREDITSCOUNT times 6 minutes and a quiet machine, and writes the figures
+# into docs/credits.md and docs/credits-cost.svg. CREDITS=Hold measures a part and leaves the rest.
+CREDITS ?= Ledger|Lease|Hold
+CREDITSCOUNT ?= 3
+credits:
 	@mkdir -p bin
-	go test -run='^$$' -bench='^Benchmark($(LEDGERS))$$' -benchtime=500ms -count=$(LEDGERSCOUNT) -timeout=4h ./internal/benchcmp > bin/ledgers.txt
+	go test -run='^$$' -bench='^Benchmark($(CREDITS))$$' -benchtime=500ms -count=$(CREDITSCOUNT) -timeout=4h ./internal/benchcmp > bin/ledgers.txt
 	go run ./internal/benchcmp/benchreport -page docs/credits.md -plot docs/credits-cost.svg bin/ledgers.txt
 
 # Long random runs over memory, SQLite and PostgreSQL: the stores agree, batches equal one by one, and histories of

@@ -56,7 +56,7 @@ type Budget struct {
 	ID         BudgetID
 	Key        string // whose spending counts: this key, or this path and all below it, of at most 8 segments; empty: everybody's
 	Operation  string // which spending counts: for this operation; empty: for every one
-	Amount     Amount // the most that may be spent and set aside in a window; 0: nothing, not even what is free
+	Amount     Amount // the most that may be spent and set aside in a window; 0: nothing but what is free
 	Every      Span   // how long a window lasts; zero: Total
 	Zone       string // IANA name of the zone whose calendar counts; empty: UTC, and so with Total
 	Soft       bool   // counts and tells thresholds, and refuses nothing

@@ -102,6 +102,9 @@ func (m *model) sums(b *modelBudget, name string, now time.Time) (used, held cre
 // time alone has passed; and how it would be if all holds came back.
 func (m *model) fits(amount credits.Amount, key, operation string, now time.Time) (fits, without bool, short []*modelBudget) {
 	fits, without = true, true
+	if amount == 0 {
+		return true, true, nil
+	}
 	for _, b := range m.budgets {
 		if b.Soft || !b.covers(key, operation) {
 			continue

@@ -172,11 +172,11 @@ func TestADeniedDebitStaysDeniedByItsBudget(t *testing.T) {
 	r.budget("b", 0, 0)
 }
 
-func TestABudgetOfNothingDeniesEverything(t *testing.T) {
+func TestABudgetOfNothingDeniesAllThatCosts(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
 	r.setBudget(credits.Budget{ID: "frozen", Key: "k", Every: credits.Day})
-	for _, amount := range []credits.Amount{0, 1, 1000} {
+	for _, amount := range []credits.Amount{1, 1000} {
 		if d := r.denied(keyedHold("h", amount, "k/x", "")); d.Budget != "frozen" || d.Transient || !d.ClearsAt.IsZero() {
 			t.Errorf("%v: %+v", amount, d)
 		}
@@ -184,15 +184,17 @@ func TestABudgetOfNothingDeniesEverything(t *testing.T) {
 	r.run(keyed("d", 1, "", ""))
 }
 
-func TestWhatIsFreePassesABudgetThatIsUsedUp(t *testing.T) {
+func TestWhatIsFreePassesEveryBudget(t *testing.T) {
 	r := newRig(t)
 	r.run(grant("g", 1000))
 	r.setBudget(credits.Budget{ID: "b", Amount: 10})
 	r.run(debit("d", 4))
 	r.run(hold("h", 6))
 	r.run(debit("free", 0))
-	r.setBudget(credits.Budget{ID: "b", Amount: 9}) // and not one that is overspent
-	r.refuse(hold("x", 0), credits.ErrInsufficient)
+	r.setBudget(credits.Budget{ID: "b", Amount: 9}) // and one that is overspent
+	r.run(hold("x", 0))
+	r.setBudget(credits.Budget{ID: "b"}) // and one of nothing
+	r.run(hold("y", 0))
 }
 
 func TestASoftBudgetCountsAndRefusesNothing(t *testing.T) {

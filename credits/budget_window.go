@@ -47,9 +47,9 @@ func (b *Budget) room() Amount {
 }
 
 // admits reports whether b has room for amount: whether Used+Held+amount is no
-// more than Amount, which those of a budget that was lowered are even for nothing.
+// more than Amount. Nothing always has room.
 func (b *Budget) admits(amount Amount) bool {
-	return b.Soft || b.within(b.Held) && amount <= b.room()
+	return amount == 0 || b.Soft || b.within(b.Held) && amount <= b.room()
 }
 
 // within reports whether b would have room for amount if nothing were held.
