@@ -21,11 +21,8 @@ func announce(w io.Writer, c config, a *app) error {
 	if c.db != "" {
 		kept = "in " + c.db + ": keys and credits survive a restart; earlier keys still work"
 	}
-	switch {
-	case c.postgres != "" && c.db != "":
-		kept = "keys on PostgreSQL, for all who share it; credits in " + c.db
-	case c.postgres != "":
-		kept = "keys on PostgreSQL, for all who share it; credits in memory (-db FILE keeps them)"
+	if c.postgres != "" {
+		kept = "on PostgreSQL: keys and credits are those of all who share it"
 	}
 	limits := "counted in memory (-redis URL counts them for several processes together)"
 	switch {

@@ -30,7 +30,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags.StringVar(&c.db, "db", "", "keep keys, credits and limits in this SQLite `FILE`")
 	flags.StringVar(&c.webhook, "webhook", "", "post each finished image to this `URL`, signed")
 	flags.BoolVar(&c.json, "json", false, "print one JSON line when ready, instead of the banner")
-	flags.StringVar(&c.postgres, "postgres", "", "keep keys and limits on PostgreSQL at this `URL`, shared by all who do")
+	flags.StringVar(&c.postgres, "postgres", "", "keep keys, credits and limits on PostgreSQL at this `URL`, shared by all who do")
 	flags.StringVar(&c.redis, "redis", "", "keep limits on Redis at this `URL`, shared by all who do, and tell of changes to shared keys through it")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
@@ -42,6 +42,9 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		fault("-addr %q is not HOST:PORT; 127.0.0.1:8080 would be", c.addr)
+	}
+	if c.db != "" && c.postgres != "" {
+		fault("-db and -postgres both say where keys and credits are kept; give one of them")
 	}
 	for _, f := range []struct {
 		name, is, example string

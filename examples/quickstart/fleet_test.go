@@ -92,6 +92,51 @@ func TestFleetSharesLimits(t *testing.T) {
 	}
 }
 
+// Two processes over one store of credits spend one account together: of more
+// calls than it can pay exactly as many succeed as it can, and nothing is left.
+func TestFleetSpendsOneAccountToNothing(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string]func(t *testing.T) []string{
+		"a file":     func(t *testing.T) []string { return []string{"-db", filepath.Join(t.TempDir(), "fleet.db")} },
+		"PostgreSQL": func(t *testing.T) []string { return []string{"-postgres", pgtest.Database(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shared := args(t)
+			a, b := start(t, shared...), start(t, shared...)
+			const payable = 20 // of 100 credits at 5
+			var served, refused atomic.Int64
+			var calls sync.WaitGroup
+			for i := range 2 * payable {
+				calls.Go(func() {
+					switch status := [...]*process{a, b}[i%2].image(t, a.Key).status; status {
+					case http.StatusOK:
+						served.Add(1)
+					case http.StatusPaymentRequired:
+						refused.Add(1)
+					default:
+						t.Errorf("status %d, want 200 or 402", status)
+					}
+				})
+			}
+			calls.Wait()
+			// A call that comes while others hold the last credits is refused for now: what they
+			// did not use is there for the next.
+			for served.Load() < payable && a.image(t, a.Key).status == http.StatusOK {
+				served.Add(1)
+			}
+			if served.Load() != payable || refused.Load() == 0 {
+				t.Errorf("%d images served and %d refused, want %d served", served.Load(), refused.Load(), payable)
+			}
+			for _, p := range []*process{a, b} {
+				if c := p.self(t, a.Key).Credits; c.Available != "0" || c.Held != "0" {
+					t.Errorf("one process says that the account has %+v, want nothing", c)
+				}
+			}
+		})
+	}
+}
+
 func postgresAndRedis(t *testing.T) []string {
 	return []string{"-postgres", pgtest.Database(t), "-redis", "redis://" + redistest.StartOwn(t).Addr()}
 }

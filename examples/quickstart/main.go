@@ -9,7 +9,7 @@
 //	-db FILE          keep keys, credits and limits in this SQLite file; without it all is in memory
 //	-webhook URL      post each finished image there, signed with Standard Webhooks headers
 //	-json             print one JSON line when ready, instead of the banner
-//	-postgres URL     keep keys and limits on PostgreSQL, for several instances that share them
+//	-postgres URL     keep keys, credits and limits on PostgreSQL, for several instances that share them
 //	-redis URL        keep limits on Redis, shared too, and carry what changes about shared keys
 //
 // Instances that share keys keep what they looked up, and hear of changes from
@@ -17,8 +17,8 @@
 // refused by the others at once, and in no case later than 2 seconds, also when
 // they can no longer hear of it. Instances that share limits count together,
 // exactly; while they cannot reach Redis each goes on with half of every limit.
-// Credits are each instance's own, unless the instances share a machine and -db
-// FILE.
+// Instances that share credits spend them together, to exactly nothing: over
+// PostgreSQL, or over one -db FILE on one machine.
 //
 // SIGINT and SIGTERM stop it: requests in flight are finished and settled,
 // webhooks that wait are delivered (those that their receiver has not taken 8

@@ -68,10 +68,15 @@ func openShelf(ctx context.Context, c config, log *slog.Logger) (s shelf, err er
 		if err := db.Migrate(ctx); err != nil {
 			return s, err
 		}
-		s.keys, s.limits = db.Keys(), db.Limits(nil)
+		s.keys, s.credits, s.limits = db.Keys(), db.Credits(nil), db.Limits(nil)
 		// What PostgreSQL does not tell of has not changed, so that keys are read anew
 		// every few minutes only.
 		s.cache = &apikey.CacheOptions{Bound: bound, MaxAge: 5 * time.Minute, Feed: db.Feed()}
+	}
+	if c.db != "" || c.postgres != "" { // requests that wait for a disk share their way to it
+		if s.credits, err = credits.NewBatcher(s.credits, nil); err != nil {
+			return s, err
+		}
 	}
 	if c.redis != "" {
 		options, err := redis.ParseURL(c.redis)
