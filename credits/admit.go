@@ -45,10 +45,10 @@ func (s *State) admit(w want, now time.Time) (*DeniedError, error) {
 }
 
 // denied is the error that tells why what is wanted has no room.
-func (s *State) denied(source Source, w want, available Amount, _ time.Time) *DeniedError {
+func (s *State) denied(source Source, w want, available Amount, now time.Time) *DeniedError {
 	t := &s.Account.Totals
 	return &DeniedError{
-		Account: s.Account.ID, Source: source, Need: w.amount, Available: available,
+		Account: s.Account.ID, At: now, Source: source, Need: w.amount, Available: available,
 		Held: t.Held, Leased: t.Leased, Pending: t.Pending, Debt: t.Debt,
 		Transient: source == SourceHolds || w.amount-available+t.Debt <= t.Held+t.Leased,
 	}

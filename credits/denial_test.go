@@ -45,7 +45,7 @@ func TestDenialsSayWhatHasNoRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.t = t
-			c.want.Account, c.want.Held, c.want.Leased, c.want.Pending = acme, 30, 20, 7
+			c.want.Account, c.want.At, c.want.Held, c.want.Leased, c.want.Pending = acme, epoch, 30, 20, 7
 			if got := r.denial(c.cmd); withoutTimes(got) != c.want {
 				t.Errorf("denied by %+v; want %+v", got, c.want)
 			}

@@ -77,6 +77,7 @@ func (s Source) String() string {
 // and has its code.
 type DeniedError struct {
 	Account     AccountID
+	At          time.Time // when it was decided, by the store's clock; of a Replayed one, at first
 	Source      Source    // what had no room; of several the first in the order of their numbers
 	Budget      BudgetID  // which, when Source is a budget
 	Need        Amount    // what the command wanted

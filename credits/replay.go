@@ -119,7 +119,7 @@ func (o *Op) deny(d *DeniedError) {
 // denial reads what deny has written.
 func (o *Op) denial() *DeniedError {
 	d := &DeniedError{
-		Account: o.Account, Source: o.Denied, Need: o.Amount, Available: o.SettledAmount,
+		Account: o.Account, At: o.At, Source: o.Denied, Need: o.Amount, Available: o.SettledAmount,
 		Held: o.Totals.Held, Leased: o.Totals.Leased, Pending: o.Totals.Pending, Debt: o.Totals.Debt,
 		Transient: o.SettledRest > 0, ClearsAt: o.SettledAt, NextGrantAt: o.Deadline, Replayed: true,
 	}

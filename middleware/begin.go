@@ -215,7 +215,7 @@ func (p *Pass) subject(s Subject) string {
 }
 
 // heldRetry is what a client is told to wait when only the holds of running
-// calls stand between it and its credits.
+// calls stand between it and its credits: they end sooner than they time out.
 const heldRetry = time.Second
 
 // hold sets the price aside.
@@ -244,8 +244,11 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	}
 	if denied, ok := errors.AsType[*credits.DeniedError](err); ok {
 		d := &Denial{Verdict: VerdictCreditDenied, err: err}
-		if denied.Transient {
+		switch {
+		case denied.Transient:
 			d.RetryAfter = heldRetry
+		case !denied.ClearsAt.IsZero():
+			d.RetryAfter = denied.ClearsAt.Sub(denied.At)
 		}
 		return d
 	}

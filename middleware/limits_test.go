@@ -300,6 +300,50 @@ func TestQuotedPrice(t *testing.T) {
 	}
 }
 
+// A budget has room again with its next window, and an account with its next
+// grant: who waits for Retry-After passes.
+func TestCreditsThatTimeBrings(t *testing.T) {
+	for name, set := range map[string]func(*house, apikey.Issued) error{
+		"a budget of the key": func(h *house, issued apikey.Issued) error {
+			h.grant(50)
+			_, err := h.ledger.SetBudget(t.Context(), credits.Budget{
+				Account: credits.AccountID(issued.Key.Owner), ID: "daily", Key: issued.Key.Meter, Amount: 5 * credits.Credit, Every: credits.Day,
+			})
+			return err
+		},
+		"a schedule": func(h *house, issued apikey.Issued) error {
+			_, err := h.ledger.SetSchedule(t.Context(), credits.Schedule{
+				Account: credits.AccountID(issued.Key.Owner), ID: "daily", Amount: 5 * credits.Credit, Unit: credits.Days, Every: 1, Anchor: h.clock.now(),
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build(t, blueprint{})
+			issued := h.key("image:generate")
+			if err := set(h, issued); err != nil {
+				t.Fatal(err)
+			}
+			handler := h.gate.Handler(priced())(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			if w := h.call(handler, bearer(issued)); w.Code != 200 {
+				t.Fatalf("status %d", w.Code)
+			}
+			w := h.call(handler, bearer(issued))
+			refused(t, w, 402, "insufficient_credits")
+			wait := atoi(t, w.Header().Get("Retry-After"))
+			if wait <= time.Second || wait > 24*time.Hour {
+				t.Fatalf("Retry-After is %v", wait)
+			}
+			h.clock.add(wait - time.Second)
+			refused(t, h.call(handler, bearer(issued)), 402, "insufficient_credits")
+			h.clock.add(time.Second)
+			if w := h.call(handler, bearer(issued)); w.Code != 200 {
+				t.Errorf("status %d after Retry-After", w.Code)
+			}
+		})
+	}
+}
+
 func TestCreditsBehindHolds(t *testing.T) {
 	h := build(t, blueprint{})
 	h.grant(5)
