@@ -100,9 +100,9 @@ func (l *Lessee) room() bool {
 
 // spendable reports whether d can be filed as a spend. The rest of d is that of a
 // purse, and was checked when that was made.
-func (d *Debit) spendable() bool {
-	return d.Amount >= 0 && d.Amount <= MaxAmount && badID(string(d.ID)) == "" && d.ID[0] != reservedPrefix[0] &&
-		badText(d.Price, MaxIDBytes) == "" && badText(d.Note, MaxNoteBytes) == ""
+func (c *Debit) spendable() bool {
+	return c.Amount >= 0 && c.Amount <= MaxAmount && badID(string(c.ID)) == "" && c.ID[0] != reservedPrefix[0] &&
+		badText(c.Price, MaxIDBytes) == "" && badText(c.Note, MaxNoteBytes) == ""
 }
 
 // journal remembers a spend of h. The mark is what [Lessee.durable] waits for.
