@@ -17,7 +17,8 @@ type Clock interface {
 
 // Run runs the suite on a store that implements [Clock]; one that does not fails.
 // The function open returns an empty store, each time it is called; what it opens
-// it cleans up itself. Subtests run in parallel.
+// it cleans up itself. Subtests run one after the other, so it may empty one place
+// again and again.
 func Run(t *testing.T, open func(t *testing.T) credits.Store) {
 	t.Helper()
 	if _, ok := open(t).(Clock); !ok {
@@ -38,7 +39,6 @@ func run(t *testing.T, checks []check, open func(t *testing.T) credits.Store) {
 	t.Helper()
 	for _, c := range checks {
 		t.Run(c.sentence, func(t *testing.T) {
-			t.Parallel()
 			if err := c.run(t.Context(), open(t)); err != nil {
 				t.Error(err)
 			}
