@@ -150,7 +150,7 @@ func (u *update) load(ctx context.Context, x *exchange, before int) error {
 	if err == nil && w.found != locked {
 		err = errAppeared
 	}
-	return err
+	return misread(err)
 }
 
 // errAppeared reports an account that was made after the locks were taken, and so
@@ -221,7 +221,7 @@ func (s *CreditStore) look(ctx context.Context, x *exchange, w *workspace) error
 	if err := x.ask(ctx, s.db.sql.readCredits, w.wanted.arguments(s.given())...); err != nil {
 		return err
 	}
-	return x.send(ctx, func(_ int, columns [][]byte) error { return w.take(columns) })
+	return misread(x.send(ctx, func(_ int, columns [][]byte) error { return w.take(columns) }))
 }
 
 // given returns the time of the store's own clock, or the zero time for the
@@ -257,6 +257,18 @@ func outdated(err error) bool {
 		return strings.HasPrefix(e.Message, "cache lookup failed") // for a type that is gone
 	}
 	return false
+}
+
+// misread gives the code Corrupt to the server's errors about a stored text that
+// the function credits_read cannot take apart.
+func misread(err error) error {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch e.Code {
+		case "22P02", "22003", "22023": // no number or no JSON, a number out of range, JSON of another kind
+			return &errors.Error{Code: errors.Corrupt, Msg: "a stored operation cannot be read", Err: err}
+		}
+	}
+	return err
 }
 
 // pause waits before another try: not at all before the first, then up to twice

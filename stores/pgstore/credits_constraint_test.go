@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/keytoll/keytoll/credits"
@@ -128,6 +129,49 @@ func TestAWriteThatContradictsItselfIsCorrupt(t *testing.T) {
 		}
 		if b, err := l.Balance(t.Context(), "a"); err != nil || b.Available != 9 || b.Consumed != 1 {
 			t.Errorf("after %s: %+v, %v", name, b, err)
+		}
+	}
+	audit(t, t.Context(), l)
+}
+
+// Texts that somebody spoiled are told as such, wherever they are taken apart,
+// and no command goes by them.
+func TestStoredTextsThatCannotBeReadAreCorrupt(t *testing.T) {
+	d := newLedgerDatabase(t)
+	store := d.db.Credits(nil)
+	l := newLedger(t, store)
+	grant(t, l, "a", "grant", 100)
+	if _, err := l.SetBudget(t.Context(), credits.Budget{Account: "a", ID: "b", Amount: 50}); err != nil {
+		t.Fatal(err)
+	}
+	hold := credits.Hold{Account: "a", ID: "hold", Amount: 10}
+	if _, err := l.Hold(t.Context(), hold); err != nil {
+		t.Fatal(err)
+	}
+	for _, spoilt := range []string{
+		`parts = 'x:1'`, `parts = '1:x'`, `parts = '1'`, `parts = '99999999999999999999:1:0:0:0'`,
+		`charges = 'x'`, `charges = '{}'`, `charges = '[1]'`, `terms = 'x'`, `totals = 'x'`,
+	} {
+		undo := errors.New("undo")
+		err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), pgstore.InSchema(d.db, `UPDATE keytoll.ops SET `+spoilt+` WHERE id = 'hold'`)); err != nil {
+				return err
+			}
+			in := newLedger(t, store.In(tx))
+			_, capture := in.Capture(t.Context(), credits.Capture{Account: "a", Hold: "hold", Amount: 5})
+			_, again := in.Hold(t.Context(), hold)
+			_, verify := in.Verify(t.Context(), nil)
+			need := []credits.Need{{Account: "a", Targets: []credits.OpID{"hold"}}}
+			view := store.In(tx).View(t.Context(), need, func(time.Time, []*credits.State) error { return nil })
+			for what, err := range map[string]error{"Capture": capture, "Hold": again, "Verify": verify, "View": view} {
+				if kerrors.CodeOf(err) != kerrors.Corrupt {
+					t.Errorf("%s: %s: %v, want Corrupt", spoilt, what, err)
+				}
+			}
+			return undo
+		})
+		if !errors.Is(err, undo) {
+			t.Fatal(err)
 		}
 	}
 	audit(t, t.Context(), l)

@@ -84,7 +84,7 @@ func (c creditsIn) Update(ctx context.Context, needs []credits.Need, fn func(tim
 	for try := 1; ; try++ {
 		u := update{store: c.store, space: w}
 		err := c.nested(ctx, func(tx pgx.Tx) (bool, error) {
-			x := c.store.db.newExchange(tx.Conn())
+			x := c.store.db.newExchangeIn(tx)
 			if err := u.load(ctx, x, 0); err != nil {
 				return false, err
 			}
@@ -97,6 +97,8 @@ func (c creditsIn) Update(ctx context.Context, needs []credits.Need, fn func(tim
 		switch {
 		case err == nil || u.refused:
 			return err
+		case outdated(err) && try < connectionTries:
+			c.forget(ctx)
 		case !raced(err):
 			return c.store.db.fault(ctx, err)
 		case try == few:
@@ -109,13 +111,28 @@ func (c creditsIn) Update(ctx context.Context, needs []credits.Need, fn func(tim
 func (c creditsIn) View(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
 	w := c.store.spaces.get(needs)
 	defer c.store.spaces.put(w)
-	err := c.nested(ctx, func(tx pgx.Tx) (bool, error) {
-		return false, c.store.look(ctx, c.store.db.newExchange(tx.Conn()), w)
-	})
-	if err != nil {
-		return c.store.db.fault(ctx, err)
+	for try := 1; ; try++ {
+		err := c.nested(ctx, func(tx pgx.Tx) (bool, error) {
+			return false, c.store.look(ctx, c.store.db.newExchangeIn(tx), w)
+		})
+		switch {
+		case err == nil:
+			return fn(w.now, w.loaded())
+		case outdated(err) && try < connectionTries:
+			c.forget(ctx)
+		default:
+			return c.store.db.fault(ctx, err)
+		}
 	}
-	return fn(w.now, w.loaded())
+}
+
+// forget lets go of the statements that are prepared on the caller's connection,
+// of which the server knows nothing any more: the next try prepares them again.
+func (c creditsIn) forget(ctx context.Context) {
+	sql := &c.store.db.sql
+	for _, statement := range []string{sql.lockAccounts, sql.readCredits, sql.writeCredits} {
+		_ = c.tx.Conn().Deallocate(ctx, statement) // when that fails, so does the next try
+	}
 }
 
 // Entries implements [credits.Store].

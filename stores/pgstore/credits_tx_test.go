@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/credits/creditstest"
@@ -227,4 +228,49 @@ func TestAnOldViewIsRefused(t *testing.T) {
 		t.Errorf("the new account has %+v, %v", b, err)
 	}
 	audit(t, t.Context(), outside)
+}
+
+// The caller's connection may be of another pool, which is set otherwise: one
+// that a proxy may hand to others keeps no prepared statement, and one that the
+// server has forgotten is prepared again.
+func TestATransactionOfAnotherPool(t *testing.T) {
+	d := newLedgerDatabase(t)
+	store := d.db.Credits(nil)
+	outside := newLedger(t, store)
+	grant(t, outside, "a", "grant", 100)
+	for _, c := range []struct {
+		mode pgx.QueryExecMode
+		kept bool
+	}{{pgx.QueryExecModeCacheStatement, true}, {pgx.QueryExecModeExec, false}} {
+		config := d.pool.Config()
+		config.MinConns, config.MaxConns = 0, 1
+		config.ConnConfig.DefaultQueryExecMode = c.mode
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		for round := range 2 {
+			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+				l := newLedger(t, store.In(tx))
+				if _, err := l.Balance(t.Context(), "a"); err != nil {
+					return err
+				}
+				_, err := l.Debit(t.Context(), credits.Debit{Account: "a", ID: credits.OpID(fmt.Sprint(c.mode, round)), Amount: 1})
+				return err
+			})
+			if err != nil {
+				t.Errorf("%v, round %d: %v", c.mode, round, err)
+			}
+			var kept bool
+			left := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_prepared_statements WHERE statement LIKE '%.credits_%')`, pgx.QueryExecModeExec)
+			if err := left.Scan(&kept); err != nil || kept != c.kept {
+				t.Errorf("%v: prepared statements are left: %t, %v; want %t", c.mode, kept, err, c.kept)
+			}
+			run(t, pool, "DEALLOCATE ALL")
+		}
+	}
+	if b, err := outside.Balance(t.Context(), "a"); err != nil || b.Consumed != 4 {
+		t.Errorf("%+v, %v; want 4 consumed", b, err)
+	}
 }

@@ -26,6 +26,17 @@ func (db *DB) newExchange(conn *pgx.Conn) *exchange {
 	return &exchange{conn: conn, keep: db.mode == pgx.QueryExecModeCacheStatement}
 }
 
+// newExchangeIn returns one that asks in a transaction of the caller's, whose
+// connection may be set otherwise than those of the pool.
+func (db *DB) newExchangeIn(tx pgx.Tx) *exchange {
+	x := db.newExchange(tx.Conn())
+	if x.keep {
+		mode, _ := modes(x.conn.Config())
+		x.keep = mode == pgx.QueryExecModeCacheStatement
+	}
+	return x
+}
+
 // say adds a statement without arguments and rows, which is not prepared.
 func (x *exchange) say(statement string) { x.batch.ExecParams(statement, nil, nil, nil, nil) }
 
