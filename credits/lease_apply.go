@@ -65,7 +65,7 @@ func (c *acquisition) size(st *State, now time.Time) (Amount, error) {
 	// account has.
 	amount := min(st.spendable(c.Want, c.Operation), st.Account.Totals.Available/share)
 	if amount < c.Min {
-		return 0, st.notWorthALease(SourceBalance, "", c.Min, amount)
+		return 0, st.tooSmallAShare(SourceBalance, "", c.Min, amount, now)
 	}
 	for _, i := range st.covering(c.Key, c.Operation) {
 		b := st.Budgets[i].Budget // a copy: a refusal changes nothing
@@ -76,19 +76,17 @@ func (c *acquisition) size(st *State, now time.Time) (Amount, error) {
 			return 0, err
 		}
 		if amount = min(amount, b.room()/share); amount < c.Min {
-			return 0, st.notWorthALease(b.source(), b.ID, c.Min, amount)
+			return 0, st.tooSmallAShare(b.source(), b.ID, c.Min, amount, now)
 		}
 	}
 	return amount, nil
 }
 
-// notWorthALease refuses a lease whose share of a source is too small.
-func (s *State) notWorthALease(source Source, budget BudgetID, least, share Amount) error {
-	t := &s.Account.Totals
-	return &DeniedError{
-		Account: s.Account.ID, Source: source, Budget: budget, Need: least, Available: share,
-		Held: t.Held, Leased: t.Leased, Pending: t.Pending, Debt: t.Debt, Transient: true,
-	}
+// tooSmallAShare refuses a lease that would get less of a source than it is worth.
+func (s *State) tooSmallAShare(source Source, budget BudgetID, least, share Amount, now time.Time) error {
+	d := s.denied(source, want{amount: least}, share, now)
+	d.Budget, d.Transient = budget, true
+	return d
 }
 
 // leaseEnd returns when a lease ends by itself that is to last for ttl from now:

@@ -288,8 +288,8 @@ func TestTheSizeOfALease(t *testing.T) {
 		a.Min, a.Share = c.least, c.share
 		got, err := r.AcquireLease(t.Context(), a)
 		if c.got == 0 {
-			if denied, ok := errors.AsType[*credits.DeniedError](err); !ok || denied.Need != c.least || denied.Available >= c.least {
-				t.Errorf("%+v: %+v, %v", c, got, err)
+			if denied, ok := errors.AsType[*credits.DeniedError](err); !ok || denied.Need != c.least || denied.Available >= c.least || !denied.At.Equal(epoch) {
+				t.Errorf("%+v: %+v, %+v", c, got, denied)
 			}
 			continue
 		}

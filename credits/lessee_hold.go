@@ -57,8 +57,11 @@ func (l *Lessee) hold(h *Hold, now time.Time) (Receipt, bool, error) {
 	if p == nil {
 		return Receipt{}, false, nil
 	}
+	if p.unsettled(h.ID) != nil {
+		return Receipt{}, false, refuse(ErrIntent, KindDebit.String()+" "+quote(string(h.ID)))
+	}
 	lease := p.pays(h.Amount, now)
-	if lease == nil || h.Overrun != OverrunRefused || h.Late != LateRefused || !l.room() || p.unsettled(h.ID) != nil {
+	if lease == nil || h.Overrun != OverrunRefused || h.Late != LateRefused || !l.room() {
 		return Receipt{}, false, nil
 	}
 	lease.free -= h.Amount
@@ -71,6 +74,14 @@ func (l *Lessee) hold(h *Hold, now time.Time) (Receipt, bool, error) {
 	}
 	s.holds[holdKey{h.Account, h.ID}] = local
 	return local.receipt(KindHold, h.Amount, false), true, nil
+}
+
+// held refuses an id for a spend when it is that of a hold that is open here.
+func (s *lesseeShard) held(account AccountID, id OpID) error {
+	if h := s.holds[holdKey{account, id}]; h != nil && h.end == HoldOpen {
+		return refuse(ErrIntent, KindHold.String()+" "+quote(string(id)))
+	}
+	return nil
 }
 
 func (h *localHold) receipt(k Kind, amount Amount, replayed bool) Receipt {
@@ -136,9 +147,12 @@ func (l *Lessee) capture(c *Capture, now time.Time) (r Receipt, mark int64, loca
 	}
 	if c.Keep {
 		spend.ID, spend.Note = c.ID, c.Note
+		if err := s.held(c.Account, c.ID); err != nil {
+			return r, 0, true, err
+		}
 		if known := h.lease.purse.unsettled(c.ID); known != nil {
 			if *known != spend {
-				return r, 0, true, refuse(ErrIntent, KindCapture.String()+" "+quote(string(c.ID)))
+				return r, 0, true, refuse(ErrIntent, KindDebit.String()+" "+quote(string(c.ID)))
 			}
 			r = h.receipt(KindCapture, c.Amount, true)
 			r.Op = c.ID
@@ -217,11 +231,13 @@ func (l *Lessee) Extend(ctx context.Context, c Extend) (Receipt, error) {
 	if err := h.open(l, now); err != nil {
 		return Receipt{}, errors.Wrap(op, err)
 	}
-	if until, last := l.terms.deadline(c.TTL, now), h.at.Add(l.terms.maxHoldLife); !h.until.IsZero() && until.After(h.until) {
-		h.until = until
-		if last.Before(until) {
-			h.until = micros(last)
-		}
+	until := l.terms.deadline(c.TTL, now)
+	if last := micros(h.at.Add(l.terms.maxHoldLife)); until.After(last) {
+		until = last
 	}
-	return h.receipt(KindHold, h.hold.Amount, false), nil
+	longer := !h.until.IsZero() && until.After(h.until)
+	if longer {
+		h.until = until
+	}
+	return h.receipt(KindHold, h.hold.Amount, !longer), nil
 }

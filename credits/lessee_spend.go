@@ -67,6 +67,11 @@ func (l *Lessee) spend(d *Debit, own bool, now time.Time) (r Receipt, mark int64
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.purses[purseKey{d.Account, d.Key, d.Operation}]
+	if !own {
+		if err := s.held(d.Account, d.ID); err != nil {
+			return r, 0, false, err
+		}
+	}
 	if p == nil {
 		return r, 0, false, nil
 	}

@@ -215,6 +215,10 @@ func TestHoldsAgainstALease(t *testing.T) {
 	if err != nil || !got.Deadline.Equal(epoch.Add(time.Hour)) {
 		t.Errorf("extended: %+v, %v", got, err)
 	}
+	got, err = l.Extend(ctx, credits.Extend{Account: acme, Hold: "t", TTL: time.Minute})
+	if err != nil || !got.Deadline.Equal(epoch.Add(time.Hour)) || !got.Replayed {
+		t.Errorf("extended by less: %+v, %v", got, err)
+	}
 	// The lease lapses under the hold; what was promised is still paid.
 	r.add(10 * time.Minute)
 	if got := r.totals(); got.Suspense == 0 {
@@ -232,6 +236,48 @@ func TestHoldsAgainstALease(t *testing.T) {
 	r.close(l)
 	if got := r.totals(); got.Consumed != spent || got.Available != 100_000-spent {
 		t.Errorf("%+v, want %v spent", got, spent)
+	}
+}
+
+// What a lessee knows under an id by itself is that and nothing else: whoever gave
+// it to two requests is told so before the second one is served.
+func TestALesseesOwnIDsAreUsedOnce(t *testing.T) {
+	r := newLeaseRig(t, 100_000)
+	l := r.lessee(credits.LesseeOptions{})
+	ctx := t.Context()
+	r.warm(l)
+	for _, id := range []credits.OpID{"h", "i"} {
+		if _, err := l.Hold(ctx, hold(id, 5)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Debit(ctx, debit("d", 5)); err != nil {
+		t.Fatal(err)
+	}
+	before := r.totals()
+	for _, id := range []credits.OpID{"h", "i", "d"} {
+		keep := credits.Capture{Account: acme, Hold: "h", Amount: 1, Keep: true, ID: id}
+		if got, err := l.Capture(ctx, keep); !errors.Is(err, credits.ErrIntent) {
+			t.Errorf("a part of h under %s: %+v, %v", id, got, err)
+		}
+	}
+	if got, err := l.Debit(ctx, debit("h", 5)); !errors.Is(err, credits.ErrIntent) {
+		t.Errorf("a debit under an open hold's id: %+v, %v", got, err)
+	}
+	if got, err := l.Hold(ctx, hold("d", 5)); !errors.Is(err, credits.ErrIntent) {
+		t.Errorf("a hold under a debit's id: %+v, %v", got, err)
+	}
+	if got := r.totals(); got != before {
+		t.Errorf("a refusal went to the store: %+v, before %+v", got, before)
+	}
+	for _, id := range []credits.OpID{"h", "i"} {
+		if _, err := l.Capture(ctx, captureAll(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.close(l)
+	if got := r.totals(); got.Consumed != 20+15 {
+		t.Errorf("%+v, want %v spent", got, 20+15)
 	}
 }
 
