@@ -19,7 +19,7 @@ var (
 	// pruned, so nobody knows whether the command was done. It is not done again.
 	// Retry no longer than records are kept, or give the command a new id.
 	ErrKeyTooOld error = &errors.Error{Code: errors.Conflict, Msg: "the id is older than the records that are kept"}
-	// ErrNotFound: the account has no hold, op or budget of that id.
+	// ErrNotFound: the account has no hold, lease, op, budget or schedule of that id.
 	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "the account has nothing of that id"}
 	// ErrSettled: the hold was captured or released before, and not in the way
 	// that is asked for now.
@@ -36,8 +36,8 @@ var (
 	ErrTooManyBudgets error = &errors.Error{Code: errors.Conflict, Msg: "the account has too many budgets"}
 	// ErrExpired: the grant's ExpiresAt has passed.
 	ErrExpired error = &errors.Error{Code: errors.Invalid, Msg: "the grant has expired before it was made; give a later ExpiresAt"}
-	// ErrSchedules: the account has [MaxSchedules] schedules.
-	ErrSchedules error = &errors.Error{Code: errors.Conflict, Msg: "the account has as many schedules as it can have"}
+	// ErrTooManySchedules: the account has [MaxSchedules] schedules.
+	ErrTooManySchedules error = &errors.Error{Code: errors.Conflict, Msg: "the account has too many schedules"}
 	// ErrCatchUp: the Anchor of a new schedule with CatchUpAll lies more than
 	// [MaxCatchUp] periods back.
 	ErrCatchUp error = &errors.Error{Code: errors.Invalid, Msg: "too many periods of the schedule have begun"}

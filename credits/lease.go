@@ -23,8 +23,9 @@ const (
 // instance has to ask another one. What a lease has can neither be spent by
 // others nor expire, and it counts against budgets like a hold.
 //
-// It takes up to Want of what is available for the operation and has room in
-// the budgets, at most one Share-th of either, and at least Min, or is refused.
+// It takes up to Want of what is available for the operation, at most one Share-th
+// of all that the account has available and of what each budget has room for, and
+// at least Min, or is refused.
 // [Lessee] does all this; the commands are for those who write another one.
 type AcquireLease struct {
 	Account   AccountID

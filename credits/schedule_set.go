@@ -41,7 +41,7 @@ const maxLifetime = 3660 * 24 * time.Hour
 // instant, and what is left of the old period does not roll over. The same holds
 // when Until is put off after the schedule had ended.
 //
-// Besides the errors of every command it returns [ErrSchedules].
+// Besides the errors of every command it returns [ErrTooManySchedules].
 func (l *Ledger) SetSchedule(ctx context.Context, s Schedule) (Schedule, error) {
 	const op = "credits.SetSchedule"
 	f := errors.Faults{Op: op}
@@ -170,7 +170,7 @@ func (s *State) newSchedule(to *Schedule, p periods, now time.Time) error {
 		}
 	}
 	if have >= MaxSchedules {
-		return refuse(ErrSchedules, strconv.Itoa(have)+"; remove one first")
+		return refuse(ErrTooManySchedules, strconv.Itoa(have)+"; remove one first")
 	}
 	begun := p.last(now) + 1
 	switch to.CatchUp {

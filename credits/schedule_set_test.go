@@ -152,7 +152,7 @@ func TestAnAccountHasABoundedNumberOfSchedules(t *testing.T) {
 		r.set(s)
 	}
 	s.ID = "another"
-	if _, err := r.SetSchedule(t.Context(), s); !errors.Is(err, credits.ErrSchedules) || kerrors.CodeOf(err) != kerrors.Conflict {
+	if _, err := r.SetSchedule(t.Context(), s); !errors.Is(err, credits.ErrTooManySchedules) || kerrors.CodeOf(err) != kerrors.Conflict {
 		t.Errorf("one more: %v", err)
 	}
 	s.ID, s.Amount = "s050", 20
