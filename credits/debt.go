@@ -44,15 +44,17 @@ func (s *State) forgive(amount Amount, given *Parts, spent time.Time, e Entry) {
 }
 
 // heir returns the lot that a refund makes in the place of l. When l has
-// expired, it lives as long from now as l had left at the instant spent; the
-// terms of lot 0 may be older than that, and then say nothing.
+// expired, it lives as long from now as l had left at the instant spent. Where
+// that is after l's end, because the spend of a lease was told late or the terms
+// of lot 0 are older, what was left is not known: it lives as long as l did in
+// all.
 func (l *Lot) heir(spent time.Time, e Entry) Lot {
 	heir := Lot{Op: e.Op, Priority: l.Priority, Category: l.Category, Only: l.Only, EffectiveAt: e.At, ExpiresAt: l.ExpiresAt}
 	if l.expired(e.At) {
-		heir.ExpiresAt = time.Time{}
-		if left := l.ExpiresAt.Sub(spent); left > 0 {
-			heir.ExpiresAt = micros(e.At.Add(left))
+		if l.expired(spent) {
+			spent = l.EffectiveAt
 		}
+		heir.ExpiresAt = micros(e.At.Add(l.ExpiresAt.Sub(spent)))
 	}
 	return heir
 }

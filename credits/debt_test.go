@@ -166,7 +166,7 @@ func TestRefundOfARepaidDebtHasTheTermsOfWhatRepaid(t *testing.T) {
 }
 
 // The lot that repaid one debt may be gone before another hold is made: what is
-// refunded of that must not be born expired.
+// refunded of that must not be born expired, and not live for ever.
 func TestRefundIsNeverBornExpired(t *testing.T) {
 	r := owing(t, 10)
 	r.run(credits.Grant{Account: acme, ID: "g", Amount: 10, ExpiresAt: epoch.Add(time.Hour)})
@@ -177,6 +177,9 @@ func TestRefundIsNeverBornExpired(t *testing.T) {
 	r.balance(credits.Totals{Issued: 10, Consumed: 10})
 	r.run(credits.Refund{Account: acme, ID: "r2", Of: "other", All: true})
 	r.balance(credits.Totals{Issued: 10, Available: 10})
+	if heir := r.snapshot(acme).Lots[1]; !heir.ExpiresAt.Equal(epoch.Add(3 * time.Hour)) {
+		t.Errorf("it expires at %v", heir.ExpiresAt)
+	}
 }
 
 // An account cannot be issued so much, and owe so much, that a sum overflows.
@@ -249,5 +252,23 @@ func TestWhatComesBackMakesRoomOnlyBeyondTheDebt(t *testing.T) {
 	}
 	if d := r.denial(hold("x", 3)); d.Source != credits.SourceBalance || d.Transient {
 		t.Errorf("denied by %+v", d)
+	}
+}
+
+// The lot that a refund makes for one that has expired lives no longer than that
+// one did in all, also when the spend was written after its end: of a lease whose
+// owner was late.
+func TestARefundOfALeaseThatWasToldLateDoesNotLiveForEver(t *testing.T) {
+	r := leaseRig{newRig(t)}
+	r.run(credits.Grant{Account: acme, ID: "g", Amount: 100, ExpiresAt: epoch.Add(time.Hour)})
+	r.add(59*time.Minute + 30*time.Second)
+	r.acquire(acquire("l", 40))
+	r.add(2 * time.Hour)
+	r.settle(closing("l", spend("late", 30)))
+	r.run(credits.Refund{Account: acme, ID: "r", Of: "late", All: true})
+	lots := r.snapshot(acme).Lots
+	heir := lots[len(lots)-1]
+	if want := r.now().Add(time.Hour); heir.ID != 2 || heir.Totals.Available != 30 || !heir.ExpiresAt.Equal(want) {
+		t.Errorf("the refund made %+v; it should end at %v", heir, want)
 	}
 }

@@ -80,6 +80,7 @@
 //	Capture too late      Hold.Late; LateRefused: ErrTimedOut, and nothing is charged
 //	Refund                to the very lots, what was taken last first
 //	  to an expired lot   a new lot of its terms, which lives as long as it had left when it was spent from
+//	  when not known      as long as the old one lived in all: of a lease that was told after its lot's end
 //	  of a debt           lessens it; what was repaid becomes a lot of the terms of what repaid
 //	Budgets               none. All that fit a command must have room; they refuse, unless Soft
 //	  window              Total; of calendars in UTC; the one in which the hold or the debit was made is charged

@@ -1,6 +1,7 @@
 package credits_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -200,6 +201,27 @@ func TestDaysOfAllLengthsAreGrantedOnce(t *testing.T) {
 		}
 		if len(seen) != 7 {
 			t.Errorf("%s: %d grants within six times 24 hours", zone, len(seen))
+		}
+	}
+}
+
+// What an account owes counts as issued: with it a schedule grants no more than
+// a grant could.
+func TestAScheduleGrantsAnAccountThatOwesNoMoreThanItCanBeIssued(t *testing.T) {
+	for _, only := range []credits.Operations{"", credits.Only("image")} {
+		const owed = credits.MaxAmount / 4
+		r := owing(t, owed)
+		for i := range 4 {
+			s := monthly(epoch)
+			s.ID, s.Amount, s.Only, s.Lifetime = credits.ScheduleID(fmt.Sprint("s", i)), credits.MaxAmount, only, credits.NoTimeout
+			r.set(s)
+		}
+		b, err := r.Balance(t.Context(), acme)
+		if err != nil || b.Issued > credits.MaxAmount-b.Debt {
+			t.Errorf("only %q: %v issued and %v owed, %v", only, b.Issued, b.Debt, err)
+		}
+		if _, err := r.Verify(t.Context(), nil); err != nil {
+			t.Errorf("only %q: %v", only, err)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (t *timeline) passSchedule(e event, at time.Time) error {
 // account over what it can be issued is cut.
 func (t *timeline) grant(sc *Schedule, end, at time.Time) {
 	s := t.state
-	amount := min(sc.Amount, MaxAmount-s.Account.Totals.Issued)
+	amount := min(sc.Amount, MaxAmount-s.Account.Totals.Issued-s.Account.Totals.Debt)
 	if amount <= 0 {
 		return
 	}
