@@ -228,12 +228,7 @@ func (c *Refund) check(f *errors.Faults, _ *settings) {
 	checkNewID(f, c.ID)
 	checkID(f, "Of", string(c.Of))
 	checkText(f, "Note", c.Note, MaxNoteBytes)
-	switch {
-	case c.All && c.Amount != 0:
-		f.Add("Amount is %v and All is set; give one of them", c.Amount)
-	case !c.All:
-		checkAmount(f, c.Amount, Micro)
-	}
+	checkAmountOrAll(f, c.Amount, c.All)
 }
 
 func checkID(f *errors.Faults, field, id string) {
@@ -259,6 +254,19 @@ func checkText(f *errors.Faults, field, text string, most int) {
 func checkAmount(f *errors.Faults, a, least Amount) {
 	if why := a.check(least); why != "" {
 		f.Add("Amount %s", why)
+	}
+}
+
+// checkAmountOrAll checks the amount of a command that can also ask for all there
+// is.
+func checkAmountOrAll(f *errors.Faults, a Amount, all bool) {
+	switch {
+	case all && a != 0:
+		f.Add("Amount is %v and All is set; give one of them", a)
+	case !all && a == 0:
+		f.Add("Amount is 0; give more than 0, or All")
+	case !all:
+		checkAmount(f, a, Micro)
 	}
 }
 

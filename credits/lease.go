@@ -202,12 +202,7 @@ func (c *ResolveLease) check(f *errors.Faults, _ *settings) {
 	default:
 		f.Add("To is %v; give BucketAvailable, BucketConsumed or BucketExpired", c.To)
 	}
-	switch {
-	case c.All && c.Amount != 0:
-		f.Add("Amount is %v and All is set; give one of them", c.Amount)
-	case !c.All:
-		checkAmount(f, c.Amount, Micro)
-	}
+	checkAmountOrAll(f, c.Amount, c.All)
 }
 
 func (c *recallLeases) check(f *errors.Faults, _ *settings) {

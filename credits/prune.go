@@ -110,7 +110,7 @@ func (c *cutoff) settle(ctx context.Context, l *Ledger) error {
 	return l.store.View(ctx, []Need{{Account: "-", Limit: dueLimit}}, func(now time.Time, _ []*State) error {
 		latest := micros(now).Add(-c.age)
 		if c.before.After(latest) {
-			return &errors.Error{Code: errors.Invalid, Op: "credits.Prune", Msg: fmt.Sprintf("Before is %v; give %v or earlier, which is MinAge, %v, ago",
+			return &errors.Error{Code: errors.Invalid, Msg: fmt.Sprintf("Before is %v; give %v or earlier, which is MinAge, %v, ago",
 				c.before.Format(time.RFC3339), latest.Format(time.RFC3339), c.age)}
 		}
 		if c.before.IsZero() {

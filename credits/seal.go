@@ -112,8 +112,8 @@ func (t *SealTree) find(account AccountID) (int, bool) {
 // one moment between the seal's Begun and its At; commands go on meanwhile.
 func (l *Ledger) Seal(ctx context.Context, by *Sealer) (*SealTree, error) {
 	const op = "credits.Seal"
-	if by == nil {
-		return nil, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the sealer is nil; give one that NewSealer made"}
+	if by == nil || by.sign == nil {
+		return nil, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the sealer is nil or zero; give one that NewSealer made"}
 	}
 	t := &SealTree{seal: Seal{Key: by.check.name, Algorithm: by.check.algorithm}}
 	const page = 250

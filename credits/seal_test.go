@@ -171,6 +171,8 @@ func TestSealsAreSignedByNamedKeys(t *testing.T) {
 		{sealer(t, "2026"), nil, false},
 		{house, []*credits.SealKey{house.Key()}, true},
 		{house, []*credits.SealKey{wrong}, false},
+		{house, []*credits.SealKey{nil, {}}, false},
+		{house, []*credits.SealKey{nil, {}, house.Key()}, true},
 	} {
 		tree, err := r.Seal(t.Context(), c.by)
 		if err != nil {

@@ -62,8 +62,8 @@ func (l *Ledger) Statement(ctx context.Context, by *Sealer, tree *SealTree, q St
 		f.Add("To is before From; give a later instant, or leave one out")
 	}
 	switch {
-	case by == nil:
-		f.Add("the sealer is nil; give one that NewSealer made")
+	case by == nil || by.sign == nil:
+		f.Add("the sealer is nil or zero; give one that NewSealer made")
 	case tree == nil:
 		f.Add("the tree is nil; give one that Seal or NewSealTree made")
 	case q.To.After(tree.seal.Begun):

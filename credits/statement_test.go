@@ -96,6 +96,7 @@ func TestStatementsThatCannotBe(t *testing.T) {
 		code kerrors.Code
 	}{
 		"no account":           {by, tree, credits.StatementQuery{}, kerrors.Invalid},
+		"a zero sealer":        {new(credits.Sealer), tree, credits.StatementQuery{Account: acme}, kerrors.Invalid},
 		"no sealer":            {nil, tree, credits.StatementQuery{Account: acme}, kerrors.Invalid},
 		"no tree":              {by, nil, credits.StatementQuery{Account: acme}, kerrors.Invalid},
 		"to before from":       {by, tree, credits.StatementQuery{Account: acme, From: epoch.Add(time.Hour), To: epoch}, kerrors.Invalid},
@@ -111,6 +112,13 @@ func TestStatementsThatCannotBe(t *testing.T) {
 	}
 	if err := credits.VerifyStatement(&credits.Statement{}, by.Key()); !errors.Is(err, credits.ErrUnproven) {
 		t.Errorf("nothing: %v", err)
+	}
+	// Nothing is what a zero key has signed: it checks nothing.
+	if err := credits.VerifyStatement(&credits.Statement{}, nil, &credits.SealKey{}); !errors.Is(err, credits.ErrUnproven) {
+		t.Errorf("nothing, with keys of nothing: %v", err)
+	}
+	if _, err := r.Seal(t.Context(), new(credits.Sealer)); kerrors.CodeOf(err) != kerrors.Invalid {
+		t.Errorf("a zero sealer seals: %v", err)
 	}
 }
 

@@ -15,8 +15,8 @@ type Error struct {
 	Err  error  // the private cause, for operators; may be nil
 }
 
-// Error returns "op: message: cause", leaving out what is empty, and the name
-// of the code when all is.
+// Error returns "op: message: cause", leaving out what is empty and a cause that
+// the message begins with, and the name of the code when all is.
 func (e *Error) Error() string {
 	if e == nil {
 		return Unknown.String()
@@ -29,7 +29,9 @@ func (e *Error) Error() string {
 		parts = append(parts, e.Msg)
 	}
 	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
+		if cause := e.Err.Error(); e.Msg != cause && !strings.HasPrefix(e.Msg, cause+": ") {
+			parts = append(parts, cause)
+		}
 	}
 	if len(parts) == 0 {
 		return e.Code.String()

@@ -26,6 +26,9 @@ func TestErrorText(t *testing.T) {
 		{&errors.Error{Err: cause}, "disk full"},
 		{&errors.Error{Op: "apikey.Get", Err: cause}, "apikey.Get: disk full"},
 		{&errors.Error{Op: "apikey.Get", Msg: "no such key", Err: cause}, "apikey.Get: no such key: disk full"},
+		{&errors.Error{Msg: "no such key: \"k\"", Err: &errors.Error{Msg: "no such key"}}, "no such key: \"k\""},
+		{&errors.Error{Msg: "disk full", Err: cause}, "disk full"},
+		{&errors.Error{Msg: "disk fuller", Err: cause}, "disk fuller: disk full"},
 	} {
 		if got := tt.err.Error(); got != tt.want {
 			t.Errorf("%#v reads %q, want %q", tt.err, got, tt.want)
