@@ -85,11 +85,7 @@ func (s *State) putBudget(b Budget) {
 			continue
 		}
 		row.Budget = b
-		if row.Change == Removed {
-			row.Change = Updated
-		} else {
-			row.Change = Added
-		}
+		row.Change.renew()
 		return
 	}
 	s.Budgets = append(s.Budgets, BudgetRow{Budget: b, Change: Added})
@@ -117,11 +113,7 @@ func (c *removeBudget) apply(st *State, now time.Time, _ *settings, _ []byte) (R
 	if at := row.Budget.Start.Add(time.Microsecond); at.After(now) {
 		now = at
 	}
-	if row.Change == Added {
-		row.Change = Dropped
-	} else {
-		row.Change = Removed
-	}
+	row.Change.remove()
 	st.Account.Budgets--
 	st.touch(now)
 	return Receipt{}, nil

@@ -81,7 +81,7 @@ func (s *State) budget(id BudgetID) *BudgetRow {
 
 // here returns r, or nil when the budget was taken away in this call.
 func (r *BudgetRow) here() *BudgetRow {
-	if r.Change == Removed || r.Change == Dropped {
+	if r.Change.gone() {
 		return nil
 	}
 	return r

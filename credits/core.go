@@ -57,7 +57,7 @@ func (c *Hold) apply(st *State, now time.Time, opt *settings, scratch []byte) (R
 	if err != nil {
 		return Receipt{}, err
 	}
-	denied, err := st.admit(want{c.Amount, c.Key, c.Operation, opt.maxHolds}, now)
+	denied, err := st.admit(c.want(opt), now)
 	switch {
 	case err != nil:
 		return Receipt{}, err
@@ -241,7 +241,7 @@ func (c *Debit) need(n *Need) {
 	n.spend(c.Operation, c.Amount)
 }
 
-func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Receipt, error) {
+func (c *Debit) apply(st *State, now time.Time, opt *settings, scratch []byte) (Receipt, error) {
 	in := c.intent(scratch)
 	if r, done, err := st.known(c.ID, KindDebit, in, now); done {
 		return r, err
@@ -254,7 +254,7 @@ func (c *Debit) apply(st *State, now time.Time, _ *settings, scratch []byte) (Re
 		ID: c.ID, Kind: KindDebit, Intent: in, Amount: c.Amount,
 		Key: c.Key, Operation: c.Operation, Price: c.Price, Note: c.Note,
 	}
-	denied, err := st.admit(want{c.Amount, c.Key, c.Operation, 0}, now)
+	denied, err := st.admit(c.want(opt), now)
 	switch {
 	case err != nil:
 		return Receipt{}, err

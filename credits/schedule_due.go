@@ -99,7 +99,7 @@ func (t *timeline) roll(row *LotRow, due, at time.Time) (*LotRow, error) {
 // schedule returns the row of a schedule, or nil when there is none.
 func (s *State) schedule(id ScheduleID) *ScheduleRow {
 	for i := range s.Schedules {
-		if row := &s.Schedules[i]; id != "" && row.Schedule.ID == id && row.Change != Removed && row.Change != Dropped {
+		if row := &s.Schedules[i]; id != "" && row.Schedule.ID == id && !row.Change.gone() {
 			return row
 		}
 	}

@@ -125,7 +125,7 @@ func (s *State) setSchedule(to Schedule, now time.Time) error {
 		return err
 	}
 	at := slices.IndexFunc(s.Schedules, func(r ScheduleRow) bool { return r.Schedule.ID == to.ID })
-	if at < 0 || s.Schedules[at].Change == Removed || s.Schedules[at].Change == Dropped {
+	if at < 0 || s.Schedules[at].Change.gone() {
 		if err := s.newSchedule(&to, p, now); err != nil {
 			return err
 		}
@@ -135,11 +135,8 @@ func (s *State) setSchedule(to Schedule, now time.Time) error {
 			return nil
 		}
 		row := &s.Schedules[at]
-		if row.Schedule = to; row.Change == Removed {
-			row.Change = Updated // it is stored until this update is written
-		} else {
-			row.Change = Added
-		}
+		row.Schedule = to
+		row.Change.renew()
 		return nil
 	}
 	row := &s.Schedules[at]
@@ -165,7 +162,7 @@ func (s *State) setSchedule(to Schedule, now time.Time) error {
 func (s *State) newSchedule(to *Schedule, p periods, now time.Time) error {
 	have := 0
 	for i := range s.Schedules {
-		if c := s.Schedules[i].Change; c != Removed && c != Dropped {
+		if !s.Schedules[i].Change.gone() {
 			have++
 		}
 	}
@@ -207,11 +204,7 @@ func (l *Ledger) RemoveSchedule(ctx context.Context, account AccountID, id Sched
 			return refuse(ErrNotFound, "no schedule "+quote(string(id)))
 		}
 		st.touch(now)
-		if row.Change == Added {
-			row.Change = Dropped
-		} else {
-			row.Change = Removed
-		}
+		row.Change.remove()
 		return nil
 	})
 	return atBoundary(op, err)

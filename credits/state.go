@@ -32,7 +32,7 @@ func (s *State) lot(id LotID) *LotRow {
 // pointer is good until an op is added.
 func (s *State) op(id OpID) *OpRow {
 	row := s.findOp(id)
-	if row != nil && (row.Change == Removed || row.Change == Dropped) {
+	if row != nil && row.Change.gone() {
 		return nil
 	}
 	return row
@@ -75,6 +75,27 @@ func (s *State) touch(now time.Time) {
 func (c *Change) change() {
 	if *c == Unchanged {
 		*c = Updated
+	}
+}
+
+// gone reports whether a row was taken away in this call.
+func (c *Change) gone() bool { return *c == Removed || *c == Dropped }
+
+// remove takes a row away.
+func (c *Change) remove() {
+	if *c == Added {
+		*c = Dropped
+	} else {
+		*c = Removed
+	}
+}
+
+// renew puts another row in the place of one that is gone.
+func (c *Change) renew() {
+	if *c == Removed {
+		*c = Updated
+	} else {
+		*c = Added
 	}
 }
 

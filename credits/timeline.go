@@ -73,7 +73,7 @@ func (t *timeline) begin() error {
 		}
 	}
 	for i := range s.Schedules {
-		if row := &s.Schedules[i]; row.Change != Removed && row.Change != Dropped {
+		if row := &s.Schedules[i]; !row.Change.gone() {
 			if _, err := s.zones.of(row.Schedule.Zone); err != nil {
 				return err // before anything has changed
 			}
