@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/credits/creditstest"
 	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
 )
 
 // unsynced lets commits not wait for the disk, where no crash is the subject.
@@ -120,5 +122,20 @@ func audit(t testing.TB, ctx context.Context, l *credits.Ledger) {
 	t.Helper()
 	if _, err := l.Verify(ctx, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheExampleOfCredits(t *testing.T) {
+	pool, err := pgxpool.New(t.Context(), pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var out strings.Builder
+	if err := sell(t.Context(), pool, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "job 2: needs 60, has 40\n1 job, 40 left\n"; out.String() != want {
+		t.Errorf("said %q, want %q", out.String(), want)
 	}
 }
