@@ -193,3 +193,38 @@ func TestAPanickingReaderIsReplaced(t *testing.T) {
 		})
 	}
 }
+
+// Texts that somebody spoiled are told as such, and no command goes by them.
+func TestAnOperationThatCannotBeReadIsCorrupt(t *testing.T) {
+	db := open(t, nil)
+	l := newLedger(t, db)
+	for _, spoilt := range []string{
+		`parts = 'x:1'`, `parts = '1:x'`, `parts = '1'`, `parts = '99999999999999999999:1:0:0:0'`,
+		`charges = '{}'`, `charges = '[1]'`, `terms = 'x'`, `totals = 'x'`, `settled_totals = 'x'`,
+	} {
+		account := credits.AccountID(spoilt)
+		hold := credits.Hold{Account: account, ID: "hold", Amount: 10}
+		if _, err := l.Grant(t.Context(), credits.Grant{Account: account, ID: "grant", Amount: 100}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Hold(t.Context(), hold); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Write(t.Context(), func(exec sqlitestore.Exec) error {
+			return exec(`UPDATE ops SET `+spoilt+` WHERE account = ?1 AND id = 'hold'`, spoilt)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		_, capture := l.Capture(t.Context(), credits.Capture{Account: account, Hold: "hold", Amount: 5})
+		_, again := l.Hold(t.Context(), hold)
+		_, verify := l.Verify(t.Context(), nil)
+		for what, err := range map[string]error{"Capture": capture, "Hold": again, "Verify": verify} {
+			if errors.CodeOf(err) != errors.Corrupt {
+				t.Errorf("%s: %s: %v, want Corrupt", spoilt, what, err)
+			}
+		}
+		if b, err := l.Balance(t.Context(), account); err != nil || b.Held != 10 {
+			t.Errorf("%s: %+v, %v; want 10 held", spoilt, b, err)
+		}
+	}
+}
