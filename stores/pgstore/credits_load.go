@@ -2,8 +2,7 @@ package pgstore
 
 import (
 	"encoding/binary"
-	"slices"
-	"strings"
+	"sort"
 	"sync"
 	"time"
 
@@ -114,14 +113,8 @@ func (w *workspace) take(columns [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if string(account) != string(w.needs[w.at].Account) {
-		at, ok := slices.BinarySearchFunc(w.needs, account, func(n credits.Need, id []byte) int {
-			return strings.Compare(string(n.Account), string(id))
-		})
-		if !ok {
-			return errRow
-		}
-		w.at = at
+	if !w.turn(account) {
+		return errRow
 	}
 	st := w.states[w.at]
 	id := st.Account.ID
@@ -178,6 +171,24 @@ func (w *workspace) take(columns [][]byte) error {
 		return errRow
 	}
 	return nil
+}
+
+// turn goes to the state of an account, which is mostly the next one.
+func (w *workspace) turn(account []byte) bool {
+	if string(account) == string(w.needs[w.at].Account) {
+		return true
+	}
+	if next := w.at + 1; next < len(w.needs) && string(account) == string(w.needs[next].Account) {
+		w.at = next
+		return true
+	}
+	// sort.Search is told only where to look, so that no string is made of account.
+	at := sort.Search(len(w.needs), func(i int) bool { return string(w.needs[i].Account) >= string(account) })
+	if at == len(w.needs) || string(account) != string(w.needs[at].Account) {
+		return false
+	}
+	w.at = at
+	return true
 }
 
 // begin takes the first row: the time, and the types of the tables.

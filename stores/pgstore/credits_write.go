@@ -138,6 +138,7 @@ func writeLot(t *table, l *credits.Lot) {
 	t.end()
 }
 
+// Its forms are given by reference, which copies nothing to the heap.
 func writeOp(t *table, o *credits.Op) error {
 	t.begin()
 	t.text(string(o.Account))
@@ -148,16 +149,16 @@ func writeOp(t *table, o *credits.Op) error {
 	t.number(o.At.UnixMicro())
 	t.number(int64(o.Amount))
 	t.text(string(o.Target))
-	if err := t.form(o.Parts); err != nil {
+	if err := t.form(&o.Parts); err != nil {
 		return err
 	}
-	if err := t.form(o.Charges); err != nil {
+	if err := t.form(&o.Charges); err != nil {
 		return err
 	}
-	if err := t.form(o.Terms); err != nil {
+	if err := t.form(&o.Terms); err != nil {
 		return err
 	}
-	if err := t.form(o.Totals); err != nil {
+	if err := t.form(&o.Totals); err != nil {
 		return err
 	}
 	t.number(o.Seq)
@@ -172,7 +173,7 @@ func writeOp(t *table, o *credits.Op) error {
 	t.number(o.SettledSeq)
 	if o.SettledTotals == (credits.Totals{}) {
 		t.text("")
-	} else if err := t.form(o.SettledTotals); err != nil {
+	} else if err := t.form(&o.SettledTotals); err != nil {
 		return err
 	}
 	t.instant(o.Due())

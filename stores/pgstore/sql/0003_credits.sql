@@ -206,22 +206,15 @@ CREATE TRIGGER ops_end_once BEFORE UPDATE ON keytoll.ops FOR EACH ROW
 
 
 -- credits_lock takes the rows of accounts, in the order given, which is the one
--- that all follow. What others committed before can be read by the statements
--- that come after it, and by no part of it: hence it reads nothing. It returns how
--- many there are: one that is read afterwards and was not there yet is not locked.
+-- that all follow: OFFSET 0 keeps that order, whatever the plan. What others
+-- committed before can be read by the statements that come after it, and by no
+-- part of it: hence it reads nothing. It returns how many there are: one that is
+-- read afterwards and was not there yet is not locked.
 CREATE FUNCTION keytoll.credits_lock(needed text[]) RETURNS bigint LANGUAGE plpgsql
 	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
-DECLARE
-	one    text;
-	locked bigint := 0;
 BEGIN
-	FOREACH one IN ARRAY needed LOOP
-		PERFORM FROM keytoll.accounts WHERE id = one FOR NO KEY UPDATE;
-		IF FOUND THEN
-			locked := locked + 1;
-		END IF;
-	END LOOP;
-	RETURN locked;
+	RETURN (SELECT count(*) FROM unnest(needed) AS need (account)
+		CROSS JOIN LATERAL (SELECT FROM keytoll.accounts a WHERE a.id = need.account OFFSET 0 FOR NO KEY UPDATE) found);
 END $$;
 
 
