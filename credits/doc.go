@@ -63,8 +63,14 @@
 //
 // # Policies and their defaults
 //
+//	Ids                   the caller's, once in an account across all verbs; those that begin with "@" are the ledger's
+//	  retry               the first result, Replayed; one that comes while the first is decided waits for it
+//	  for something else  ErrIntent
+//	Clock                 the store's; where it goes back, the account's last instant
 //	Grant                 effective now, never expires, priority 0, Paid, for every operation
+//	  already expired     refused: ErrExpired
 //	Burn order            see Lots; fixed
+//	Amount 0              holds and debits of nothing are accepted; grants, refunds and schedules of nothing are not
 //	Overdraft             none: no bucket is ever below zero. A debt only where a hold allows it
 //	Debit                 all of it or nothing; once refused, refused for good
 //	Hold                  all of it or nothing; once refused, it may be tried again
@@ -85,17 +91,21 @@
 //	Budgets               none. All that fit a command must have room; they refuse, unless Soft
 //	  window              Total; of calendars in UTC; the one in which the hold or the debit was made is charged
 //	  capture             is never refused for a budget: its work is done
-//	  of Amount 0         refuses everything, what is free too
+//	  of Amount 0         refuses everything but what is free
+//	  keys                paths: each budget of a path counts what is below it, down to 8 segments
 //	  begun or changed    counts from then on, and Base; other numbers keep what was counted
 //	  thresholds          none; each tells once a window, and to a retry again
 //	Schedule              in UTC, for ever, Paid, priority 0; each grant ends as the next period begins
 //	  periods missed      CatchUpAll: each is granted, at its own instant
+//	  replaced, removed   what was due is granted by the old terms, and what was granted stays
 //	  rollover            nothing; up to Rollover of a grant, for one more period
+//	Zones unknown here    refused where they are set; later whatever needs one fails, until the machine knows it
 //	Grant over MaxAmount  refused: ErrOverIssue; of a schedule it is cut
 //	Leases                none: every command goes to the store. See Lessee
-//	  size                what two flushes spend; at most one 4*LesseeOptions.Instances-th of what there is; from 8 of the largest spends on
+//	  size                what two flushes spend; at most one 4*LesseeOptions.Instances-th of what there is, Instances 4; from 8 of the largest spends on
 //	  flush               every second; idle leases go back after two
-//	  TTL                 1 minute; never beyond a lot's expiry or a budget's window
+//	  TTL                 1 minute, or four flushes; its last quarter is not spent; never beyond a lot's expiry or a budget's window
+//	  unsettled           65536 spends and holds in memory; what is more goes to the store
 //	  journal             none; each spend is durable before it is answered, unless Relaxed
 //	  after a crash       what was not told is in suspense, until the owner tells or an operator resolves it
 //	Denials               tell one source, the first in the order of Source; look Options.LookAhead ahead, 35 days
@@ -104,7 +114,8 @@
 //	Due work              counts from its instant, and is posted with the next command, at most 1000 rows of a kind at once
 //	Journal, lots         kept for ever
 //	Prices                exact sums of integer ratios, rounded up once; what has no rate is refused
-//	Usage                 a spend and a refund each when it was made; 10 000 rows, at most 100 000
+//	Usage                 a spend and a refund each when it was made, by UTC; 10 000 rows, at most 100 000
+//	Forecasts             up to 10 000 rows that time changes; beyond them ErrTooFar
 //	Batching              none; with a Batcher the commands that wait are merged, each account's in the order they came
 //	  lanes               BatcherOptions.Lanes, 4: so many updates of the store at a time; an account has one lane
 //	  batch               BatcherOptions.MaxBatch, 512 commands; in turn one of each account that waits
@@ -112,6 +123,8 @@
 //	Pages                 100 rows, at most 1000; cursors do not grow old
 //	CSV                   RFC 4180; what a spreadsheet would compute gets a quote before it
 //	Seal                  all accounts, what is due posted before; signed with Ed25519, or HMAC-SHA-256 within one house
+//	Statement             from the first entry to all that was sealed
+//	Verify                every account, and goes on after a fault; names the first hundred; changes nothing
 //
 // # Idempotency
 //
@@ -204,5 +217,7 @@
 //
 // It knows no currencies, takes no payments and sends no invoices. [MemoryStore]
 // loses everything with its process; see stores/sqlitestore and stores/pgstore for
-// stores that do not.
+// stores that do not. docs/leases.md says what leases cost and cannot do,
+// docs/credits-defects.md which defects of other ledgers are tests here, and
+// docs/credits-mutants.md how those tests were tried.
 package credits

@@ -28,8 +28,9 @@ type LesseeOptions struct {
 	// Flush is how often spends are settled and leases renewed. Default 1 second;
 	// 10 ms or more, or ManualFlush.
 	Flush time.Duration
-	// TTL of leases, which are put off while they are used. Default 1 minute; two
-	// flushes or more. What a crash leaves is in suspense after that.
+	// TTL of leases, which are put off while they are used. Default 1 minute, or four
+	// flushes when that is more; two flushes to MaxLeaseTTL. What a crash leaves is in
+	// suspense after that.
 	TTL time.Duration
 	// Margin is how long before its end a lease is not spent from any more, against
 	// clocks that run apart. Default a quarter of TTL; less than TTL.
@@ -238,7 +239,7 @@ func (o *LesseeOptions) fill() error {
 		o.TTL = max(time.Minute, min(4*o.Flush, MaxLeaseTTL))
 	}
 	if least := max(2*o.Flush, time.Millisecond); o.TTL < least || o.TTL > MaxLeaseTTL {
-		f.Add("TTL is %v; give two flushes, %v, to %v, or 0 for 1m", o.TTL, least, MaxLeaseTTL)
+		f.Add("TTL is %v; give two flushes, %v, to %v, or 0 for 1m or four flushes", o.TTL, least, MaxLeaseTTL)
 	}
 	if o.Margin == 0 {
 		o.Margin = o.TTL / 4

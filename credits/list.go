@@ -9,7 +9,7 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// A ListQuery asks for a page of one account's lots, holds or ops.
+// A ListQuery asks for a page of one account's lots, holds, ops or budgets.
 type ListQuery struct {
 	Account AccountID
 	Cursor  Cursor // zero: from the beginning; else the Next of a page

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Store keeps accounts, lots, ops and entries, and gives exclusive, atomic
+// A Store keeps what a ledger is made of, see below, and gives exclusive, atomic
 // access to them. It holds no rule: what a command does is decided by the
 // ledger, in the function that it hands to Update. Implementations must be
 // safe for concurrent use and pass creditstest.Run.
