@@ -45,6 +45,32 @@ func benchLessee(b *testing.B, from func(*credits.Ledger) credits.Lessor) (debit
 	return s.Debit, l
 }
 
+func TestASpendFromALeaseAllocatesItsIDAlone(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates too")
+	}
+	r := newLeaseRig(t, credits.MaxAmount)
+	l := r.lessee(credits.LesseeOptions{Instances: 1})
+	d := debit("", 5)
+	pay := func() {
+		if _, err := l.Debit(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const runs = 2000
+	for range 2 * runs { // what two flushes spend is what a lease is made for
+		pay()
+	}
+	r.flush(l)
+	if n := testing.AllocsPerRun(runs, pay); n > 1 {
+		t.Errorf("%v allocations for a spend; want at most 1", n)
+	}
+	if spends, _ := l.Unsettled(); spends < runs {
+		t.Errorf("%d of %d spends were paid from memory", spends, runs)
+	}
+	r.close(l)
+}
+
 // BenchmarkLessee is a spend from a lease: by itself, with its share of a
 // settlement in a ledger in memory, and beside a debit of that ledger, whose
 // store costs no trip.
