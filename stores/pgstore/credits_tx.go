@@ -57,7 +57,8 @@ func (c creditsIn) nested(ctx context.Context, f func(tx pgx.Tx) (keep bool, err
 	if c.tx == nil {
 		return errNoTx
 	}
-	if err := c.store.db.ensureReady(ctx); err != nil {
+	db := c.store.db
+	if err := db.ensureOpen(ctx); err != nil {
 		return err
 	}
 	tx, err := c.tx.Begin(ctx)
@@ -70,6 +71,11 @@ func (c creditsIn) nested(ctx context.Context, f func(tx pgx.Tx) (keep bool, err
 		defer cancel()
 		_ = tx.Rollback(ctx) // nothing, after a commit
 	}()
+	if !db.ready.Load() {
+		if err := db.lookAtSchemaIn(ctx, tx); err != nil {
+			return err
+		}
+	}
 	keep, err := f(tx)
 	if err == nil && keep {
 		err = tx.Commit(ctx)

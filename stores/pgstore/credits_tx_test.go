@@ -15,6 +15,7 @@ import (
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/credits/creditstest"
 	kerrors "github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/stores/pgstore"
 )
 
 // in runs f in a transaction of the caller's, which begins again as the server
@@ -272,5 +273,30 @@ func TestATransactionOfAnotherPool(t *testing.T) {
 	}
 	if b, err := outside.Balance(t.Context(), "a"); err != nil || b.Consumed != 4 {
 		t.Errorf("%+v, %v; want 4 consumed", b, err)
+	}
+}
+
+// The first use of a DB may be in transactions that hold every connection of the
+// pool: none of them waits for another.
+func TestATransactionNeedsNoOtherConnection(t *testing.T) {
+	d := newDatabase(t, unsynced, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	grant(t, newLedger(t, d.open(t).Credits(nil)), "a", "grant", 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	debit := func(schema string) error {
+		store := d.raw(t, schema).Credits(nil)
+		return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+			_, err := newLedger(t, store.In(tx)).Debit(ctx, credits.Debit{Account: "a", ID: "debit", Amount: 1})
+			if _, alive := tx.Exec(ctx, "SELECT"); alive != nil {
+				t.Errorf("%s: the transaction afterwards: %v", schema, alive)
+			}
+			return err
+		})
+	}
+	if err := debit("keytoll_1"); err != nil {
+		t.Error(err)
+	}
+	if err := debit("nowhere"); !errors.Is(err, pgstore.ErrNotMigrated) {
+		t.Errorf("without tables: %v, want ErrNotMigrated", err)
 	}
 }

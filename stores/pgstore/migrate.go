@@ -173,17 +173,42 @@ func tooNew(at, known int) error {
 // lookAtSchema returns nil if the tables are of the version that this package
 // knows.
 func (db *DB) lookAtSchema(ctx context.Context) error {
-	known, err := fs.Glob(migrations, "sql/*.sql")
-	if err != nil {
-		return err
-	}
-	var at int
-	var client string
+	var found tables
+	var err error
 	for range 3 {
-		err = db.pool.QueryRow(ctx, db.sql.version, db.mode).Scan(&at, &client)
+		found, err = db.tables(ctx, db.pool, db.mode)
 		if err == nil || errors.Is(err, pgx.ErrNoRows) || ctx.Err() != nil || !undone(err) && !unsent(err) && !broken(err) {
 			break
 		}
+	}
+	return db.judge(ctx, found, err)
+}
+
+// lookAtSchemaIn is lookAtSchema in a transaction of the caller's: another
+// connection may be one that all others wait for, too.
+func (db *DB) lookAtSchemaIn(ctx context.Context, tx pgx.Tx) error {
+	found, err := db.tables(ctx, tx, pgx.QueryExecModeExec)
+	return db.judge(ctx, found, err)
+}
+
+// tables are what the schema says of its tables: their version, and the encoding
+// of the connection.
+type tables struct {
+	version  int
+	encoding string
+}
+
+func (db *DB) tables(ctx context.Context, from source, mode pgx.QueryExecMode) (found tables, err error) {
+	err = from.QueryRow(ctx, db.sql.version, mode).Scan(&found.version, &found.encoding)
+	return found, err
+}
+
+// judge returns nil, and remembers it, if the tables that were found are of the
+// version that this package knows.
+func (db *DB) judge(ctx context.Context, found tables, err error) error {
+	known, failed := fs.Glob(migrations, "sql/*.sql")
+	if failed != nil {
+		return failed
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "42P01" || e.Code == "3F000") {
 		return ErrNotMigrated
@@ -195,11 +220,11 @@ func (db *DB) lookAtSchema(ctx context.Context) error {
 		return ErrForeign
 	case err != nil:
 		return db.fault(ctx, err)
-	case !plain(client):
+	case !plain(found.encoding):
 		return errClientEncoding
-	case at > len(known):
-		return tooNew(at, len(known))
-	case at < len(known):
+	case found.version > len(known):
+		return tooNew(found.version, len(known))
+	case found.version < len(known):
 		return ErrNotMigrated
 	}
 	db.ready.Store(true)

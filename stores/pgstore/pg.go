@@ -184,16 +184,21 @@ func (db *DB) Close(ctx context.Context) error {
 // ensureReady returns nil when the DB may be used under ctx. It looks at the
 // schema version until it was seen to be right.
 func (db *DB) ensureReady(ctx context.Context) error {
+	if err := db.ensureOpen(ctx); err != nil || db.ready.Load() {
+		return err
+	}
+	return db.lookAtSchema(ctx)
+}
+
+// ensureOpen returns nil when neither ctx nor the DB is over.
+func (db *DB) ensureOpen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if db.closed.Err() != nil {
 		return ErrClosed
 	}
-	if db.ready.Load() {
-		return nil
-	}
-	return db.lookAtSchema(ctx)
+	return nil
 }
 
 // attempts is how often a transaction is tried that the server undid because
