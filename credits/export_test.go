@@ -19,3 +19,16 @@ func (l *Lessee) Unsettled() (spends int64, leases int) {
 	_, leases = l.left()
 	return l.unsettled.Load(), leases
 }
+
+// Remembered returns how many holds the lessee keeps, open or ended, and how many
+// accounts, keys and operations it watches.
+func (l *Lessee) Remembered() (holds, watched int) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		holds += len(s.holds)
+		watched += len(s.purses)
+		s.mu.Unlock()
+	}
+	return holds, watched
+}

@@ -40,7 +40,9 @@ type LesseeOptions struct {
 	// store. Default 8.
 	Least int
 	// MaxUnsettled bounds how many spends and holds are in memory, some 200 bytes
-	// each. When there are more they go to the store. Default 65536.
+	// each. When there are more they go to the store. As many holds that have ended
+	// are remembered for retries, and as many accounts, keys and operations are
+	// watched, some 400 bytes each. Default 65536.
 	MaxUnsettled int
 	// Workers is how many settlements are under way at once. Default 8; with
 	// ManualFlush 1.
@@ -120,7 +122,9 @@ type Lessee struct {
 	seed      maphash.Seed
 	shards    [lesseeShards]lesseeShard
 	unsettled atomic.Int64 // spends, and open holds
-	idHigh    uint64       // the random bits of newID
+	ended     atomic.Int64 // holds that are remembered, and not open
+	purses    atomic.Int64
+	idHigh    uint64 // the random bits of newID
 	idLow     atomic.Uint64
 
 	closed  atomic.Bool

@@ -82,6 +82,7 @@ func (l *Lessee) flush(ctx context.Context) error {
 		s := &l.shards[i]
 		s.mu.Lock()
 		s.expire(l, now)
+		l.tidy(s)
 		purses = append(purses, s.order...)
 		s.mu.Unlock()
 	}
@@ -127,6 +128,7 @@ func (s *lesseeShard) expire(l *Lessee, now time.Time) {
 		case h.end != HoldOpen:
 			if h.flushes++; h.flushes > kept {
 				delete(s.holds, key)
+				l.ended.Add(-1)
 			}
 		}
 	}
@@ -152,7 +154,6 @@ func (l *Lessee) flushPurse(ctx context.Context, p *purse, now time.Time) error 
 	}
 	s.mu.Lock()
 	short, rate := p.current != nil && p.current.free < p.rate && p.trip == nil, p.rate
-	s.tidy(p)
 	s.mu.Unlock()
 	if short && len(errs) == 0 {
 		if _, err := l.fetch(ctx, p.key, 0, rate); err != nil {
@@ -283,7 +284,11 @@ func (l *Lessee) recover() {
 	now := l.opt.Now()
 	for _, j := range l.opt.Journal.Unfinished() {
 		s := l.shard(j.Account)
-		p := s.purse(purseKey{j.Account, j.Key, j.Operation})
+		key := purseKey{j.Account, j.Key, j.Operation}
+		p := s.purses[key]
+		if p == nil {
+			p = l.newPurse(s, key) // however many there are
+		}
 		h := &heldLease{
 			purse: p, id: j.Lease, owner: j.Owner, epoch: j.Epoch, spends: slices.Clone(j.Spends), since: now, until: now,
 			retired: true, doubtful: len(j.Spends) == 0, inexact: !j.Exact,

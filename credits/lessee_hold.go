@@ -97,6 +97,10 @@ func (h *localHold) finish(l *Lessee, end HoldStatus, captured Amount) {
 	if end != HoldCaptured { // whose spend takes its place
 		l.unsettled.Add(-1)
 	}
+	if l.ended.Add(1) > int64(l.opt.MaxUnsettled) { // it is not remembered
+		l.ended.Add(-1)
+		delete(h.lease.purse.shard.holds, holdKey{h.hold.Account, h.hold.ID})
+	}
 }
 
 // open says why nothing more can be done with h, or nil.

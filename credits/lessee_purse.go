@@ -146,27 +146,38 @@ func (p *purse) unsettled(id OpID) *LeaseSpend {
 	return &r.lease.unsettled()[r.seq-r.lease.settled]
 }
 
-// purse returns the purse of that key, or makes it.
-func (s *lesseeShard) purse(key purseKey) *purse {
-	p := s.purses[key]
-	if p == nil {
-		if s.purses == nil {
-			s.purses = make(map[purseKey]*purse)
-		}
-		p = &purse{key: key, shard: s, recent: make(map[OpID]recentlyPaid)}
-		s.purses[key] = p
-		s.order = append(s.order, p)
+// purse returns the purse of that key, or makes it; nil when there are as many as
+// may be. The shard is locked.
+func (l *Lessee) purse(s *lesseeShard, key purseKey) *purse {
+	if p := s.purses[key]; p != nil || l.purses.Load() >= int64(l.opt.MaxUnsettled) {
+		return p
 	}
+	return l.newPurse(s, key)
+}
+
+func (l *Lessee) newPurse(s *lesseeShard, key purseKey) *purse {
+	if s.purses == nil {
+		s.purses = make(map[purseKey]*purse)
+	}
+	p := &purse{key: key, shard: s, recent: make(map[OpID]recentlyPaid)}
+	s.purses[key] = p
+	s.order = append(s.order, p)
+	l.purses.Add(1)
 	return p
 }
 
-// tidy forgets a purse that has been idle, and has nothing.
-func (s *lesseeShard) tidy(p *purse) {
+// tidy forgets the purses that have been idle, and have nothing. The shard is
+// locked.
+func (l *Lessee) tidy(s *lesseeShard) {
 	const idle = 8 // flushes
-	if p.idle > idle && len(p.leases) == 0 && p.trip == nil && s.purses[p.key] == p {
+	s.order = slices.DeleteFunc(s.order, func(p *purse) bool {
+		if p.idle <= idle || len(p.leases) > 0 || p.trip != nil {
+			return false
+		}
 		delete(s.purses, p.key)
-		s.order = slices.DeleteFunc(s.order, func(x *purse) bool { return x == p })
-	}
+		l.purses.Add(-1)
+		return true
+	})
 }
 
 // settlement returns what there is to tell the ledger about h; false: nothing. It

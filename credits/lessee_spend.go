@@ -98,9 +98,10 @@ func (l *Lessee) spend(d *Debit, own bool, now time.Time) (r Receipt, mark int64
 	return Receipt{Account: d.Account, Op: d.ID, Kind: KindDebit, At: micros(now), Amount: d.Amount}, mark, true, nil
 }
 
-// room reports whether one more spend may be remembered.
+// room reports whether one more spend, or hold, may be paid from a lease. After
+// Close none may, or a lease that Close has found no hold of would be left behind.
 func (l *Lessee) room() bool {
-	return l.unsettled.Load() < int64(l.opt.MaxUnsettled) && !l.broken.Load()
+	return l.unsettled.Load() < int64(l.opt.MaxUnsettled) && !l.broken.Load() && !l.closed.Load()
 }
 
 // spendable reports whether d can be filed as a spend. The rest of d is that of a

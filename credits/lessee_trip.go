@@ -15,7 +15,11 @@ func (l *Lessee) fetch(ctx context.Context, key purseKey, amount, enough Amount)
 	now := l.opt.Now()
 	s := l.shard(key.account)
 	s.mu.Lock()
-	p := s.purse(key)
+	p := l.purse(s, key)
+	if p == nil {
+		s.mu.Unlock()
+		return false, nil
+	}
 	if trip := p.trip; trip != nil {
 		s.mu.Unlock()
 		select {
@@ -135,9 +139,9 @@ func (l *Lessee) direct(ctx context.Context, key purseKey, amount Amount, do fun
 			denied.ClearsAt = micros(at)
 		}
 		s.mu.Lock()
-		p := s.purse(key)
-		again := now.Sub(p.recalled) >= l.interval()
-		if again {
+		p := l.purse(s, key)
+		again := p == nil || now.Sub(p.recalled) >= l.interval()
+		if again && p != nil {
 			p.recalled = now
 		}
 		s.mu.Unlock()
@@ -146,11 +150,12 @@ func (l *Lessee) direct(ctx context.Context, key purseKey, amount Amount, do fun
 		}
 	case err == nil:
 		s.mu.Lock()
-		p := s.purse(key)
-		p.noted(amount)
-		_, least := p.size(amount, l.opt.Least)
-		if r.Totals.Available/Amount(shareOfInstance*l.opt.Instances) >= least {
-			p.direct = time.Time{} // there is enough again
+		if p := l.purse(s, key); p != nil {
+			p.noted(amount)
+			_, least := p.size(amount, l.opt.Least)
+			if r.Totals.Available/Amount(shareOfInstance*l.opt.Instances) >= least {
+				p.direct = time.Time{} // there is enough again
+			}
 		}
 		s.mu.Unlock()
 	}
