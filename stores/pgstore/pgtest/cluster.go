@@ -25,6 +25,7 @@ const patience = 2 * time.Minute
 // A cluster is a folder with a server's data, and the server while it runs.
 type cluster struct {
 	programs, dir string
+	settings      []string // of the server, as its flags say them, beside those of start
 	as            *syscall.Credential
 	log           log
 
@@ -33,8 +34,8 @@ type cluster struct {
 	gone   chan struct{} // closed when no process of the server is left
 }
 
-// newCluster makes a folder with the data of an empty server.
-func newCluster() (*cluster, error) {
+// newCluster makes a folder with the data of an empty server of those settings.
+func newCluster(settings ...string) (*cluster, error) {
 	programs, err := programs()
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func newCluster() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{programs: programs, dir: dir, as: as}
+	c := &cluster{programs: programs, dir: dir, settings: settings, as: as}
 	if as != nil {
 		err = os.Chown(dir, int(as.Uid), int(as.Gid))
 	}
@@ -91,8 +92,12 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 
 // start runs the server and returns when it answers.
 func (c *cluster) start(ctx context.Context) error {
-	cmd := c.command("postgres", "-D", c.data(), "-k", c.dir,
-		"-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=200")
+	args := []string{"-D", c.data(), "-k", c.dir,
+		"-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=200"}
+	for _, s := range c.settings {
+		args = append(args, "-c", s)
+	}
+	cmd := c.command("postgres", args...)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return err

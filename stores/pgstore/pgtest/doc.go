@@ -16,9 +16,11 @@
 // KEYTOLL_TEST_POSTGRES holds; its user must be allowed to create databases.
 // Without that variable, and for [Start] always, a server is started from
 // PostgreSQL's own programs, found on the PATH or where Debian keeps them. It
-// writes to a folder of its own under the temporary one, talks over a Unix
-// socket in it that only its user and root may open, and has PostgreSQL's
-// default settings: what it says is on the disk has been flushed. PostgreSQL
+// writes to a folder of its own under the temporary one, and talks over a Unix
+// socket in it that only its user and root may open. That of [Start] has
+// PostgreSQL's default settings: what it says is on the disk has been flushed. The
+// shared one flushes nothing, since nobody pulls its plug: what is lost with a
+// crash, and what a commit costs, is for a server of Start to tell. PostgreSQL
 // refuses to run as root; started by root, it runs as the user postgres or
 // nobody.
 //

@@ -35,9 +35,9 @@ func Start(t testing.TB) *Server {
 	return &Server{t: t, c: c, url: c.url("postgres")}
 }
 
-func started(t testing.TB) *cluster {
+func started(t testing.TB, settings ...string) *cluster {
 	t.Helper()
-	c, err := newCluster()
+	c, err := newCluster(settings...)
 	if err == errNoPrograms { //nolint:errorlint // it comes as it is
 		t.Skip(err)
 	}
@@ -126,7 +126,7 @@ func sharedURL(t testing.TB) string {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.c == nil {
-		shared.c = started(t)
+		shared.c = started(t, "fsync=off", "full_page_writes=off") // nobody kills it
 	}
 	return shared.c.url("postgres")
 }
