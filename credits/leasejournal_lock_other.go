@@ -16,7 +16,7 @@ func lockFile(path string) (*os.File, error) {
 	case errors.Is(err, os.ErrExist):
 		return nil, errJournalTaken
 	case err != nil:
-		return nil, ioFault("locked", err)
+		return nil, ioFault("locked; give a path in a folder that exists and can be written to", err)
 	}
 	return file, nil
 }

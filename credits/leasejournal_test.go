@@ -232,7 +232,7 @@ func TestAJournalHasOneOwner(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := credits.OpenLeaseJournal(filepath.Join(path, "none", "leases"), nil); kerrors.CodeOf(err) != kerrors.Unavailable {
+	if _, err := credits.OpenLeaseJournal(filepath.Join(path, "none", "leases"), nil); kerrors.CodeOf(err) != kerrors.Unavailable || !strings.Contains(err.Error(), "a folder that exists") {
 		t.Errorf("%v", err)
 	}
 }

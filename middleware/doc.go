@@ -52,7 +52,9 @@
 // [Gate.Begin] refuses with a [*Denial], whose [Verdict] is one of a closed set;
 // [Gate.Handler] renders it by the [Profile], as application/problem+json unless
 // told otherwise: 401 with a challenge, 402, 403, 413, 429 with Retry-After, 503.
-// Waiting exactly Retry-After is enough to pass that limit.
+// Waiting exactly Retry-After is enough to pass that limit. A 402 has it too, when
+// the credits come by time alone, a grant or the next window of a budget, and when
+// other calls hold them for now.
 // [NewGate], [Gate.Route] and [Gate.Check] report every fault of their arguments
 // at once; [Gate.Handler] panics with it, at start-up.
 //

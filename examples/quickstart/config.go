@@ -14,7 +14,7 @@ import (
 type config struct {
 	addr     string // host:port to listen on
 	db       string // path of the SQLite file; "" is memory
-	postgres string // URL of the PostgreSQL server that keeps keys and limits; "" is none
+	postgres string // URL of the PostgreSQL server that keeps keys, credits and limits; "" is none
 	redis    string // URL of the Redis server that keeps the limits and carries what changes; "" is none
 	webhook  string // where finished images are posted; "" is nowhere
 	json     bool   // one JSON line instead of the banner
