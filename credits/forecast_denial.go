@@ -14,7 +14,7 @@ const NoLookAhead time.Duration = -1
 const (
 	defaultLookAhead = 35 * 24 * time.Hour // a month has a grant
 	longestLookAhead = 400 * 24 * time.Hour
-	lookAheadRows    = 100 // of each kind that a denial reads of what is to come
+	lookAheadRows    = 32 // of each kind that a denial reads of what is to come
 )
 
 // A denier is a command that can be denied for want of room.

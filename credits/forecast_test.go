@@ -254,13 +254,13 @@ func TestADenialDoesNotLookWithoutBound(t *testing.T) {
 	for i := range 500 {
 		r.run(credits.Hold{Account: acme, ID: credits.OpID(strconv.Itoa(i)), Amount: 2, TTL: time.Hour + time.Duration(i)*time.Second})
 	}
-	_, err := r.Hold(t.Context(), hold("h", 100))
-	if denied, ok := errors.AsType[*credits.DeniedError](err); !ok || !denied.ClearsAt.Equal(epoch.Add(time.Hour+49*time.Second)) {
-		t.Errorf("the fiftieth time-out makes room: %+v", denied)
+	_, err := r.Hold(t.Context(), hold("h", 40))
+	if denied, ok := errors.AsType[*credits.DeniedError](err); !ok || !denied.ClearsAt.Equal(epoch.Add(time.Hour+19*time.Second)) {
+		t.Errorf("the twentieth time-out makes room: %+v", denied)
 	}
-	_, err = r.Hold(t.Context(), hold("h", 500))
+	_, err = r.Hold(t.Context(), hold("h", 80))
 	if denied, ok := errors.AsType[*credits.DeniedError](err); !ok || !denied.ClearsAt.IsZero() || !denied.Transient {
-		t.Errorf("what would need 250 time-outs: %+v", denied)
+		t.Errorf("what would need 40 time-outs: %+v", denied)
 	}
 }
 
