@@ -287,7 +287,8 @@ func micros(t time.Time) time.Time {
 
 // An intent is the canonical encoding of what the caller asked for: a kind, then
 // each field, texts with their length before them. It holds no clock and nothing
-// that was derived, so a retry at any time has the same.
+// that was derived, so a retry at any time has the same: also of a command that
+// was accepted before there were some of the fields, which come last.
 type intent []byte
 
 func newIntent(scratch []byte, k Kind) intent {
@@ -297,6 +298,15 @@ func newIntent(scratch []byte, k Kind) intent {
 func (b intent) text(s string) intent {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 	return append(b, s...)
+}
+
+// added is text of a field that is younger than the encoding: its zero value is
+// not encoded.
+func (b intent) added(s string) intent {
+	if s == "" {
+		return b
+	}
+	return b.text(s)
 }
 
 func (b intent) int(n int64) intent { return binary.BigEndian.AppendUint64(b, uint64(n)) }
@@ -312,14 +322,14 @@ func (b intent) sum() [32]byte { return sha256.Sum256(b) }
 
 func (c *Grant) intent(scratch []byte) [32]byte {
 	return newIntent(scratch, KindGrant).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		int(int64(c.Priority)).int(int64(c.Category)).text(string(c.Only)).int(micros(c.EffectiveAt).UnixMicro()).
-		int(micros(c.ExpiresAt).UnixMicro()).text(c.Note).sum()
+		int(int64(c.Priority)).int(int64(c.Category)).int(micros(c.EffectiveAt).UnixMicro()).
+		int(micros(c.ExpiresAt).UnixMicro()).text(c.Note).added(string(c.Only)).sum()
 }
 
 func (c *Hold) intent(scratch []byte) [32]byte {
 	b := newIntent(scratch, KindHold).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Price).text(c.Note)
-	if c.Overrun != OverrunRefused || c.Late != LateRefused { // the defaults are older than these fields
+		int(int64(c.TTL)).text(c.Key).text(c.Operation).text(c.Note).added(c.Price)
+	if c.Overrun != OverrunRefused || c.Late != LateRefused { // added, too; they begin as no text does that was
 		b = b.int(int64(c.Overrun)).int(int64(c.DebtLimit)).int(int64(c.Late))
 	}
 	return b.sum()
@@ -332,7 +342,7 @@ func (c *Capture) intent(scratch []byte) [32]byte {
 
 func (c *Debit) intent(scratch []byte) [32]byte {
 	return newIntent(scratch, KindDebit).text(string(c.Account)).text(string(c.ID)).int(int64(c.Amount)).
-		text(c.Key).text(c.Operation).text(c.Price).text(c.Note).sum()
+		text(c.Key).text(c.Operation).text(c.Note).added(c.Price).sum()
 }
 
 func (c *Refund) intent(scratch []byte) [32]byte {
