@@ -97,7 +97,7 @@ func (e *DeniedError) Error() string {
 	text := "need " + e.Need.String() + " credits, " + e.Available.String() + " available"
 	switch e.Source {
 	case SourceHolds:
-		return "as many holds are open as may be"
+		return "as many holds are open as may be; capture or release one first"
 	case SourceLeases:
 		text += ", " + e.Leased.String() + " leased"
 	case SourceAccountBudget, SourceKeyBudget, SourceOperationBudget:

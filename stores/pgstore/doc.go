@@ -30,8 +30,8 @@
 // # Durability
 //
 // A call that writes returns nil only after its transaction is committed, with
-// whatever synchronous_commit the server is set to. Each is one statement and
-// one round trip: the function apply of the schema takes a whole
+// whatever synchronous_commit the server is set to. A change of keys is one
+// statement and one round trip: the function apply of the schema takes a whole
 // [apikey.Change], with the events and notices that go with it. When the
 // connection is lost before the answer, the code is Unavailable, and the change
 // may have happened.
@@ -159,11 +159,12 @@
 //
 // # Time
 //
-// Instants are stored as timestamptz, to the microsecond; those of limits and of
-// credits as microseconds since 1970. No decision about keys rests on the server's
-// clock: the package apikey brings its own. Limits and credits go by nothing else,
-// unless [LimitsOptions.Now] or [CreditsOptions.Now] is given. A server that takes over with a clock that is
-// behind mints nothing: each state stands still until that clock has caught up.
+// Instants are stored as timestamptz, to the microsecond; those of limits and
+// of credits as microseconds since 1970. No decision about keys rests on the
+// server's clock: the package apikey brings its own. Limits and credits go by
+// nothing else, unless [LimitsOptions.Now] or [CreditsOptions.Now] is given. A
+// server that takes over with a clock that is behind mints nothing: each state
+// stands still until that clock has caught up.
 //
 // # Security
 //

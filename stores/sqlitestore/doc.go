@@ -134,8 +134,10 @@
 //
 // # What it does not do
 //
-// It makes no backups; copy the file with sqlite3's .backup or VACUUM INTO, never
-// with cp while it is in use. It deletes nothing but what expired of limits and what
-// [credits.Ledger.Prune] drops, so the file grows with the journal and the events. A read that goes on for long, such as an audit of an account with a
-// great journal, keeps the write-ahead log from being folded back meanwhile.
+// It makes no backups; copy the file with sqlite3's .backup or VACUUM INTO,
+// never with cp while it is in use. It deletes nothing but what expired of
+// limits and what [credits.Ledger.Prune] drops, so the file grows with the
+// journal and the events. A read that goes on for long, such as an audit of an
+// account with a great journal, keeps the write-ahead log from being folded
+// back meanwhile.
 package sqlitestore
