@@ -50,6 +50,15 @@ func (a *array) instant(t time.Time) {
 	a.b = binary.BigEndian.AppendUint32(a.b, null)
 }
 
+// A place is where a row is in its table, in the binary form of type tid.
+type place [6]byte
+
+// place adds a place.
+func (a *array) place(p place) {
+	a.next()
+	a.b = append(binary.BigEndian.AppendUint32(a.b, uint32(len(p))), p[:]...)
+}
+
 // null is the length of what is null.
 const null = 1<<32 - 1
 

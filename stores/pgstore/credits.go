@@ -167,7 +167,7 @@ func (u *update) decide(ctx context.Context, fn func(time.Time, []*credits.State
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	return w.changed.gather(w.loaded())
+	return w.changed.gather(w.loaded(), w.places)
 }
 
 // write writes what was changed, and ends with what else is to be said.

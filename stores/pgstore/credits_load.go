@@ -29,6 +29,7 @@ type workspace struct {
 	wanted  wanted
 	changed changed
 	states  []*credits.State
+	places  []places       // of the rows of each state
 	needs   []credits.Need // of the call
 	now     time.Time
 	types   rowTypes
@@ -41,6 +42,21 @@ type workspace struct {
 		budgets   map[seenKey[credits.BudgetID]]struct{}
 		schedules map[seenKey[credits.ScheduleID]]struct{}
 	}
+}
+
+// places are where the rows of a state are that the update of one finds there.
+type places struct {
+	account place
+	lots    []place // in the order of the state's
+}
+
+// lot returns the place of lot i, and of one that was not loaded the zero one,
+// where nothing is found.
+func (p *places) lot(i int) place {
+	if i < len(p.lots) {
+		return p.lots[i]
+	}
+	return place{}
 }
 
 // A seenKey is a row that was loaded, of the state of that number.
@@ -66,7 +82,7 @@ func (p *workspaces) get(needs []credits.Need) *workspace {
 		w.seen.schedules = make(map[seenKey[credits.ScheduleID]]struct{})
 	}
 	for len(w.states) < len(needs) {
-		w.states = append(w.states, new(credits.State))
+		w.states, w.places = append(w.states, new(credits.State)), append(w.places, places{})
 	}
 	w.needs = needs
 	w.wanted.gather(needs)
@@ -88,6 +104,7 @@ func (w *workspace) empty() {
 			id = w.needs[i].Account
 		}
 		st.Reset(id)
+		w.places[i] = places{lots: w.places[i].lots[:0]}
 	}
 	w.now, w.types, w.at, w.found = time.Time{}, rowTypes{}, 0, 0
 	clear(w.due)
@@ -102,7 +119,7 @@ func (w *workspace) loaded() []*credits.State { return w.states[:len(w.needs)] }
 
 // take takes a row of the function credits_read.
 func (w *workspace) take(columns [][]byte) error {
-	if len(columns) != 2 {
+	if len(columns) != 3 {
 		return errRow
 	}
 	kind, row := small(columns[0]), columns[1]
@@ -130,6 +147,7 @@ func (w *workspace) take(columns [][]byte) error {
 	switch kind {
 	case accountKind:
 		w.found++
+		copy(w.places[w.at].account[:], columns[2])
 		return readAccount(row, &st.Account)
 	case opKind:
 		var o credits.OpRow
@@ -148,6 +166,9 @@ func (w *workspace) take(columns [][]byte) error {
 		l.Lot.Account = id
 		if fresh(w.seen.lots, w.at, l.Lot.ID) {
 			st.Lots = append(st.Lots, l)
+			at := place{}
+			copy(at[:], columns[2])
+			w.places[w.at].lots = append(w.places[w.at].lots, at)
 		}
 	case budgetKind:
 		var b credits.BudgetRow
@@ -182,7 +203,7 @@ func (w *workspace) turn(account []byte) bool {
 		w.at = next
 		return true
 	}
-	// sort.Search is told only where to look, so that no string is made of account.
+	// These conversions, unlike those for a function that compares, copy nothing.
 	at := sort.Search(len(w.needs), func(i int) bool { return string(w.needs[i].Account) >= string(account) })
 	if at == len(w.needs) || string(account) != string(w.needs[at].Account) {
 		return false

@@ -3,6 +3,8 @@ package pgstore
 import (
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/keytoll/keytoll/credits"
 )
 
@@ -11,6 +13,7 @@ import (
 type changed struct {
 	accounts, ops, lots, budgets, schedules changedRows
 	entries                                 table
+	accountPlaces, lotPlaces                array // of those that are different
 }
 
 // changedRows are rows of one table that are new, different, and gone.
@@ -38,8 +41,9 @@ func (r *changedRows) of(c credits.Change) *table {
 
 func (r *changedRows) rows() uint32 { return r.added.n + r.updated.n + r.removed.n }
 
-// gather takes what changed in states. It returns whether there is anything.
-func (c *changed) gather(states []*credits.State) (bool, error) {
+// gather takes what changed in states, whose rows were at those places. It returns
+// whether there is anything.
+func (c *changed) gather(states []*credits.State, at []places) (bool, error) {
 	c.accounts.reset(accountColumns)
 	c.ops.reset(opColumns)
 	c.lots.reset(lotColumnsOfTable)
@@ -47,9 +51,14 @@ func (c *changed) gather(states []*credits.State) (bool, error) {
 	c.schedules.reset(scheduleColumns)
 	c.entries.reset()
 	c.entries.columns = entryColumns
-	for _, st := range states {
+	c.accountPlaces.reset()
+	c.lotPlaces.reset()
+	for n, st := range states {
 		if t := c.accounts.of(st.AccountChange); t != nil {
 			writeAccount(t, &st.Account)
+		}
+		if st.AccountChange == credits.Updated {
+			c.accountPlaces.place(at[n].account)
 		}
 		for i := range st.Ops {
 			if t := c.ops.of(st.Ops[i].Change); t != nil {
@@ -61,6 +70,9 @@ func (c *changed) gather(states []*credits.State) (bool, error) {
 		for i := range st.Lots {
 			if t := c.lots.of(st.Lots[i].Change); t != nil {
 				writeLot(t, &st.Lots[i].Lot)
+			}
+			if st.Lots[i].Change == credits.Updated {
+				c.lotPlaces.place(at[n].lot(i))
 			}
 		}
 		for i := range st.Budgets {
@@ -84,9 +96,9 @@ func (c *changed) gather(states []*credits.State) (bool, error) {
 // arguments returns what the function credits_write takes.
 func (c *changed) arguments(types *rowTypes) [][]byte {
 	return [][]byte{
-		c.accounts.added.of(types.accounts), c.accounts.updated.of(types.accounts),
+		c.accounts.added.of(types.accounts), c.accounts.updated.of(types.accounts), c.accountPlaces.of(pgtype.TIDOID),
 		c.ops.added.of(types.ops), c.ops.updated.of(types.ops), c.ops.removed.of(types.ops),
-		c.lots.added.of(types.lots), c.lots.updated.of(types.lots),
+		c.lots.added.of(types.lots), c.lots.updated.of(types.lots), c.lotPlaces.of(pgtype.TIDOID),
 		c.budgets.added.of(types.budgets), c.budgets.updated.of(types.budgets), c.budgets.removed.of(types.budgets),
 		c.schedules.added.of(types.schedules), c.schedules.updated.of(types.schedules), c.schedules.removed.of(types.schedules),
 		c.entries.of(types.entries),

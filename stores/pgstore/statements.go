@@ -22,7 +22,7 @@ const (
 	applyArguments  = 56
 	touchArguments  = 8
 	readArguments   = 25
-	writeArguments  = 14
+	writeArguments  = 16
 	eventColumns    = `owner, seq, at, kind, key, actor, actor_ip, changes, note, count, sum`
 	recordsTemplate = `SELECT k, o FROM keytoll.keys k JOIN keytoll.owners o ON o.id = k.owner WHERE `
 )

@@ -222,7 +222,9 @@ END $$;
 -- moment at which the statement that calls it began. Rows have a kind: 0 the time,
 -- and the types of the tables; 1 an account, 2 an op, 3 a lot, 4 a budget, 5 a
 -- schedule; 10 more where it comes because it is due: these come in order, and one
--- more than the limit where there are more. A row may come more than once.
+-- more than the limit where there are more. A row may come more than once. Those of
+-- accounts and lots come with their place, where credits_write finds them: under
+-- the locks it stays the same until then.
 --
 -- Plans are made once and kept, also when the tables have grown: so the settings
 -- forbid what is quick in small tables alone, OFFSET 0 keeps the search for named
@@ -238,7 +240,7 @@ CREATE FUNCTION keytoll.credits_read(
 	schedule_accounts text[], schedule_ids text[],
 	spend_accounts text[], spend_operations text[], spend_amounts bigint[],
 	list_accounts text[], list_rows bigint[], list_afters text[], list_lots bigint[], list_targets text[], list_limits bigint[]
-) RETURNS TABLE (kind smallint, content bytea) LANGUAGE plpgsql STABLE
+) RETURNS TABLE (kind smallint, content bytea, place tid) LANGUAGE plpgsql STABLE
 	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 	SET enable_sort = off AS $$
 #variable_conflict use_column
@@ -251,7 +253,6 @@ DECLARE
 	some_granting boolean := false;
 	ending   keytoll.ops[] := '{}'; -- which are due
 	others   keytoll.ops[] := '{}'; -- that come with their lots and budgets, too
-	turning  keytoll.lots[]; -- which are due
 	one      record;
 	want     record;
 	found    record;
@@ -265,14 +266,15 @@ BEGIN
 
 	kind := 1;
 	FOR one IN
-		SELECT record_send(a.a) AS content, (a.a).id, (a.a).debt, (a.a).budgets,
+		SELECT record_send(a.a) AS content, a.place, (a.a).id, (a.a).debt, (a.a).budgets,
 			(SELECT true FROM keytoll.ops o WHERE o.account = need.account AND o.due <= greatest(need.until, now) ORDER BY o.due LIMIT 1) AS ending,
 			(SELECT true FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now) ORDER BY l.due LIMIT 1) AS turning,
 			(SELECT true FROM keytoll.schedules s WHERE s.account = need.account AND s.next_at <= greatest(need.until, now) ORDER BY s.next_at LIMIT 1) AS granting
 		FROM unnest(needed, untils) AS need (account, until)
-		CROSS JOIN LATERAL (SELECT a FROM keytoll.accounts a WHERE a.id = need.account OFFSET 0) a
+		CROSS JOIN LATERAL (SELECT a, a.ctid AS place FROM keytoll.accounts a WHERE a.id = need.account OFFSET 0) a
 	LOOP
 		content := one.content;
+		place := one.place;
 		RETURN NEXT;
 		budgeted := budgeted OR one.budgets > 0;
 		some_ending := some_ending OR one.ending IS NOT NULL;
@@ -290,7 +292,7 @@ BEGIN
 				SELECT o FROM keytoll.ops o WHERE o.account = need.account AND o.due <= greatest(need.until, now)
 				ORDER BY o.due, o.id LIMIT nullif(need.most, 0) + 1
 			) due);
-		RETURN QUERY SELECT 12::smallint, record_send(o) FROM unnest(ending) o;
+		RETURN QUERY SELECT 12::smallint, record_send(o), NULL::tid FROM unnest(ending) o;
 	END IF;
 	IF cardinality(target_ids) > 0 THEN
 		others := ARRAY(
@@ -306,62 +308,66 @@ BEGIN
 			) old);
 	END IF;
 	IF cardinality(others) > 0 THEN
-		RETURN QUERY SELECT 2::smallint, record_send(o) FROM unnest(others) o;
+		RETURN QUERY SELECT 2::smallint, record_send(o), NULL::tid FROM unnest(others) o;
 		ending := ending || others;
 	END IF;
 	IF cardinality(ending) > 0 THEN
-		RETURN QUERY SELECT 3::smallint, record_send(lot.l) FROM (
+		RETURN QUERY SELECT 3::smallint, record_send(lot.l), lot.place FROM (
 				SELECT DISTINCT o.account, split_part(part, ':', 1)::bigint AS id FROM unnest(ending) o, unnest(string_to_array(o.parts, ';')) part
-			) named CROSS JOIN LATERAL (SELECT l FROM keytoll.lots l WHERE l.account = named.account AND l.id = named.id OFFSET 0) lot;
+			) named CROSS JOIN LATERAL (SELECT l, l.ctid AS place FROM keytoll.lots l WHERE l.account = named.account AND l.id = named.id OFFSET 0) lot;
 		IF budgeted THEN
-			RETURN QUERY SELECT 4::smallint, record_send(budget.b) FROM (
+			RETURN QUERY SELECT 4::smallint, record_send(budget.b), NULL::tid FROM (
 					SELECT DISTINCT o.account, charge ->> 'b' AS id
 					FROM unnest(ending) o, json_array_elements(CASE o.charges WHEN '' THEN '[]' ELSE o.charges END::json) charge
 				) named CROSS JOIN LATERAL (SELECT b FROM keytoll.budgets b WHERE b.account = named.account AND b.id = named.id OFFSET 0) budget;
 		END IF;
 	END IF;
 	IF cardinality(op_ids) > 0 THEN
-		RETURN QUERY SELECT 2::smallint, record_send(op.o) FROM unnest(op_accounts, op_ids) AS given (account, id)
+		RETURN QUERY SELECT 2::smallint, record_send(op.o), NULL::tid FROM unnest(op_accounts, op_ids) AS given (account, id)
 			CROSS JOIN LATERAL (SELECT o FROM keytoll.ops o WHERE o.account = given.account AND o.id = given.id OFFSET 0) op;
 	END IF;
 
 	IF some_turning THEN
-		turning := ARRAY(
-			SELECT due.l FROM unnest(needed, untils, limits) AS need (account, until, most)
+		RETURN QUERY SELECT 13::smallint, record_send(due.l), due.place FROM unnest(needed, untils, limits) AS need (account, until, most)
 			CROSS JOIN LATERAL (
-				SELECT l FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now)
+				SELECT l, l.ctid AS place FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now)
 				ORDER BY l.due, l.id LIMIT nullif(need.most, 0) + 1
-			) due);
-		RETURN QUERY SELECT 13::smallint, record_send(l) FROM unnest(turning) l;
-		RETURN QUERY SELECT 5::smallint, record_send(schedule.s) FROM (
-				SELECT DISTINCT l.account, l.schedule FROM unnest(turning) l WHERE l.schedule <> ''
+			) due;
+		RETURN QUERY SELECT 5::smallint, record_send(schedule.s), NULL::tid FROM (
+				SELECT DISTINCT need.account, due.schedule FROM unnest(needed, untils, limits) AS need (account, until, most)
+				CROSS JOIN LATERAL (
+					SELECT l.schedule FROM keytoll.lots l WHERE l.account = need.account AND l.due <= greatest(need.until, now)
+					ORDER BY l.due, l.id LIMIT nullif(need.most, 0) + 1
+				) due WHERE due.schedule <> ''
 			) named CROSS JOIN LATERAL (SELECT s FROM keytoll.schedules s WHERE s.account = named.account AND s.id = named.schedule OFFSET 0) schedule;
 	END IF;
 	IF cardinality(owing) > 0 THEN
-		RETURN QUERY SELECT 3::smallint, record_send(debt.l) FROM unnest(owing) owes
-			CROSS JOIN LATERAL (SELECT l FROM keytoll.lots l WHERE l.account = owes AND l.id = 0 OFFSET 0) debt;
+		RETURN QUERY SELECT 3::smallint, record_send(debt.l), debt.place FROM unnest(owing) owes
+			CROSS JOIN LATERAL (SELECT l, l.ctid AS place FROM keytoll.lots l WHERE l.account = owes AND l.id = 0 OFFSET 0) debt;
 	END IF;
 	kind := 3;
 	FOR want IN
 		SELECT spend.*, first.* FROM unnest(spend_accounts, spend_operations, spend_amounts) AS spend (account, operation, amount)
 		CROSS JOIN LATERAL (
-			SELECT record_send(l) AS content, l.available, l.rank FROM keytoll.lots l
+			SELECT record_send(l) AS content, l.ctid AS place, l.available, l.rank FROM keytoll.lots l
 			WHERE spend.amount > 0 AND l.account = spend.account AND l.spendable AND (l.due IS NULL OR l.due > now)
 				AND (l.operations = '' OR spend.operation <> '' AND spend.operation = ANY (string_to_array(l.operations, E'\n')))
 			ORDER BY l.rank LIMIT 1
 		) first
 	LOOP
 		content := want.content;
+		place := want.place;
 		RETURN NEXT;
 		rest := want.amount - want.available;
 		IF rest > 0 THEN
 			FOR found IN
-				SELECT record_send(l) AS content, l.available FROM keytoll.lots l
+				SELECT record_send(l) AS content, l.ctid AS place, l.available FROM keytoll.lots l
 				WHERE l.account = want.account AND l.spendable AND l.rank > want.rank AND (l.due IS NULL OR l.due > now)
 					AND (l.operations = '' OR want.operation <> '' AND want.operation = ANY (string_to_array(l.operations, E'\n')))
 				ORDER BY l.rank
 			LOOP
 				content := found.content;
+				place := found.place;
 				RETURN NEXT;
 				rest := rest - found.available;
 				EXIT WHEN rest <= 0;
@@ -370,7 +376,7 @@ BEGIN
 	END LOOP;
 
 	IF budgeted AND cardinality(scope_keys) > 0 THEN
-		RETURN QUERY SELECT 4::smallint, record_send(budget.b)
+		RETURN QUERY SELECT 4::smallint, record_send(budget.b), NULL::tid
 			FROM unnest(scope_accounts, scope_keys, scope_operations) AS scope (account, key, operation)
 			CROSS JOIN LATERAL (
 				SELECT b FROM keytoll.budgets b
@@ -379,18 +385,18 @@ BEGIN
 			) budget;
 	END IF;
 	IF cardinality(budget_ids) > 0 THEN
-		RETURN QUERY SELECT 4::smallint, record_send(budget.b) FROM unnest(budget_accounts, budget_ids) AS given (account, id)
+		RETURN QUERY SELECT 4::smallint, record_send(budget.b), NULL::tid FROM unnest(budget_accounts, budget_ids) AS given (account, id)
 			CROSS JOIN LATERAL (SELECT b FROM keytoll.budgets b WHERE b.account = given.account AND b.id = given.id OFFSET 0) budget;
 	END IF;
 	IF some_granting THEN
-		RETURN QUERY SELECT 15::smallint, record_send(due.s) FROM unnest(needed, untils, limits) AS need (account, until, most)
+		RETURN QUERY SELECT 15::smallint, record_send(due.s), NULL::tid FROM unnest(needed, untils, limits) AS need (account, until, most)
 			CROSS JOIN LATERAL (
 				SELECT s FROM keytoll.schedules s WHERE s.account = need.account AND s.next_at <= greatest(need.until, now)
 				ORDER BY s.next_at, s.id LIMIT nullif(need.most, 0) + 1
 			) due;
 	END IF;
 	IF cardinality(schedule_ids) > 0 THEN
-		RETURN QUERY SELECT 5::smallint, record_send(schedule.s) FROM unnest(schedule_accounts, schedule_ids) AS given (account, id)
+		RETURN QUERY SELECT 5::smallint, record_send(schedule.s), NULL::tid FROM unnest(schedule_accounts, schedule_ids) AS given (account, id)
 			CROSS JOIN LATERAL (SELECT s FROM keytoll.schedules s WHERE s.account = given.account AND s.id = given.id OFFSET 0) schedule;
 	END IF;
 
@@ -399,22 +405,22 @@ BEGIN
 	LOOP
 		CASE want.rows
 		WHEN 1 THEN
-			RETURN QUERY SELECT 3::smallint, record_send(l) FROM keytoll.lots l
+			RETURN QUERY SELECT 3::smallint, record_send(l), l.ctid FROM keytoll.lots l
 				WHERE l.account = want.account AND l.id > want.lot ORDER BY l.id LIMIT want.most;
 		WHEN 2 THEN
-			RETURN QUERY SELECT 2::smallint, record_send(o) FROM keytoll.ops o
+			RETURN QUERY SELECT 2::smallint, record_send(o), NULL::tid FROM keytoll.ops o
 				WHERE o.account = want.account AND o.id > want.after ORDER BY o.id LIMIT want.most;
 		WHEN 3 THEN
-			RETURN QUERY SELECT 2::smallint, record_send(o) FROM keytoll.ops o
+			RETURN QUERY SELECT 2::smallint, record_send(o), NULL::tid FROM keytoll.ops o
 				WHERE o.account = want.account AND o.id > want.after AND o.hold IN (1, 5) ORDER BY o.id LIMIT want.most;
 		WHEN 4 THEN
-			RETURN QUERY SELECT 2::smallint, record_send(o) FROM keytoll.ops o
+			RETURN QUERY SELECT 2::smallint, record_send(o), NULL::tid FROM keytoll.ops o
 				WHERE o.account = want.account AND o.id > want.after AND o.target = want.target AND o.target <> '' ORDER BY o.id LIMIT want.most;
 		WHEN 5 THEN
-			RETURN QUERY SELECT 4::smallint, record_send(b) FROM keytoll.budgets b
+			RETURN QUERY SELECT 4::smallint, record_send(b), NULL::tid FROM keytoll.budgets b
 				WHERE b.account = want.account AND b.id > want.after ORDER BY b.id LIMIT want.most;
 		WHEN 6 THEN
-			RETURN QUERY SELECT 5::smallint, record_send(s) FROM keytoll.schedules s
+			RETURN QUERY SELECT 5::smallint, record_send(s), NULL::tid FROM keytoll.schedules s
 				WHERE s.account = want.account AND s.id > want.after ORDER BY s.id LIMIT want.most;
 		END CASE;
 	END LOOP;
@@ -423,10 +429,12 @@ END $$;
 
 -- credits_write writes what an update changed. The rows of accounts were locked;
 -- that one is not as it was read, or that a new one is there already, is an error.
+-- Rows that came with their place are found there, and compared in words that no
+-- index can serve.
 CREATE FUNCTION keytoll.credits_write(
-	new_accounts keytoll.accounts[], accounts keytoll.accounts[],
+	new_accounts keytoll.accounts[], accounts keytoll.accounts[], account_places tid[],
 	new_ops keytoll.ops[], ops keytoll.ops[], gone_ops keytoll.ops[],
-	new_lots keytoll.lots[], lots keytoll.lots[],
+	new_lots keytoll.lots[], lots keytoll.lots[], lot_places tid[],
 	new_budgets keytoll.budgets[], budgets keytoll.budgets[], gone_budgets keytoll.budgets[],
 	new_schedules keytoll.schedules[], schedules keytoll.schedules[], gone_schedules keytoll.schedules[],
 	new_entries keytoll.entries[]
@@ -447,8 +455,10 @@ BEGIN
 			leased = given.leased, consumed = given.consumed, expired = given.expired, suspense = given.suspense,
 			debt = given.debt, holds = given.holds, leases = given.leases, budgets = given.budgets,
 			recalled_at = given.recalled_at, pruned_to = given.pruned_to
-		FROM unnest(accounts) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.accounts x WHERE x.id = given.id OFFSET 0) found
-		WHERE stored.ctid = found.place AND stored.version = given.version - 1;
+		FROM unnest(accounts, account_places) AS given (
+			id, version, seq, head, last_lot, at, issued, pending, available, held, leased, consumed, expired, suspense, debt,
+			holds, leases, budgets, recalled_at, pruned_to, place)
+		WHERE stored.ctid = given.place AND stored.id IS NOT DISTINCT FROM given.id AND stored.version = given.version - 1;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(accounts) - n;
 	END IF;
@@ -490,8 +500,10 @@ BEGIN
 			issued = given.issued, pending = given.pending, available = given.available, held = given.held,
 			leased = given.leased, consumed = given.consumed, expired = given.expired, suspense = given.suspense,
 			debt = given.debt, rank = given.rank, due = given.due
-		FROM unnest(lots) given CROSS JOIN LATERAL (SELECT x.ctid AS place FROM keytoll.lots x WHERE x.account = given.account AND x.id = given.id OFFSET 0) found
-		WHERE stored.ctid = found.place;
+		FROM unnest(lots, lot_places) AS given (
+			account, id, op, schedule, priority, category, operations, effective_at, expires_at, pruned, issued, pending, available, held,
+			leased, consumed, expired, suspense, debt, rank, due, spendable, place)
+		WHERE stored.ctid = given.place AND stored.account IS NOT DISTINCT FROM given.account AND stored.id IS NOT DISTINCT FROM given.id;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		lost := lost + cardinality(lots) - n;
 	END IF;
