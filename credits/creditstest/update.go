@@ -86,16 +86,22 @@ func full(st *credits.State, now time.Time) {
 	note := strings.Repeat("\u00e9\"'\\\u4f60", credits.MaxNoteBytes/8)
 	var charges []credits.Charge
 	for i := range 10 {
-		charges = append(charges, credits.Charge{Budget: credits.BudgetID(fmt.Sprintf("%d\n\"", i)), Start: early.AddDate(i, 0, 0), Crossed: append([]int(nil), []int{1, 50, 100}[:i%4]...)})
+		c := credits.Charge{Budget: credits.BudgetID(fmt.Sprintf("%d\n\"", i)), Start: early.AddDate(i, 0, 0), Crossed: append([]int(nil), []int{1, 50, 100}[:i%4]...)}
+		if len(c.Crossed) > 0 {
+			c.Used, c.Amount = credits.Amount(i), credits.MaxAmount-credits.Amount(i)
+		}
+		charges = append(charges, c)
 	}
+	settled := last.Totals
+	settled.Debt = 8
 	op(st, credits.Op{ID: "bare", Kind: credits.KindDebit}, now)
 	op(st, credits.Op{
 		ID: credits.OpID(widest), Kind: credits.KindHold, Intent: [32]byte{0, 1, 0xff, 31: 0xfe}, Amount: credits.MaxAmount, Target: "target",
 		Parts: credits.NewParts(many...), Charges: credits.NewCharges(charges...),
-		Terms: credits.Terms{Overrun: credits.OverrunDebt, DebtLimit: credits.MaxAmount, Late: credits.LateCharged},
+		Terms: credits.Terms{Overrun: credits.OverrunDebt, DebtLimit: credits.MaxAmount, Late: credits.LateCharged, Asked: credits.MaxAmount - 1},
 		Key:   widest, Operation: "\U0001f4b3", Price: widest, Note: note,
 		Hold: credits.HoldCaptured, Deadline: late, SettledAt: now.Add(time.Microsecond), SettledAmount: 7, SettledRest: 8, SettledSeq: 9,
-		SettledTotals: last.Totals,
+		SettledTotals: settled,
 	}, now)
 	op(st, credits.Op{ID: "one part", Kind: credits.KindHold, Amount: 2, Parts: credits.NewParts(many[1]), Hold: credits.HoldOpen, Deadline: late}, now)
 	op(st, credits.Op{ID: "for ever", Kind: credits.KindHold, Hold: credits.HoldOpen}, now)

@@ -188,8 +188,8 @@ func updatedFields(ctx context.Context, s credits.Store) error {
 			r.Change = credits.Updated
 			o := &r.Op
 			o.Parts = credits.NewParts(credits.Part{Lot: 2, Amount: 6, Captured: 3, Released: 2, Refunded: 1}, credits.Part{Lot: 1, Amount: 4})
-			o.Charges = credits.NewCharges(credits.Charge{Budget: "b", Start: early, Crossed: []int{80}})
-			o.Terms = credits.Terms{Overrun: credits.OverrunCapped, Late: credits.LateCharged, Epoch: 3, Owner: "another"}
+			o.Charges = credits.NewCharges(credits.Charge{Budget: "b", Start: early, Crossed: []int{80}, Used: 8, Amount: 10})
+			o.Terms = credits.Terms{Overrun: credits.OverrunCapped, Late: credits.LateCharged, Asked: 9, Epoch: 3, Owner: "another"}
 			o.Deadline = late
 			if o.Kind == credits.KindHold {
 				o.Hold, o.SettledAt = []credits.HoldStatus{credits.HoldCaptured, credits.HoldReleased, credits.HoldTimedOut}[i%3], now
