@@ -612,6 +612,46 @@ func TestALesseeFlushesByItself(t *testing.T) {
 	})
 }
 
+func TestAFlushThatFailsIsToldAndMadeUpFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger, err := credits.NewLedger(credits.NewMemoryStore(nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.Grant(t.Context(), grant("g", 100_000)); err != nil {
+			t.Fatal(err)
+		}
+		var turns turnLog
+		wire := &wire{Lessor: credits.LessorOf(ledger)}
+		l, err := credits.NewLesseeOf(wire, &credits.LesseeOptions{Observer: &turns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaseRig{&rig{t: t}}.pay(l, "a", 20, 1)
+		flushed := func() int64 {
+			time.Sleep(time.Second + time.Millisecond) //nolint:forbidigo // the bubble's clock
+			synctest.Wait()
+			spends, _ := l.Unsettled()
+			return spends
+		}
+		wire.down.Store(true)
+		if spends := flushed(); spends == 0 || !turns.has(credits.LeaseUnsettled) {
+			t.Errorf("%d spends are not settled; the observer heard %v", spends, turns.kinds)
+		}
+		wire.down.Store(false)
+		turns.forget()
+		if spends := flushed(); spends != 0 || turns.has(credits.LeaseUnsettled) {
+			t.Errorf("%d spends are not settled; the observer heard %v", spends, turns.kinds)
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if b, err := ledger.Balance(t.Context(), acme); err != nil || b.Consumed != 20 || b.Leased != 0 {
+			t.Errorf("%+v, %v", b, err)
+		}
+	})
+}
+
 // turnLog is an observer that remembers.
 type turnLog struct {
 	mu    sync.Mutex

@@ -13,7 +13,7 @@ import (
 type zones struct{ known sync.Map } // of string, to *time.Location
 
 // of returns the zone of that name; empty is UTC. When it was not loaded yet, the
-// error is a [*zoneError], for which Ledger.again does that.
+// error is a [*zoneError], for which zones.again does that.
 func (z *zones) of(name string) (*time.Location, error) {
 	if name == "" || name == "UTC" {
 		return time.UTC, nil
