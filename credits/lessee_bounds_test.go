@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/credits"
 )
@@ -120,4 +121,27 @@ func (l *lateLessor) SettleLease(ctx context.Context, s credits.SettleLease) (cr
 	l.settling = func() {}
 	do()
 	return l.Lessor.SettleLease(ctx, s)
+}
+
+// For the last quarter of its TTL, or the margin that the options give, a lease is
+// not spent from: a clock that is late by less overspends nothing.
+func TestALeaseIsNotSpentFromNearItsEnd(t *testing.T) {
+	for margin, last := range map[time.Duration]time.Duration{0: 45 * time.Second, 10 * time.Second: 50 * time.Second} {
+		r := newLeaseRig(t, 1_000_000)
+		var turns turnLog
+		l := r.lessee(credits.LesseeOptions{Margin: margin, Observer: &turns})
+		r.warm(l)
+		r.add(last - time.Millisecond)
+		turns.forget()
+		r.pay(l, "in time", 1, 1)
+		if len(turns.kinds) != 0 {
+			t.Errorf("margin %v: %v; the lease was good for 1 ms more", margin, turns.kinds)
+		}
+		r.add(time.Millisecond)
+		r.pay(l, "late", 1, 1)
+		if !turns.has(credits.LeaseTaken) {
+			t.Errorf("margin %v: %v; the lease was used %v before its end", margin, turns.kinds, time.Minute-last)
+		}
+		r.close(l)
+	}
 }
