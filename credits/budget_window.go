@@ -67,13 +67,7 @@ func (s *State) budget(id BudgetID) *BudgetRow {
 		}
 		return nil
 	}
-	if s.budgetIndex == nil {
-		s.budgetIndex = make(map[BudgetID]int, 2*len(s.Budgets))
-	}
-	for i := len(s.budgetIndex); i < len(s.Budgets); i++ { // budgets are only ever added
-		s.budgetIndex[s.Budgets[i].Budget.ID] = i
-	}
-	if i, ok := s.budgetIndex[id]; ok {
+	if i := s.budgetIndex.place(id, len(s.Budgets), func(i int) BudgetID { return s.Budgets[i].Budget.ID }); i >= 0 {
 		return s.Budgets[i].here()
 	}
 	return nil

@@ -5,6 +5,24 @@ import "time"
 // manyRows is from how many rows on a state looks them up in an index.
 const manyRows = 16
 
+// A rowIndex is where rows are in a state, by their ids.
+type rowIndex[ID comparable] map[ID]int
+
+// place returns where the row of that id is among n, or -1. Rows are only ever
+// added, and idOf tells the id of each.
+func (x *rowIndex[ID]) place(id ID, n int, idOf func(i int) ID) int {
+	if *x == nil {
+		*x = make(map[ID]int, 2*n)
+	}
+	for i := len(*x); i < n; i++ {
+		(*x)[idOf(i)] = i
+	}
+	if i, ok := (*x)[id]; ok {
+		return i
+	}
+	return -1
+}
+
 // lot returns the row of a lot, or nil when it was not loaded. The pointer is
 // good until a lot is added.
 func (s *State) lot(id LotID) *LotRow {
@@ -16,13 +34,7 @@ func (s *State) lot(id LotID) *LotRow {
 		}
 		return nil
 	}
-	if s.lotIndex == nil {
-		s.lotIndex = make(map[LotID]int, 2*len(s.Lots))
-	}
-	for i := len(s.lotIndex); i < len(s.Lots); i++ { // lots are only ever added
-		s.lotIndex[s.Lots[i].Lot.ID] = i
-	}
-	if i, ok := s.lotIndex[id]; ok {
+	if i := s.lotIndex.place(id, len(s.Lots), func(i int) LotID { return s.Lots[i].Lot.ID }); i >= 0 {
 		return &s.Lots[i]
 	}
 	return nil
@@ -47,13 +59,7 @@ func (s *State) findOp(id OpID) *OpRow {
 		}
 		return nil
 	}
-	if s.opIndex == nil {
-		s.opIndex = make(map[OpID]int, 2*len(s.Ops))
-	}
-	for i := len(s.opIndex); i < len(s.Ops); i++ { // ops are only ever added
-		s.opIndex[s.Ops[i].Op.ID] = i
-	}
-	if i, ok := s.opIndex[id]; ok {
+	if i := s.opIndex.place(id, len(s.Ops), func(i int) OpID { return s.Ops[i].Op.ID }); i >= 0 {
 		return &s.Ops[i]
 	}
 	return nil

@@ -235,10 +235,10 @@ type State struct {
 	Entries       []Entry
 	More          bool // rows that are due were left out, because of Need.Limit
 
-	lotIndex    map[LotID]int    // where a lot is, once there are many
-	opIndex     map[OpID]int     // where an op is, once there are many
-	budgetIndex map[BudgetID]int // where a budget is, once there are many
-	scopeIndex  scopeIndex       // where the budgets of a scope are, once there are many
+	lotIndex    rowIndex[LotID]    // where a lot is, once there are many
+	opIndex     rowIndex[OpID]     // where an op is, once there are many
+	budgetIndex rowIndex[BudgetID] // where a budget is, once there are many
+	scopeIndex  scopeIndex         // where the budgets of a scope are, once there are many
 	order       burnOrder
 	zones       *zones    // of the ledger that works on it
 	limit       int       // of what is due, how much one update may post; 0: all
