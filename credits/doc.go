@@ -99,6 +99,7 @@
 //	  periods missed      CatchUpAll: each is granted, at its own instant
 //	  replaced, removed   what was due is granted by the old terms, and what was granted stays
 //	  rollover            nothing; up to Rollover of a grant, for one more period
+//	  made again          after its removal: grants only what begins after the last grant before
 //	Zones unknown here    refused where they are set; later whatever needs one fails, until the machine knows it
 //	Grant over MaxAmount  refused: ErrOverIssue; of a schedule it is cut
 //	Leases                none: every command goes to the store. See Lessee

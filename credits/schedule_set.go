@@ -55,18 +55,28 @@ func (l *Ledger) SetSchedule(ctx context.Context, s Schedule) (Schedule, error) 
 	}
 	need := Need{Account: s.Account, Schedules: []ScheduleID{s.ID}, List: List{Rows: ScheduleRows, Limit: MaxSchedules}}
 	var set Schedule
-	err := l.update(ctx, need, func(st *State, now time.Time) error {
+	var earlier grants
+	apply := func(st *State, now time.Time) error {
+		if st.schedule(s.ID) == nil && st.Account.LastLot > earlier.upTo {
+			return errUnseen
+		}
 		now, err := st.advance(now)
 		if err != nil {
 			return err
 		}
-		if err := st.setSchedule(s, now); err != nil {
+		if err := st.setSchedule(s, earlier.last, now); err != nil {
 			return err
 		}
 		_, err = st.advance(now) // what is new may be due
 		set = st.schedule(s.ID).Schedule
 		return err
-	})
+	}
+	err := l.update(ctx, need, apply)
+	for errors.Is(err, errUnseen) {
+		if err = l.see(ctx, s.Account, s.ID, &earlier); err == nil {
+			err = l.update(ctx, need, apply)
+		}
+	}
 	if err != nil {
 		return Schedule{}, atBoundary(op, err)
 	}
@@ -117,8 +127,8 @@ func (s *Schedule) check(f *errors.Faults, z *zones) {
 }
 
 // setSchedule puts a schedule into the state. All that was due by now has been
-// posted.
-func (s *State) setSchedule(to Schedule, now time.Time) error {
+// posted. One that is new grants nothing for what begins until after granted.
+func (s *State) setSchedule(to Schedule, granted, now time.Time) error {
 	s.passed = time.Time{} // its first period may be due
 	p, err := to.periods(s.zones)
 	if err != nil {
@@ -126,7 +136,7 @@ func (s *State) setSchedule(to Schedule, now time.Time) error {
 	}
 	at := slices.IndexFunc(s.Schedules, func(r ScheduleRow) bool { return r.Schedule.ID == to.ID })
 	if at < 0 || s.Schedules[at].Change.gone() {
-		if err := s.newSchedule(&to, p, now); err != nil {
+		if err := s.newSchedule(&to, p, granted, now); err != nil {
 			return err
 		}
 		s.touch(now)
@@ -159,7 +169,7 @@ func (s *State) setSchedule(to Schedule, now time.Time) error {
 
 // newSchedule finds the first period that a schedule grants which was not there
 // before.
-func (s *State) newSchedule(to *Schedule, p periods, now time.Time) error {
+func (s *State) newSchedule(to *Schedule, p periods, granted, now time.Time) error {
 	have := 0
 	for i := range s.Schedules {
 		if !s.Schedules[i].Change.gone() {
@@ -169,26 +179,29 @@ func (s *State) newSchedule(to *Schedule, p periods, now time.Time) error {
 	if have >= MaxSchedules {
 		return refuse(ErrTooManySchedules, strconv.Itoa(have)+"; remove one first")
 	}
-	begun := p.last(now) + 1
+	begun, first := p.last(now)+1, int64(0)
+	if !granted.IsZero() {
+		first = p.series.After(granted)
+	}
 	switch to.CatchUp {
 	case CatchUpAll:
 		if begun > MaxCatchUp {
 			return refuse(ErrCatchUp, strconv.FormatInt(begun, 10)+" since Anchor, at most "+strconv.Itoa(MaxCatchUp)+" may have; give a later Anchor, CatchUpLatest or CatchUpNone")
 		}
-		to.goOn(p, 0, time.Time{})
+		to.goOn(p, first, granted)
 	case CatchUpLatest:
-		to.goOn(p, max(begun-1, 0), time.Time{})
+		to.goOn(p, max(begun-1, first), granted)
 	case CatchUpNone:
 		before := now.Add(-time.Microsecond)
-		to.goOn(p, p.series.After(before), before)
+		to.goOn(p, max(p.series.After(before), first), before)
 	}
 	return nil
 }
 
 // RemoveSchedule takes a schedule away. What it has granted stays and is not
 // rolled over any more; what was due is granted first. A schedule of its ID that
-// is set later is a new one, which knows nothing of this one's grants: give it
-// an Anchor in the future, or CatchUpNone. It returns [ErrNotFound].
+// is set later is a new one, and grants no period that begins at the instant of
+// this one's last grant or before. It returns [ErrNotFound].
 func (l *Ledger) RemoveSchedule(ctx context.Context, account AccountID, id ScheduleID) error {
 	const op = "credits.RemoveSchedule"
 	if err := checkSchedule(op, account, id); err != nil {

@@ -95,6 +95,55 @@ func TestRemovingASchedule(t *testing.T) {
 	}
 }
 
+// What was removed is made again by a deployment that sets all it knows: no period
+// is granted a second time, whatever CatchUp says, and none is left out.
+func TestAScheduleThatIsMadeAgainGrantsNothingAgain(t *testing.T) {
+	for mode, want := range map[credits.CatchUp][]string{
+		credits.CatchUpAll:    {"@plan#0 10 2026-01-31-never", "@plan#1 10 2026-02-28-never", "@plan#2 10 2026-03-31-never", "@plan#3 10 2026-04-30-never"},
+		credits.CatchUpLatest: {"@plan#0 10 2026-01-31-never", "@plan#1 10 2026-02-28-never", "@plan#3 10 2026-04-30-never"},
+		credits.CatchUpNone:   {"@plan#0 10 2026-01-31-never", "@plan#1 10 2026-02-28-never"},
+	} {
+		r := newRig(t)
+		s := monthly(epoch)
+		s.Lifetime, s.CatchUp = credits.NoTimeout, mode
+		again := func() {
+			if err := r.RemoveSchedule(t.Context(), acme, "plan"); err != nil {
+				t.Fatal(err)
+			}
+			r.set(s)
+		}
+		r.set(s)
+		again() // at the very instant of a grant
+		r.at(date(2026, 2, 28))
+		r.run(debit("touch", 0))
+		again()
+		again()
+		if err := r.RemoveSchedule(t.Context(), acme, "plan"); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 1100 { // more lots than are looked at in one piece
+			r.run(grant(credits.OpID(fmt.Sprint("g", i)), 1))
+		}
+		r.at(date(2026, 5, 2))
+		r.set(s)
+		again()
+		var got []string
+		for _, g := range r.grants() {
+			if strings.HasPrefix(g, "@") {
+				got = append(got, g)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: %q, want %q", mode, got, want)
+		}
+		other := s // of another ID it is another one
+		other.ID, other.CatchUp = "other", credits.CatchUpAll
+		if set := r.set(other); set.Next != 4 {
+			t.Errorf("%+v", set)
+		}
+	}
+}
+
 func TestSchedulesThatCanNeverBeRight(t *testing.T) {
 	r := newRig(t)
 	good := monthly(epoch)
