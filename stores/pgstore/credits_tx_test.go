@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -186,6 +187,28 @@ func TestTheStoreOfATransactionThatIsOver(t *testing.T) {
 		if _, err := over.Entries(t.Context(), credits.EntryQuery{Account: "a", Limit: 1}); !errors.Is(err, pgx.ErrTxClosed) {
 			t.Errorf("Entries: %v, want ErrTxClosed", err)
 		}
+	}
+}
+
+// A transaction in which a statement of the caller's has failed does nothing any
+// more, and the caller is told so.
+func TestATransactionThatHasFailed(t *testing.T) {
+	d := newLedgerDatabase(t)
+	store := d.db.Credits(nil)
+	outside := newLedger(t, store)
+	grant(t, outside, "a", "grant", 10)
+	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SELECT 1 / 0`); err == nil {
+			t.Error("1 / 0 did not fail")
+		}
+		_, err := newLedger(t, store.In(tx)).Debit(t.Context(), credits.Debit{Account: "a", ID: "debit", Amount: 1})
+		return err
+	})
+	if wantCode(t, err, kerrors.Unavailable); err == nil || !strings.Contains(err.Error(), "the transaction has failed before") {
+		t.Errorf("%v does not say that the transaction has failed", err)
+	}
+	if b, err := outside.Balance(t.Context(), "a"); err != nil || b.Available != 10 {
+		t.Errorf("%+v, %v; want nothing spent", b, err)
 	}
 }
 

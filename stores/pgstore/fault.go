@@ -40,6 +40,8 @@ func (db *DB) fault(ctx context.Context, err error) error {
 		msg = "the database user has not the rights that it needs"
 	case "25006":
 		msg = "the database can only be read now"
+	case "25P02":
+		msg = "the transaction has failed before; roll it back and begin another"
 	case "40001", "40P01":
 		msg = "too many change the same things at once"
 	case "XX001", "XX002":
