@@ -273,7 +273,7 @@ func TestATransactionOfAnotherPool(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer pool.Close()
+		t.Cleanup(pool.Close)
 		for round := range 2 {
 			err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 				l := newLedger(t, store.In(tx))
