@@ -304,7 +304,7 @@ func TestATransactionOfAnotherPool(t *testing.T) {
 func TestATransactionNeedsNoOtherConnection(t *testing.T) {
 	d := newDatabase(t, unsynced, func(c *pgxpool.Config) { c.MaxConns = 1 })
 	grant(t, newLedger(t, d.open(t).Credits(nil)), "a", "grant", 10)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	debit := func(schema string) error {
 		store := d.raw(t, schema).Credits(nil)
