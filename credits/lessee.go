@@ -218,8 +218,9 @@ func (o *LesseeOptions) fill() error {
 		checkID(&f, "Owner", o.Owner)
 	}
 	positive := func(name string, n *int, def int) {
-		if *n < 0 {
-			f.Add("%s is %d; give 1 or more, or 0 for %d", name, *n, def)
+		const most = 1 << 28 // four times as many are an int everywhere
+		if *n < 0 || *n > most {
+			f.Add("%s is %d; give 1 to %d, or 0 for %d", name, *n, most, def)
 		}
 		if *n == 0 {
 			*n = def

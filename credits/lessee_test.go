@@ -312,6 +312,10 @@ func TestNewLesseeReportsEveryFault(t *testing.T) {
 			t.Errorf("%v does not say %q", err, part)
 		}
 	}
+	_, err = credits.NewLessee(r.Ledger, &credits.LesseeOptions{Instances: 1 << 29, Flush: credits.ManualFlush})
+	if err == nil || !strings.Contains(err.Error(), "Instances is 536870912; give 1 to 268435456") {
+		t.Error(err)
+	}
 	l := r.lessee(credits.LesseeOptions{})
 	for _, err := range []error{
 		second(l.Debit(t.Context(), credits.Debit{ID: "x"})), second(l.Debit(t.Context(), debit("@x", 1))), second(l.Debit(t.Context(), debit("x", -1))),
