@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	neturl "net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -330,5 +331,46 @@ func TestAnUpdateThatGivesUpWritesNothing(t *testing.T) {
 	}
 	if b, err := l.Balance(t.Context(), "a"); err != nil || b.Consumed != 1 {
 		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+// Accounts are locked in the order given, and one that others changed meanwhile
+// is locked as it is then.
+func TestAccountsAreLockedInOrder(t *testing.T) {
+	d := newLedgerDatabase(t)
+	l := newLedger(t, d.db.Credits(nil))
+	for _, account := range []credits.AccountID{"a", "b", "c"} {
+		grant(t, l, account, "grant", 1)
+	}
+	in := func(text string) string { return pgstore.InSchema(d.db, text) }
+	for _, order := range [][]string{{"a", "b", "c"}, {"c", "b", "a"}} {
+		locked := make(chan error, 1)
+		err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), in(`UPDATE keytoll.accounts SET at = at + 1 WHERE id = 'b'`)); err != nil {
+				return err
+			}
+			go func() {
+				n := 0
+				err := d.pool.QueryRow(t.Context(), in(`SELECT keytoll.credits_lock($1)`), order).Scan(&n)
+				if err == nil && n != len(order) {
+					err = fmt.Errorf("%d of %d accounts are locked", n, len(order))
+				}
+				locked <- err
+			}()
+			for blocked := false; !blocked; { // until the other stands in line
+				if err := tx.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_locks WHERE NOT granted`).Scan(&blocked); err != nil {
+					return err
+				}
+			}
+			var free []string
+			err := tx.QueryRow(t.Context(), in(`SELECT array_agg(id) FROM (SELECT id FROM keytoll.accounts WHERE id <> 'b' FOR NO KEY UPDATE SKIP LOCKED) a`)).Scan(&free)
+			if err == nil && !slices.Equal(free, order[2:]) {
+				err = fmt.Errorf("of %v, while b is waited for, %v are free", order, free)
+			}
+			return err
+		})
+		if err := errors.Join(err, <-locked); err != nil {
+			t.Error(err)
+		}
 	}
 }
