@@ -1,8 +1,11 @@
 package credits_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
@@ -52,6 +55,21 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 			if (err == nil) != (i == most-1) || err == nil && len(rows) != most {
 				t.Errorf("%d keys: %d rows, %v", i+1, len(rows), err)
 			}
+		}
+	})
+}
+
+func TestABatchHas512CommandsByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		accounts := make([]credits.AccountID, 600)
+		for i := range accounts {
+			accounts[i] = credits.AccountID(fmt.Sprint("a", i))
+		}
+		r := newBatchRig(t, oneLane, accounts...)
+		calls, errs := r.debits(t.Context(), accounts...)
+		together(t, r.Batcher, r.gate, calls...)
+		if err := errors.Join(errs...); err != nil || slices.Max(r.gate.sizes) != 512 {
+			t.Errorf("updates of up to %d accounts, %v; want 512", slices.Max(r.gate.sizes), err)
 		}
 	})
 }
