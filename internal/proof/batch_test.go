@@ -57,7 +57,9 @@ func TestBatchesEqualOneByOne(t *testing.T) {
 				number atomic.Int64
 			}
 			for done := 0; done < steps; {
-				c.advance(g.Step())
+				// A refusal in a batch may leave what was due posted, so after a clock
+				// that goes back an account's last instant can be another one.
+				c.advance(max(g.Step(), 0))
 				round := make([]tried, 0, callers)
 				for len(round) < callers {
 					cmd := g.Next(c.now())
@@ -93,6 +95,14 @@ func TestBatchesEqualOneByOne(t *testing.T) {
 					done++
 				}
 			}
+			for _, name := range names { // whatever is due is posted with a command that is accepted
+				last := credits.Hold{Account: name, ID: "last"}
+				_, err1 := alone.Hold(t.Context(), last)
+				_, err2 := newNearsighted(t, plain).Hold(t.Context(), last)
+				if err1 != nil || err2 != nil {
+					t.Fatalf("seed %d: %v, %v", seed, err1, err2)
+				}
+			}
 			equal(t, seed, []credits.Store{memory, plain}, names)
 			if _, err := alone.Verify(t.Context(), nil); err != nil {
 				t.Errorf("seed %d: %v", seed, err)
@@ -114,5 +124,6 @@ type counting struct {
 
 func (s *counting) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
 	s.updates.Add(1)
+	yield() // so that there is somebody to merge with, however fast the store is
 	return s.Store.Update(ctx, needs, fn)
 }
