@@ -75,7 +75,7 @@ CREATE TABLE keytoll.lots (
 	PRIMARY KEY (account, id),
 	CONSTRAINT lots_sound CHECK (
 		keytoll.credits_sound(issued, pending, available, held, leased, consumed, expired, suspense, debt)
-		AND least(id, pruned) >= 0 AND (id = 0 OR debt = 0) AND length(rank) = 28)
+		AND least(id, pruned, category, 2 - category) >= 0 AND (id = 0 OR debt = 0) AND length(rank) = 28)
 ) WITH (fillfactor = 70);
 
 CREATE INDEX lots_due ON keytoll.lots (account, due, id) WHERE due IS NOT NULL;
@@ -113,7 +113,7 @@ CREATE TABLE keytoll.ops (
 	prunable       bigint  , -- when its id was made
 	PRIMARY KEY (account, id),
 	CONSTRAINT ops_sound CHECK (
-		least(amount, settled_amount, settled_rest, kind - 1, hold, 5 - hold) >= 0 AND length(intent) = 32
+		least(amount, settled_amount, settled_rest, kind - 1, 15 - kind, hold, 5 - hold) >= 0 AND length(intent) = 32
 		AND CASE hold WHEN 1 THEN prunable IS NULL WHEN 5 THEN due IS NULL AND prunable IS NULL ELSE due IS NULL END)
 ) WITH (fillfactor = 85);
 
@@ -139,7 +139,7 @@ CREATE TABLE keytoll.entries (
 	price       text     NOT NULL,
 	hash        bytea    NOT NULL,
 	PRIMARY KEY (account, seq),
-	CONSTRAINT entries_sound CHECK (least(seq, amount, kind, from_bucket, to_bucket) > 0 AND from_bucket <> to_bucket AND length(hash) = 32)
+	CONSTRAINT entries_sound CHECK (least(seq, amount, kind, 16 - kind, from_bucket, 10 - from_bucket, to_bucket, 10 - to_bucket) > 0 AND from_bucket <> to_bucket AND length(hash) = 32)
 );
 
 
