@@ -16,7 +16,7 @@ import (
 // Behind the rules of package credits stand those of the schema: a row that
 // contradicts itself is refused, whoever writes it.
 func TestTheDatabaseRefusesCreditsThatContradictThemselves(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	l := newLedger(t, d.db.Credits(nil))
 	grant(t, l, "a", "grant", 100)
 	for _, id := range []credits.OpID{"open", "captured", "released"} {
@@ -87,7 +87,7 @@ func TestTheDatabaseRefusesCreditsThatContradictThemselves(t *testing.T) {
 // A write of the store's own that would break one is Corrupt, and changes
 // nothing.
 func TestAWriteThatContradictsItselfIsCorrupt(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	l := newLedger(t, store)
 	grant(t, l, "a", "grant", 10)
@@ -141,7 +141,7 @@ func TestAWriteThatContradictsItselfIsCorrupt(t *testing.T) {
 // Texts that somebody spoiled are told as such, wherever they are taken apart,
 // and no command goes by them.
 func TestStoredTextsThatCannotBeReadAreCorrupt(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	l := newLedger(t, store)
 	grant(t, l, "a", "grant", 100)

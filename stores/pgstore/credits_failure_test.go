@@ -35,7 +35,7 @@ func sabotage(t *testing.T, pool *pgxpool.Pool, db *pgstore.DB, state string, ti
 // What the server undoes because of others is tried again, until it goes
 // through: the caller hears nothing of it.
 func TestUpdatesThatAreUndoneAreTriedAgain(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	l := newLedger(t, d.db.Credits(nil))
 	grant(t, l, "a", "grant", 10)
 	for i, state := range []string{"40001", "40P01"} {
@@ -50,7 +50,7 @@ func TestUpdatesThatAreUndoneAreTriedAgain(t *testing.T) {
 
 // It is not tried for ever, nor for longer than the caller waits.
 func TestUpdatesAreTriedAgainWithinBounds(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	l := newLedger(t, d.db.Credits(nil))
 	grant(t, l, "a", "grant", 10)
 	const always = 1 << 30
@@ -72,7 +72,7 @@ func TestUpdatesAreTriedAgainWithinBounds(t *testing.T) {
 // told Unavailable, and nothing of the update is there; with room again the same
 // command goes through, once.
 func TestAFullServerWritesAllOrNothing(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	l := newLedger(t, d.db.Credits(nil))
 	grant(t, l, "a", "grant", 100)
 	for i, state := range []string{
@@ -96,7 +96,7 @@ func TestAFullServerWritesAllOrNothing(t *testing.T) {
 // Somebody's transaction takes accounts in another order: the server undoes one
 // of the two, and the store's own is tried again.
 func TestADeadlockWithACallersTransaction(t *testing.T) {
-	d := &ledgerDatabase{database: newDatabase(t, unsynced, func(c *pgxpool.Config) {
+	d := &sharedDatabase{database: newDatabase(t, unsynced, func(c *pgxpool.Config) {
 		c.ConnConfig.RuntimeParams["deadlock_timeout"] = "10ms"
 	})}
 	d.db = d.open(t)

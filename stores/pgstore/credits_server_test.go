@@ -265,7 +265,7 @@ func TestCreditsOutliveTheirPreparedStatements(t *testing.T) {
 // The server's clock is read once the account is locked: who waited is not
 // decided before whom it waited for.
 func TestTheServersClockIsReadUnderTheLock(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	var first time.Time
 	note := func(at *time.Time) func(time.Time, []*credits.State) error {
@@ -310,7 +310,7 @@ func TestTheServersClockIsReadUnderTheLock(t *testing.T) {
 // A context that ends while an update waits for the account is told so, and
 // nothing of the update is written.
 func TestAnUpdateThatGivesUpWritesNothing(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	l := newLedger(t, store)
 	grant(t, l, "a", "grant", 10)
@@ -337,7 +337,7 @@ func TestAnUpdateThatGivesUpWritesNothing(t *testing.T) {
 // Accounts are locked in the order given, and one that others changed meanwhile
 // is locked as it is then.
 func TestAccountsAreLockedInOrder(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	l := newLedger(t, d.db.Credits(nil))
 	for _, account := range []credits.AccountID{"a", "b", "c"} {
 		grant(t, l, account, "grant", 1)

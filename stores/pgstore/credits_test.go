@@ -2,9 +2,7 @@ package pgstore_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -19,59 +17,6 @@ import (
 // unsynced lets commits not wait for the disk, where no crash is the subject.
 func unsynced(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" }
 
-// A ledgerDatabase is a schema that many tests use, one after the other: it is
-// much faster to empty than to make.
-type ledgerDatabase struct {
-	*database
-	db *pgstore.DB
-
-	mu   sync.Mutex
-	free []*pgstore.DB // for tests beside each other
-}
-
-func newLedgerDatabase(t testing.TB) *ledgerDatabase {
-	t.Helper()
-	d := newDatabase(t, unsynced)
-	return &ledgerDatabase{database: d, db: d.open(t)}
-}
-
-// lend returns an empty schema that is t's until it is over.
-func (d *ledgerDatabase) lend(t testing.TB, of testing.TB) *pgstore.DB {
-	t.Helper()
-	d.mu.Lock()
-	var db *pgstore.DB
-	if last := len(d.free) - 1; last >= 0 {
-		db, d.free = d.free[last], d.free[:last]
-	}
-	d.mu.Unlock()
-	if db == nil {
-		db = d.open(of) // which closes it
-	}
-	d.empty(t, db)
-	t.Cleanup(func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.free = append(d.free, db)
-	})
-	return db
-}
-
-// empty takes all credits away, whatever triggers say.
-func (d *ledgerDatabase) empty(t testing.TB, db *pgstore.DB) {
-	t.Helper()
-	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
-		text := `SET LOCAL session_replication_role = replica;`
-		for _, table := range []string{"accounts", "lots", "ops", "entries", "budgets", "schedules"} {
-			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, db.Schema(), table)
-		}
-		_, err := tx.Exec(t.Context(), text)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // timedCredits is a store with the clock that it goes by.
 type timedCredits struct {
 	credits.Store
@@ -79,7 +24,7 @@ type timedCredits struct {
 }
 
 func TestCreditsKeepTheContract(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	whole := t
 	creditstest.Run(t, func(t *testing.T) credits.Store {
 		c := newClock()
@@ -88,7 +33,7 @@ func TestCreditsKeepTheContract(t *testing.T) {
 }
 
 func TestCreditsKeepTheContractByTheServersClock(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	whole := t
 	creditstest.RunStill(t, func(t *testing.T) credits.Store { return d.lend(t, whole).Credits(nil) })
 }

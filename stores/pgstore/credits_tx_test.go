@@ -70,7 +70,7 @@ func (s inTransactions) Inspect(ctx context.Context, account credits.AccountID, 
 // The store of a caller's transaction keeps the contract of all stores, at the
 // strictest level of isolation.
 func TestCreditsInATransactionKeepTheContract(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	whole := t
 	creditstest.RunStill(t, func(t *testing.T) credits.Store {
 		return inTransactions{d.lend(t, whole).Credits(nil), d.pool, pgx.Serializable}
@@ -80,7 +80,7 @@ func TestCreditsInATransactionKeepTheContract(t *testing.T) {
 // Credits and a row of the caller's are there together or not at all; and an
 // update that is refused leaves the transaction as it was.
 func TestCreditsAndTheCallersRowsAreWrittenTogether(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	run(t, d.pool, `CREATE TABLE jobs (id text PRIMARY KEY)`)
 	store := d.db.Credits(nil)
 	outside := newLedger(t, store)
@@ -127,7 +127,7 @@ func TestCreditsAndTheCallersRowsAreWrittenTogether(t *testing.T) {
 
 // From the update to the caller's commit nobody else decides about the account.
 func TestAnAccountStaysLockedUntilTheCallersCommit(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	outside := newLedger(t, store)
 	grant(t, outside, "a", "grant", 10)
@@ -161,7 +161,7 @@ func TestAnAccountStaysLockedUntilTheCallersCommit(t *testing.T) {
 
 // A store outlives neither its transaction nor its DB, and says so.
 func TestTheStoreOfATransactionThatIsOver(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	need := []credits.Need{{Account: "a"}}
 	fn := func(time.Time, []*credits.State) error { t.Error("fn was called"); return nil }
@@ -193,7 +193,7 @@ func TestTheStoreOfATransactionThatIsOver(t *testing.T) {
 // A transaction in which a statement of the caller's has failed does nothing any
 // more, and the caller is told so.
 func TestATransactionThatHasFailed(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	outside := newLedger(t, store)
 	grant(t, outside, "a", "grant", 10)
@@ -215,7 +215,7 @@ func TestATransactionThatHasFailed(t *testing.T) {
 // Above read committed a transaction whose view is older than the account is told
 // to begin again, and never decides on what it sees.
 func TestAnOldViewIsRefused(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	outside := newLedger(t, store)
 	grant(t, outside, "a", "grant", 10)
@@ -258,7 +258,7 @@ func TestAnOldViewIsRefused(t *testing.T) {
 // that a proxy may hand to others keeps no prepared statement, and one that the
 // server has forgotten is prepared again.
 func TestATransactionOfAnotherPool(t *testing.T) {
-	d := newLedgerDatabase(t)
+	d := newSharedDatabase(t)
 	store := d.db.Credits(nil)
 	outside := newLedger(t, store)
 	grant(t, outside, "a", "grant", 100)

@@ -11,8 +11,8 @@ import (
 )
 
 func TestKeysKeepTheContract(t *testing.T) {
-	d := newDatabase(t)
-	apikeytest.Run(t, func(t *testing.T) apikey.Store { return d.open(t).Keys() })
+	d := &sharedDatabase{database: newDatabase(t)}
+	apikeytest.Run(t, func(sub *testing.T) apikey.Store { return d.lend(sub, t).Keys() })
 }
 
 // Every isolation level that a database may have by default, and every way in
@@ -33,8 +33,8 @@ func TestKeysKeepTheContractHoweverThePoolIsSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t, adjust, func(c *pgxpool.Config) { c.MaxConns = 16 }) // all of them within what the server has
-			apikeytest.Run(t, func(t *testing.T) apikey.Store { return d.open(t).Keys() })
+			d := &sharedDatabase{database: newDatabase(t, adjust, func(c *pgxpool.Config) { c.MaxConns = 16 })} // all of them within what the server has
+			apikeytest.Run(t, func(sub *testing.T) apikey.Store { return d.lend(sub, t).Keys() })
 		})
 	}
 }

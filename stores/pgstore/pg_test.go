@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -63,6 +64,59 @@ func (d *database) raw(t testing.TB, schema string) *pgstore.DB {
 		}
 	})
 	return db
+}
+
+// A sharedDatabase is schemas that many tests use, one after the other: it is
+// much faster to empty than to make.
+type sharedDatabase struct {
+	*database
+	db *pgstore.DB
+
+	mu   sync.Mutex
+	free []*pgstore.DB // for tests beside each other
+}
+
+func newSharedDatabase(t testing.TB) *sharedDatabase {
+	t.Helper()
+	d := newDatabase(t, unsynced)
+	return &sharedDatabase{database: d, db: d.open(t)}
+}
+
+// lend returns an empty schema that is t's until it is over.
+func (d *sharedDatabase) lend(t testing.TB, of testing.TB) *pgstore.DB {
+	t.Helper()
+	d.mu.Lock()
+	var db *pgstore.DB
+	if last := len(d.free) - 1; last >= 0 {
+		db, d.free = d.free[last], d.free[:last]
+	}
+	d.mu.Unlock()
+	if db == nil {
+		db = d.open(of) // which closes it
+	}
+	d.empty(t, db)
+	t.Cleanup(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.free = append(d.free, db)
+	})
+	return db
+}
+
+// empty takes all credits and keys away, whatever triggers say.
+func (d *sharedDatabase) empty(t testing.TB, db *pgstore.DB) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
+		text := `SET LOCAL session_replication_role = replica;`
+		for _, table := range []string{"accounts", "lots", "ops", "entries", "budgets", "schedules", "keys", "events", "owners"} {
+			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, db.Schema(), table)
+		}
+		_, err := tx.Exec(t.Context(), text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // each runs f n times at once, and waits.
