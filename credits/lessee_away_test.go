@@ -116,15 +116,14 @@ func TestAFlushThatFailsIsToldAndMadeUpFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		var turns turnLog
-		wire := &wire{Lessor: credits.LessorOf(ledger)}
+		wire := &wire{Lessor: credits.LessorOf(ledger), settlements: make(chan struct{}, 100)}
 		l, err := credits.NewLesseeOf(wire, &credits.LesseeOptions{Observer: &turns})
 		if err != nil {
 			t.Fatal(err)
 		}
 		leaseRig{&rig{t: t}}.pay(l, "a", 20, 1)
 		flushed := func() int64 {
-			time.Sleep(time.Second + time.Millisecond) //nolint:forbidigo // the bubble's clock
-			synctest.Wait()
+			wire.next()
 			spends, _ := l.Unsettled()
 			return spends
 		}
@@ -150,9 +149,20 @@ func TestAFlushThatFailsIsToldAndMadeUpFor(t *testing.T) {
 type wire struct {
 	credits.Lessor
 	down            atomic.Bool
-	loseAcquisition bool   // the next one's answer
-	arrives         bool   // it reaches the ledger all the same
-	made            func() // called when a lease is made, before its owner knows
+	loseAcquisition bool          // the next one's answer
+	arrives         bool          // it reaches the ledger all the same
+	made            func()        // called when a lease is made, before its owner knows
+	settlements     chan struct{} // told of each settlement that is sent, before its answer; nil: nobody listens
+}
+
+// next waits in a bubble of package synctest until the lessee settles by itself
+// and has taken in the answers.
+func (w *wire) next() {
+	<-w.settlements
+	synctest.Wait()
+	for len(w.settlements) > 0 { // of the same flush
+		<-w.settlements
+	}
 }
 
 func (w *wire) AcquireLease(ctx context.Context, a credits.AcquireLease) (credits.LeaseReceipt, error) {
@@ -174,6 +184,9 @@ func (w *wire) AcquireLease(ctx context.Context, a credits.AcquireLease) (credit
 }
 
 func (w *wire) SettleLease(ctx context.Context, s credits.SettleLease) (credits.LeaseReceipt, error) {
+	if w.settlements != nil {
+		w.settlements <- struct{}{}
+	}
 	if w.down.Load() {
 		return credits.LeaseReceipt{}, errDown
 	}

@@ -348,7 +348,8 @@ func TestALesseeFlushesByItself(t *testing.T) {
 		if _, err := l.Grant(t.Context(), grant("g", 100_000)); err != nil {
 			t.Fatal(err)
 		}
-		s, err := credits.NewLessee(l, nil)
+		wire := &wire{Lessor: credits.LessorOf(l), settlements: make(chan struct{}, 100)}
+		s, err := credits.NewLesseeOf(wire, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,14 +359,14 @@ func TestALesseeFlushesByItself(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			synctest.Wait()
-			time.Sleep(time.Second + time.Millisecond) //nolint:forbidigo // the bubble's clock
-			synctest.Wait()
+			wire.next()
 			if spends, _ := s.Unsettled(); spends != 0 {
 				t.Errorf("%d spends are not settled after a flush", spends)
 			}
 		}
-		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock: idle leases go back
+		for leases := 1; leases > 0; _, leases = s.Unsettled() { // the idle ones go back
+			wire.next()
+		}
 		if b, err := l.Balance(t.Context(), acme); err != nil || b.Consumed != 100 || b.Leased != 0 || b.Suspense != 0 {
 			t.Errorf("%+v, %v", b, err)
 		}
