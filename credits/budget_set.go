@@ -154,10 +154,7 @@ func (l *Ledger) RemoveBudget(ctx context.Context, account AccountID, id BudgetI
 // window of now, with what is held and spent in it. It returns [ErrNotFound].
 func (l *Ledger) Budget(ctx context.Context, account AccountID, id BudgetID) (Budget, error) {
 	const op = "credits.Budget"
-	f := errors.Faults{Op: op}
-	checkID(&f, "Account", string(account))
-	checkID(&f, "ID", string(id))
-	if err := f.Err(); err != nil {
+	if err := checkRow(op, account, id); err != nil {
 		return Budget{}, err
 	}
 	var b Budget

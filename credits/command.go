@@ -245,6 +245,14 @@ func checkNewID(f *errors.Faults, id OpID) {
 	}
 }
 
+// checkRow checks what names one row of an account.
+func checkRow[ID ~string](op string, account AccountID, id ID) error {
+	f := errors.Faults{Op: op}
+	checkID(&f, "Account", string(account))
+	checkID(&f, "ID", string(id))
+	return f.Err()
+}
+
 func checkText(f *errors.Faults, field, text string, most int) {
 	if why := badText(text, most); why != "" {
 		f.Add("%s %s", field, why)

@@ -229,7 +229,13 @@ func (c *Extend) until(o *Op, now time.Time, opt *settings) time.Time {
 	if o.Deadline.IsZero() {
 		return o.Deadline
 	}
-	until, last := opt.deadline(c.TTL, now), micros(o.At.Add(opt.maxHoldLife))
+	return opt.putOff(c.TTL, o.At, now)
+}
+
+// putOff returns until when a hold that was made at an instant lasts when it is
+// to last for ttl from now on.
+func (opt *settings) putOff(ttl time.Duration, made, now time.Time) time.Time {
+	until, last := opt.deadline(ttl, now), micros(made.Add(opt.maxHoldLife))
 	if until.After(last) {
 		return last
 	}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/keytoll/keytoll/errors"
 )
 
 // An Explanation says what one command did, and why with these lots: for whoever
@@ -83,10 +81,7 @@ const (
 // so it is for people and not for each request.
 func (l *Ledger) Explain(ctx context.Context, account AccountID, id OpID) (*Explanation, error) {
 	const op = "credits.Explain"
-	f := errors.Faults{Op: op}
-	checkID(&f, "Account", string(account))
-	checkID(&f, "ID", string(id))
-	if err := f.Err(); err != nil {
+	if err := checkRow(op, account, id); err != nil {
 		return nil, err
 	}
 	x := &Explanation{Op: Op{Account: account, ID: id}}

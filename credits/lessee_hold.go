@@ -216,7 +216,7 @@ func (l *Lessee) Release(ctx context.Context, c Release) (Receipt, error) {
 }
 
 // Extend puts off the deadline of a hold of this lessee, or of one of the ledger,
-// and never forward. It refuses as [Ledger.Extend] does.
+// and never brings it forward. It refuses as [Ledger.Extend] does.
 func (l *Lessee) Extend(ctx context.Context, c Extend) (Receipt, error) {
 	const op = "credits.Extend"
 	f := errors.Faults{Op: op}
@@ -235,10 +235,7 @@ func (l *Lessee) Extend(ctx context.Context, c Extend) (Receipt, error) {
 	if err := h.open(l, now); err != nil {
 		return Receipt{}, errors.Wrap(op, err)
 	}
-	until := l.terms.deadline(c.TTL, now)
-	if last := micros(h.at.Add(l.terms.maxHoldLife)); until.After(last) {
-		until = last
-	}
+	until := l.terms.putOff(c.TTL, h.at, now)
 	longer := !h.until.IsZero() && until.After(h.until)
 	if longer {
 		h.until = until

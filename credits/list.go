@@ -129,10 +129,7 @@ func (l *Ledger) ops(ctx context.Context, op string, q ListQuery, in listing, ro
 // [ErrNotFound] when there is none, or when it was pruned.
 func (l *Ledger) Op(ctx context.Context, account AccountID, id OpID) (Op, error) {
 	const op = "credits.Op"
-	f := errors.Faults{Op: op}
-	checkID(&f, "Account", string(account))
-	checkID(&f, "ID", string(id))
-	if err := f.Err(); err != nil {
+	if err := checkRow(op, account, id); err != nil {
 		return Op{}, err
 	}
 	var found Op

@@ -204,7 +204,7 @@ func (s *State) newSchedule(to *Schedule, p periods, granted, now time.Time) err
 // this one's last grant or before. It returns [ErrNotFound].
 func (l *Ledger) RemoveSchedule(ctx context.Context, account AccountID, id ScheduleID) error {
 	const op = "credits.RemoveSchedule"
-	if err := checkSchedule(op, account, id); err != nil {
+	if err := checkRow(op, account, id); err != nil {
 		return err
 	}
 	err := l.update(ctx, Need{Account: account, Schedules: []ScheduleID{id}}, func(st *State, now time.Time) error {
@@ -227,7 +227,7 @@ func (l *Ledger) RemoveSchedule(ctx context.Context, account AccountID, id Sched
 // as granted, written or not. It returns [ErrNotFound].
 func (l *Ledger) Schedule(ctx context.Context, account AccountID, id ScheduleID) (Schedule, error) {
 	const op = "credits.Schedule"
-	if err := checkSchedule(op, account, id); err != nil {
+	if err := checkRow(op, account, id); err != nil {
 		return Schedule{}, err
 	}
 	var found Schedule
@@ -253,7 +253,9 @@ func (l *Ledger) Schedule(ctx context.Context, account AccountID, id ScheduleID)
 // clock. There are at most [MaxSchedules].
 func (l *Ledger) Schedules(ctx context.Context, account AccountID) ([]Schedule, error) {
 	const op = "credits.Schedules"
-	if err := checkSchedule(op, account, "any"); err != nil {
+	f := errors.Faults{Op: op}
+	checkID(&f, "Account", string(account))
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	var list []Schedule
@@ -271,11 +273,4 @@ func (l *Ledger) Schedules(ctx context.Context, account AccountID) ([]Schedule, 
 	}
 	slices.SortFunc(list, func(a, b Schedule) int { return compareIDs(a.ID, b.ID) })
 	return list, nil
-}
-
-func checkSchedule(op string, account AccountID, id ScheduleID) error {
-	f := errors.Faults{Op: op}
-	checkID(&f, "Account", string(account))
-	checkID(&f, "ID", string(id))
-	return f.Err()
 }
