@@ -31,6 +31,17 @@ var (
 	// ErrBody: the body broke off while it was read.
 	ErrBody error = &errors.Error{Code: errors.Invalid, Msg: "the webhook body could not be read"}
 
+	// ErrIntent: a message was published under an id that another message has.
+	ErrIntent error = &errors.Error{Code: errors.Conflict, Msg: "the message id was used before for a different message"}
+	// ErrNotFound: there is no endpoint, message or delivery of that id.
+	ErrNotFound error = &errors.Error{Code: errors.NotFound, Msg: "there is no such webhook endpoint, message or delivery"}
+	// ErrExists: an endpoint of that id is there already, or was and is deleted.
+	ErrExists error = &errors.Error{Code: errors.Exists, Msg: "the webhook endpoint id is taken"}
+	// ErrInFlight: an attempt is being made just now.
+	ErrInFlight error = &errors.Error{Code: errors.Conflict, Msg: "an attempt to deliver this message is being made; try again when it is over"}
+	// ErrRefused: an address is not one to deliver to.
+	ErrRefused error = &errors.Error{Code: errors.Forbidden, Msg: "the address is not one to deliver webhooks to"}
+
 	// ErrFull: a [ReplayStore] has no room to remember one more message.
 	ErrFull error = &errors.Error{Code: errors.Unavailable, Msg: "the webhook replay store is full"}
 )

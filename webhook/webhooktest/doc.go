@@ -8,8 +8,8 @@
 //
 // These two lines test a store:
 //
-//	webhooktest.Run(t, func(t *testing.T) webhook.ReplayStore { return open(t) })
-//	webhooktest.Bench(b, func(b *testing.B) webhook.ReplayStore { return open(b) })
+//	webhooktest.RunReplay(t, func(t *testing.T) webhook.ReplayStore { return open(t) })
+//	webhooktest.BenchReplay(b, func(b *testing.B) webhook.ReplayStore { return open(b) })
 //
 // # Time
 //

@@ -15,11 +15,11 @@ type Advancer interface {
 	Advance(d time.Duration)
 }
 
-// Run tests that the stores made by newStore keep the promises of
+// RunReplay tests that the stores made by newStore keep the promises of
 // [webhook.ReplayStore], one subtest for each. newStore is called once for each
 // subtest, from several goroutines; each store has to be empty, and is the
 // subtest's own.
-func Run(t *testing.T, newStore func(t *testing.T) webhook.ReplayStore) {
+func RunReplay(t *testing.T, newStore func(t *testing.T) webhook.ReplayStore) {
 	t.Helper()
 	for _, c := range checks {
 		t.Run(c.promise, func(t *testing.T) {
@@ -88,9 +88,9 @@ func (s *subject) over() {
 	s.advance(s.span()*3/4 + slack)
 }
 
-// Bench measures the store made by newStore: what one message costs, fresh and
+// BenchReplay measures the store made by newStore: what one message costs, fresh and
 // repeated.
-func Bench(b *testing.B, newStore func(b *testing.B) webhook.ReplayStore) {
+func BenchReplay(b *testing.B, newStore func(b *testing.B) webhook.ReplayStore) {
 	b.Helper()
 	b.Run("claim and done", func(b *testing.B) {
 		store, keys := newStore(b), newKeys()

@@ -42,7 +42,7 @@ func (c *clocked) Advance(d time.Duration) {
 }
 
 func TestMemoryKeepsThePromises(t *testing.T) {
-	Run(t, func(t *testing.T) webhook.ReplayStore { return newClocked(t) })
+	RunReplay(t, func(t *testing.T) webhook.ReplayStore { return newClocked(t) })
 }
 
 // A store that is no Advancer is waited for; the bubble makes that quick.

@@ -43,7 +43,7 @@ func (m *memory) done(t *testing.T, key string) {
 }
 
 func TestMemoryReplayStore(t *testing.T) {
-	webhooktest.Run(t, func(t *testing.T) webhook.ReplayStore { return newMemory(t, 0) })
+	webhooktest.RunReplay(t, func(t *testing.T) webhook.ReplayStore { return newMemory(t, 0) })
 }
 
 func TestAFullMemoryGivesUpTheOldestDoneKey(t *testing.T) {
@@ -167,7 +167,7 @@ func TestMemoryTakesAnyLength(t *testing.T) {
 }
 
 func BenchmarkMemoryReplayStore(b *testing.B) {
-	webhooktest.Bench(b, func(b *testing.B) webhook.ReplayStore {
+	webhooktest.BenchReplay(b, func(b *testing.B) webhook.ReplayStore {
 		return must(webhook.NewMemoryReplayStore(nil))(b)
 	})
 }

@@ -1,0 +1,215 @@
+package webhook
+
+import (
+	"strings"
+	"time"
+)
+
+// Bounds and defaults of [Settings].
+const (
+	DefaultMaxInFlight = 8
+	MaxMaxInFlight     = 1000
+	MaxRate            = 10_000
+	DefaultTimeout     = 15 * time.Second
+	MinTimeout         = time.Second
+	MaxTimeout         = 60 * time.Second
+	MaxFilters         = 100
+	MaxHeaders         = 32
+	MaxSteps           = 64
+)
+
+// An Endpoint is where messages of an account go, and how: one row of a [Store].
+// Instants are UTC with microseconds; the zero time means "none".
+type Endpoint struct {
+	// ID names the endpoint: 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'.
+	ID string
+	// Account is whose messages go here: 1 to 128 bytes of visible ASCII.
+	Account string
+	// Settings are what the account chooses.
+	Settings Settings
+	// Sealed holds the keys that sign and the client's private key, sealed for
+	// this ID. Only a [Sender] with the sealing key can read it.
+	Sealed []byte
+	// State says whether deliveries are made.
+	State EndpointState
+	// Reason says why the endpoint is disabled; 0 in every other state.
+	Reason DisableReason
+	// CreatedAt and UpdatedAt are when the row was made and when Settings, Sealed or
+	// State changed last, by the store's clock.
+	CreatedAt, UpdatedAt time.Time
+	// Health is what deliveries found out about the receiver.
+	Health Health
+}
+
+// An EndpointState says whether an endpoint gets deliveries. Numbers never
+// change meaning.
+type EndpointState uint8
+
+const (
+	EndpointActive   EndpointState = 1 // messages are filed and delivered
+	EndpointDisabled EndpointState = 2 // messages are filed and held
+	EndpointDeleted  EndpointState = 3 // no message is filed, none delivered; a tombstone
+)
+
+// A DisableReason says what disabled an endpoint. Numbers never change meaning.
+type DisableReason uint8
+
+const (
+	DisabledByHost     DisableReason = 1 // [Sender.DisableEndpoint]
+	DisabledByGone     DisableReason = 2 // it answered 410
+	DisabledByReceiver DisableReason = 3 // it answered with "webhook-delivery: disable"
+	DisabledByFailures DisableReason = 4 // nothing but failures for [SenderOptions.DisableAfter]
+)
+
+// endpointStates and disableReasons are indexed by their types, and are never
+// written to.
+var (
+	endpointStates = [...]string{"unknown", "active", "disabled", "deleted"}
+	disableReasons = [...]string{"", "host", "gone", "receiver", "failures"}
+)
+
+// String returns the state's stable name.
+func (s EndpointState) String() string { return nameOf(endpointStates[:], int(s)) }
+
+// String returns the reason's stable name; "" for none.
+func (r DisableReason) String() string { return nameOf(disableReasons[:], int(r)) }
+
+// Settings are the choices of an endpoint. Zero fields but URL are defaults.
+type Settings struct {
+	// URL is where messages are posted: https, or http where the transport allows
+	// it, without user information or a fragment, up to 2048 bytes.
+	URL string
+	// Events are the types of messages that go here, see [Endpoint.Takes]. Empty
+	// means all.
+	Events []string
+	// Headers are sent with every attempt. None may be one that the package or
+	// HTTP sets by itself.
+	Headers map[string]string
+	// MaxInFlight bounds the attempts that run at once, over all processes: 1 to
+	// [MaxMaxInFlight]. Default [DefaultMaxInFlight].
+	MaxInFlight int
+	// Rate bounds the attempts that begin in a second, over all processes: 1 to
+	// [MaxRate]. Default 0: no bound.
+	Rate int
+	// Ordered sends one message at a time, each only when the one before it is
+	// delivered, dead or dropped.
+	Ordered bool
+	// Timeout bounds one attempt from the look-up of the name to the last byte of
+	// the answer: [MinTimeout] to [MaxTimeout]. Default [DefaultTimeout].
+	Timeout time.Duration
+	// Schedule holds the waits before each further attempt, up to [MaxSteps]: one
+	// attempt more than it has steps. Default empty: that of the [Sender].
+	Schedule []time.Duration
+	// TLS adjusts the connection.
+	TLS TLSSettings
+	// Note is free text for people, up to 256 bytes.
+	Note string
+}
+
+// TLSSettings are what an endpoint wants of TLS. The private key of Certificate is
+// not here: it is sealed with the keys that sign.
+type TLSSettings struct {
+	// RootCAs are PEM certificates to trust instead of those of the system.
+	RootCAs string
+	// Certificate is the PEM chain that is shown to the receiver. Default none.
+	Certificate string
+	// Least is the least version: tls.VersionTLS12 or tls.VersionTLS13. Default
+	// 1.2.
+	Least uint16
+}
+
+// Health is what deliveries found out about an endpoint. It is comparable: a
+// [Store] writes it only when it changed.
+type Health struct {
+	// BlockedUntil: no attempt before it, by a Retry-After or the breaker.
+	BlockedUntil time.Time
+	// PacedUntil is the theoretical arrival time of the next attempt, by Rate.
+	PacedUntil time.Time
+	// Trips counts the openings of the breaker since the last success. While it is
+	// not 0, one attempt at a time probes.
+	Trips int
+	// Failures counts failed attempts since the last success.
+	Failures int
+	// WindowAt begins the breaker's window, which opens with a failure; Attempts
+	// and Missed are the attempts and the failures in it.
+	WindowAt         time.Time
+	Attempts, Missed int
+	// FailingSince and FailedAt are the first and the last failure since the last
+	// success.
+	FailingSince, FailedAt time.Time
+	// Told is set once it was reported that the endpoint is failing.
+	Told bool
+}
+
+// slack is how far attempts may bunch up under [Settings.Rate].
+const slack = 100 * time.Millisecond
+
+// Takes reports whether messages of this type go to e. A filter is a type, or
+// the beginning of types followed by ".*": "image.*" takes "image.created" and
+// "image.created.late", and not "image".
+func (e *Endpoint) Takes(kind string) bool {
+	if len(e.Settings.Events) == 0 {
+		return true
+	}
+	for _, filter := range e.Settings.Events {
+		if prefix, ok := strings.CutSuffix(filter, "*"); filter == kind || ok && len(kind) > len(prefix) && strings.HasPrefix(kind, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Room returns how many attempts may begin at now while inFlight are running: 0
+// to MaxInFlight. A [Store] asks it when it claims.
+func (e *Endpoint) Room(now time.Time, inFlight int) int {
+	if e.State != EndpointActive || now.Before(e.Health.BlockedUntil) {
+		return 0
+	}
+	room := e.Settings.MaxInFlight
+	if room == 0 {
+		room = DefaultMaxInFlight
+	}
+	if e.Settings.Ordered || e.Health.Trips > 0 {
+		room = 1
+	}
+	room = max(0, room-inFlight)
+	if e.Settings.Rate > 0 {
+		ahead := now.Add(slack).Sub(later(e.Health.PacedUntil, now))
+		if ahead < 0 {
+			return 0
+		}
+		room = min(room, int(ahead/e.interval())+1)
+	}
+	return room
+}
+
+// ReadyAt returns the first instant at which time alone lets an attempt begin;
+// zero when nothing but a change of e does. A [Store] asks it when Room is 0.
+func (e *Endpoint) ReadyAt() time.Time {
+	if e.State != EndpointActive {
+		return time.Time{}
+	}
+	if e.Settings.Rate == 0 {
+		return e.Health.BlockedUntil
+	}
+	return later(e.Health.BlockedUntil, e.Health.PacedUntil.Add(-slack))
+}
+
+// Claimed notes that n attempts begin at now. A [Store] calls it when it claims.
+func (e *Endpoint) Claimed(now time.Time, n int) {
+	if e.Settings.Rate > 0 {
+		e.Health.PacedUntil = later(e.Health.PacedUntil, now).Add(time.Duration(n) * e.interval())
+	}
+}
+
+// interval is how far apart Rate puts attempts.
+func (e *Endpoint) interval() time.Duration {
+	return (time.Second / time.Duration(e.Settings.Rate)).Truncate(time.Microsecond)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
