@@ -169,7 +169,7 @@ func (s *Service) Reseal(ctx context.Context, id string) (bool, error) {
 	const op = "apikey.Reseal"
 	resealed := false
 	_, err := s.change(ctx, op, id, attempts, func(d *draft) (bool, error) {
-		if resealed = s.sealer.stale(d.Sealed); !resealed {
+		if resealed = s.sealer.Stale(d.Sealed); !resealed {
 			return false, nil
 		}
 		b, err := s.unbind(op, &d.Record)
@@ -226,7 +226,7 @@ func changeable(op string, k *Key, now time.Time) error {
 
 // checkSecrets adds what is wrong with names that a key shall have.
 func (s *Service) checkSecrets(faults *errors.Faults, names []string) {
-	if len(names) > 0 && len(s.sealer.keys) == 0 {
+	if len(names) > 0 && s.sealer.Empty() {
 		faults.Join(errNoSealingKey)
 	}
 	if len(names) > MaxSecrets {
@@ -297,9 +297,9 @@ func (s *Service) rebound(op string, old, heir *Record) ([]BoundSecret, error) {
 func (s *Service) seal(op string, rec *Record, b binding) error {
 	text := b.text()
 	defer clear(text)
-	sealed, err := s.sealer.seal(rec.Key.ID, text)
+	sealed, err := s.sealer.Seal(rec.Key.ID, text)
 	if err != nil {
-		return errors.Wrap(op, err)
+		return sealFault(op, err)
 	}
 	rec.Sealed = sealed
 	return nil
@@ -310,9 +310,9 @@ func (s *Service) unbind(op string, rec *Record) (binding, error) {
 	if len(rec.Sealed) == 0 {
 		return nil, nil
 	}
-	text, err := s.sealer.open(rec.Key.ID, rec.Sealed)
+	text, err := s.sealer.Open(rec.Key.ID, rec.Sealed)
 	if err != nil {
-		return nil, errors.Wrap(op, err)
+		return nil, sealFault(op, err)
 	}
 	defer clear(text)
 	b, err := readBinding(text)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/internal/seal"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -92,7 +93,7 @@ type Service struct {
 	formats []*Format
 	legacy  []*reader
 	slow    *gate
-	sealer  *sealer
+	sealer  *seal.Box
 	now     func() time.Time
 	rand    io.Reader
 	uses    *uses
