@@ -45,8 +45,8 @@ type Store interface {
 
 	// Change loads the endpoint of this id, or a zero one with only ID set, calls
 	// fn, and writes what fn made of it. A row whose State is 0 afterwards is not
-	// written. Of concurrent changes of one endpoint each sees the one before, and
-	// so do claims and settlements.
+	// written. What fn does to ID is not written either. Of concurrent changes of one
+	// endpoint each sees the one before, and so do claims and settlements.
 	Change(ctx context.Context, id string, fn func(now time.Time, e *Endpoint) error) error
 
 	// Endpoints returns the endpoints that q selects in ascending order of ID.
@@ -58,13 +58,15 @@ type Store interface {
 
 	// Settle ends attempts, or gives claimed deliveries back. Settlements name no
 	// delivery twice. It loads, for each, the delivery and its endpoint as they are
-	// now, and calls fn with all of them at once; cases of one endpoint share one
-	// *Endpoint. A case whose delivery is not Sending under the Token any more is Late:
-	// fn must not change it, and what it does to it is not written. Then the store
-	// writes the deliveries that are not late, the endpoints that changed, and every
-	// Attempt whose Number is not 0; one that is there already stays as it is.
-	// A settlement of a delivery that does not exist (any more) has no case and is no
-	// error.
+	// now, and calls fn with all of them at once, in the order of the settlements;
+	// cases of one endpoint share one *Endpoint. A case whose delivery is not Sending
+	// under the Token any more is Late: what fn does to its Delivery is not written. Then
+	// the store writes the deliveries that are not late, the endpoints that changed, and
+	// every Attempt whose Number is not 0, as one of the settlement's Endpoint and
+	// Message; one that is there already stays as it is. Of a delivery, State, Due, Tries,
+	// Attempt, Token, Lease, Failure, Manual and EndedAt are written as fn leaves them, and
+	// nothing else. A settlement of a delivery that does not exist (any more) has no case,
+	// files no attempt and is no error; when there is no case at all, fn is not called.
 	Settle(ctx context.Context, settlements []Settlement, fn func(now time.Time, cases []Case) error) error
 
 	// Move changes the state of up to m.Limit deliveries, those of the least Seq
@@ -124,8 +126,12 @@ type Claims struct {
 	Deliveries []Claimed
 	// Last is the ID of the last endpoint looked at; "" when none was.
 	Last string
-	// Next is when something else may become due by time alone: not after Now when the
-	// claim stopped early, and zero when nothing is waiting for a time.
+	// Next is when time alone may let another claim hand out more: the least, over the
+	// endpoints looked at, of when a delivery is due, when [Endpoint.ReadyAt] is, and,
+	// where Room was 0 for what is in flight, when a lease ends, whichever of them comes
+	// last for that endpoint. It is never later than that, and after Now unless the claim
+	// has Limit deliveries, when it is Now. It is zero when nothing waits for a time.
+	// Endpoints that were passed over do not count.
 	Next time.Time
 }
 
@@ -156,8 +162,8 @@ type Case struct {
 // that is not empty, published not before Since, whose State is in From. To
 // DeliveryPending makes them due now, with Attempt 0, Failure 0, no EndedAt and
 // Manual as given; those that are Pending and due already are left out. To
-// DeliveryDropped ends them now. From holds neither DeliverySending nor, for
-// DeliveryDropped, anything but DeliveryPending.
+// DeliveryDropped ends them now. Nothing else of them changes. From holds neither
+// DeliverySending nor, for DeliveryDropped, anything but DeliveryPending.
 type Move struct {
 	Endpoint string
 	Message  string
@@ -176,7 +182,8 @@ type EndpointQuery struct {
 	Limit   int    // 1 to 1000
 }
 
-// A DeliveryQuery selects deliveries: of an endpoint, of a message, or both.
+// A DeliveryQuery selects deliveries: of an endpoint, of a message, or both. One of
+// them is given.
 type DeliveryQuery struct {
 	Endpoint string
 	Message  string

@@ -1,0 +1,43 @@
+package webhook_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/webhook"
+)
+
+func TestAFullMemoryStoreTakesMessagesAgainOnceItIsPruned(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	store := webhook.NewMemoryStore(&webhook.MemoryStoreOptions{MaxBytes: 10_000, Now: func() time.Time { return now }})
+	publish := func(i int) error {
+		_, err := store.Publish(t.Context(), webhook.Message{
+			ID: fmt.Sprintf("m%d", i), Account: "acme", Type: "a.b", ContentType: "text/plain", Payload: make([]byte, 1000),
+		})
+		return err
+	}
+	n := 0
+	for ; n < 100; n++ {
+		if err := publish(n); err != nil {
+			if errors.CodeOf(err) != errors.Unavailable {
+				t.Fatalf("a full store: %v", err)
+			}
+			break
+		}
+	}
+	if n < 5 || n > 10 {
+		t.Fatalf("%d messages of 1000 bytes in a store of 10000", n)
+	}
+	if err := publish(0); err != nil {
+		t.Errorf("a message that is there already, in a full store: %v", err)
+	}
+	now = now.Add(time.Hour)
+	if removed, err := store.Prune(t.Context(), now, 3); removed != 3 || err != nil {
+		t.Fatalf("Prune = %d, %v", removed, err)
+	}
+	if err := publish(n); err != nil {
+		t.Errorf("after it was pruned: %v", err)
+	}
+}
