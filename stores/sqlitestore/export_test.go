@@ -156,5 +156,6 @@ func Queries() []string {
 		opKnown, opsKnown, opByID, opsByID, opsDue, opsPrunable, opsAfter, opsOpen, opsOfTarget, opsAll,
 		budgetsByID, budgetsAfter, budgetsByScope, schedulesByID, schedulesDue, schedulesAfter,
 		limitState, statesAfter, settledUntil,
+		replayOwner, replaysUntil,
 	}
 }
