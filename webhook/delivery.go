@@ -87,6 +87,7 @@ const (
 	FailedRefused  Failure = 9  // the address is not one to deliver to: no retry
 	FailedConfig   Failure = 10 // the endpoint cannot be used as it is configured: no retry
 	FailedAnswer   Failure = 11 // the answer was not HTTP, or its header was too long
+	FailedLost     Failure = 12 // nothing was sent: every process that tried ended before it could tell; no retry
 )
 
 // A Control is what a receiver asks for in the header "webhook-delivery" of its
@@ -102,7 +103,7 @@ const (
 // written to.
 var (
 	deliveryStates = [...]string{"unknown", "pending", "sending", "delivered", "dead", "dropped"}
-	failures       = [...]string{"", "status", "redirect", "gone", "busy", "timeout", "lookup", "connect", "tls", "refused", "config", "answer"}
+	failures       = [...]string{"", "status", "redirect", "gone", "busy", "timeout", "lookup", "connect", "tls", "refused", "config", "answer", "lost"}
 	controls       = [...]string{"", "abort-message", "disable"}
 )
 

@@ -118,29 +118,6 @@ type TLSSettings struct {
 	Least uint16
 }
 
-// Health is what deliveries found out about an endpoint. It is comparable: a
-// [Store] writes it only when it changed.
-type Health struct {
-	// BlockedUntil: no attempt before it, by a Retry-After or the breaker.
-	BlockedUntil time.Time
-	// PacedUntil is the theoretical arrival time of the next attempt, by Rate.
-	PacedUntil time.Time
-	// Trips counts the openings of the breaker since the last success. While it is
-	// not 0, one attempt at a time probes.
-	Trips int
-	// Failures counts failed attempts since the last success.
-	Failures int
-	// WindowAt begins the breaker's window, which opens with a failure; Attempts
-	// and Missed are the attempts and the failures in it.
-	WindowAt         time.Time
-	Attempts, Missed int
-	// FailingSince and FailedAt are the first and the last failure since the last
-	// success.
-	FailingSince, FailedAt time.Time
-	// Told is set once it was reported that the endpoint is failing.
-	Told bool
-}
-
 // slack is how far attempts may bunch up under [Settings.Rate].
 const slack = 100 * time.Millisecond
 
@@ -162,7 +139,7 @@ func (e *Endpoint) Takes(kind string) bool {
 // Room returns how many attempts may begin at now while inFlight are running: 0
 // to MaxInFlight. A [Store] asks it when it claims.
 func (e *Endpoint) Room(now time.Time, inFlight int) int {
-	if e.State != EndpointActive || now.Before(e.Health.BlockedUntil) {
+	if e.State != EndpointActive || e.Health.blocked(now) {
 		return 0
 	}
 	room := e.Settings.MaxInFlight
@@ -174,7 +151,7 @@ func (e *Endpoint) Room(now time.Time, inFlight int) int {
 	}
 	room = max(0, room-inFlight)
 	if e.Settings.Rate > 0 {
-		ahead := now.Add(slack).Sub(later(e.Health.PacedUntil, now))
+		ahead := now.Add(slack).Sub(e.paced(now))
 		if ahead < 0 {
 			return 0
 		}
@@ -198,8 +175,18 @@ func (e *Endpoint) ReadyAt() time.Time {
 // Claimed notes that n attempts begin at now. A [Store] calls it when it claims.
 func (e *Endpoint) Claimed(now time.Time, n int) {
 	if e.Settings.Rate > 0 {
-		e.Health.PacedUntil = later(e.Health.PacedUntil, now).Add(time.Duration(n) * e.interval())
+		e.Health.PacedUntil = e.paced(now).Add(time.Duration(n) * e.interval())
 	}
+}
+
+// paced returns PacedUntil, or now when that is over. Claims leave it no further
+// ahead than slack and an interval: one that is was noted before the clock was set
+// back or Rate was raised, and means nothing.
+func (e *Endpoint) paced(now time.Time) time.Time {
+	if e.Health.PacedUntil.Sub(now) > slack+e.interval() {
+		return now
+	}
+	return later(e.Health.PacedUntil, now)
 }
 
 // interval is how far apart Rate puts attempts.
