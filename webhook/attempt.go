@@ -1,0 +1,282 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/keytoll/keytoll/errors"
+)
+
+const (
+	defaultUserAgent = "keytoll-webhook"
+	maxDetail        = 256
+)
+
+// A courier makes single attempts. It keeps no state but connections, and may be
+// used by any number of goroutines.
+type courier struct {
+	transport *SafeTransport
+	keys      Keys
+	now       func() time.Time
+	userAgent string
+	keepBody  int
+}
+
+// newCourier makes a courier of the options that concern one. o is not changed.
+func newCourier(o *SenderOptions) (*courier, error) {
+	faults := errors.Faults{Op: "webhook.NewSender"}
+	c := &courier{transport: o.Transport, keys: o.Keys, now: o.Now, userAgent: o.UserAgent, keepBody: o.KeepBody}
+	if c.transport == nil {
+		made, err := NewSafeTransport(nil)
+		faults.Join(err)
+		c.transport = made
+	} else if c.transport.guard == nil {
+		faults.Add("Transport: a zero SafeTransport; make one with NewSafeTransport")
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.userAgent == "" {
+		c.userAgent = defaultUserAgent
+	}
+	if !headerValue(c.userAgent) || len(c.userAgent) > maxDetail {
+		faults.Add("UserAgent: not up to %d characters of ASCII", maxDetail)
+	}
+	if c.keepBody < 0 || c.keepBody > MaxKeepBody {
+		faults.Add("KeepBody is %d; give 0 to %d", c.keepBody, MaxKeepBody)
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// attempt makes one attempt at d and says what came of it. keys are those of the
+// endpoint, clientKey is the PEM private key of its certificate.
+//
+// It takes no longer than the Timeout of the endpoint, nor than ctx has. What a
+// deadline cuts short has failed; when ctx was canceled instead, so that nothing
+// can be said of the receiver, Number is 0. A status that came is what counts, even
+// when the body that should follow does not.
+func (c *courier) attempt(ctx context.Context, d Claimed, keys Keys, clientKey string) Attempt {
+	begun := c.now()
+	a := Attempt{
+		Endpoint: d.Endpoint.ID, Message: d.Message.ID, Number: d.Delivery.Tries,
+		At: begun.UTC().Truncate(time.Microsecond),
+	}
+	timeout := d.Endpoint.Settings.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	var w watch
+	res, err := c.send(httptrace.WithClientTrace(ctx, w.trace()), d, keys, clientKey, begun)
+	if err == nil {
+		c.read(&a, res, begun)
+		a.Address = w.seen().address
+	} else {
+		a.fail(ctx, err, w.seen())
+	}
+	a.Took = max(0, c.now().Sub(begun)).Truncate(time.Microsecond)
+	return a
+}
+
+// send makes the request. The error of what cannot become one has the code
+// Invalid or Conflict.
+func (c *courier) send(ctx context.Context, d Claimed, keys Keys, clientKey string, now time.Time) (*http.Response, error) {
+	settings := &d.Endpoint.Settings
+	via, err := c.transport.forTLS(settings.TLS, clientKey)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, settings.URL, onePass{bytes.NewReader(d.Message.Payload)})
+	if err != nil {
+		return nil, refusal("the address is not a URL; give one like https://example.com/hook", "")
+	}
+	r.ContentLength = int64(len(d.Message.Payload))
+	for name, value := range settings.Headers {
+		r.Header.Set(name, value)
+	}
+	r.Header.Set("Content-Type", d.Message.ContentType)
+	r.Header.Set("User-Agent", c.userAgent)
+	r.Header.Set("Accept-Encoding", "identity")
+	signer, err := NewSigner(Keys{list: append(keys.list[:len(keys.list):len(keys.list)], c.keys.list...)}, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Last, so that no header of the endpoint's can take the place of a signature.
+	if err := signer.Sign(r.Header, d.Message.ID, now, d.Message.Payload); err != nil {
+		return nil, err
+	}
+	return c.transport.roundTrip(via, r)
+}
+
+// onePass is a body that net/http cannot rewind, so that it never sends a request
+// again by itself: an attempt is one exchange. It is no *bytes.Reader, for which
+// [http.NewRequestWithContext] would set GetBody, and it hides that it may be
+// empty, since a request without a body is repeated too.
+type onePass struct{ io.Reader }
+
+// read takes from an answer what an Attempt keeps, and closes its body.
+func (c *courier) read(a *Attempt, res *http.Response, now time.Time) {
+	defer res.Body.Close() //nolint:errcheck // the answer is judged by its status
+	a.Status, a.Failure, a.Control = res.StatusCode, failureOf(res.StatusCode), controlOf(res.Header)
+	if a.Failure != 0 {
+		a.Detail = statusDetail(res.StatusCode)
+		a.RetryAfter = retryAfterOf(res.Header, now)
+	}
+	if a.Failure == FailedRedirect {
+		a.Location = locationOf(res.Header)
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return // there is no body: what follows is another protocol
+	}
+	if c.keepBody > 0 {
+		// What breaks off or comes too late is left out.
+		a.Body, _ = io.ReadAll(io.LimitReader(res.Body, int64(c.keepBody)))
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // so that the connection can be used again
+}
+
+// statusDetail says in our own words what an answer means.
+func statusDetail(status int) string {
+	text := http.StatusText(status)
+	if text == "" {
+		text = "a status without a name"
+	}
+	detail := "the receiver answered " + strconv.Itoa(status) + " (" + text + ")"
+	switch failureOf(status) {
+	case FailedRedirect:
+		detail += "; redirects are not followed: give the endpoint the address that it leads to"
+	case FailedGone:
+		detail += ", which says that it wants no more messages"
+	}
+	return detail
+}
+
+// fail says of an error what failed. ctx is that of the attempt.
+func (a *Attempt) fail(ctx context.Context, err error, s sight) {
+	a.Address = s.address
+	set := func(f Failure, detail string) {
+		a.Failure, a.Detail = f, detail
+		if len(detail) > maxDetail {
+			a.Detail = detail[:maxDetail]
+		}
+	}
+	timeout, _ := errors.AsType[net.Error](err)
+	lookup, _ := errors.AsType[*net.DNSError](err)
+	op, _ := errors.AsType[*net.OpError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	code := errors.CodeOf(err)
+	switch {
+	case errors.Is(err, ErrRefused):
+		set(FailedRefused, errors.MessageOf(err))
+		a.Address = "" // nothing was dialled
+	case code == errors.Invalid || code == errors.Conflict:
+		set(FailedConfig, errors.MessageOf(err))
+	case errors.Is(ctx.Err(), context.Canceled):
+		a.Number = 0
+		set(FailedConnect, "the sender was stopped before an answer came")
+	case ctx.Err() != nil:
+		set(FailedTimeout, "no answer within the time that an attempt may take; "+s.stage())
+	case op != nil && op.Op == "proxyconnect":
+		set(FailedConnect, "the egress proxy could not be reached")
+	case lookup != nil && lookup.IsNotFound:
+		set(FailedLookup, "the name of the host does not exist; look at the address of the endpoint and at its DNS")
+	case lookup != nil:
+		set(FailedLookup, "the name of the host could not be looked up")
+	case timeout != nil && timeout.Timeout():
+		set(FailedTimeout, "no answer within the time that a connection may take; "+s.stage())
+	case s.tlsErr != nil:
+		set(FailedTLS, tlsDetail(s.tlsErr))
+	case alert:
+		set(FailedTLS, "the receiver ended the TLS connection; it may ask for a client certificate")
+	case s.answered && op == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		set(FailedAnswer, fmt.Sprintf("the answer is not HTTP/1.1, or its header is over %d bytes", maxResponseHeader))
+	case s.connected:
+		set(FailedConnect, "the connection broke before an answer came")
+	default:
+		set(FailedConnect, "no connection could be made")
+	}
+}
+
+// tlsDetail says why a handshake failed.
+func tlsDetail(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "the certificate of the receiver is not trusted: it is not for this name, has expired, or comes from an unknown authority"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "the receiver does not speak TLS on this port"
+	}
+	return "no TLS connection; the receiver has to speak TLS 1.2 or later"
+}
+
+// A sight is what was seen of a connection.
+type sight struct {
+	address   string
+	connected bool
+	answered  bool  // the first byte of an answer came
+	tlsErr    error // of the handshake
+}
+
+// stage says how far an attempt came.
+func (s sight) stage() string {
+	switch {
+	case s.answered:
+		return "its header did not end"
+	case s.connected:
+		return "the connection was made"
+	case s.address != "":
+		return "no connection was made"
+	}
+	return "no connection was begun"
+}
+
+// A watch follows one request. The functions of its trace may be called after the
+// request is over, by dials that were not needed.
+type watch struct {
+	mu sync.Mutex
+	s  sight
+}
+
+func (w *watch) seen() sight {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.s
+}
+
+func (w *watch) note(fn func(s *sight)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn(&w.s)
+}
+
+func (w *watch) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		ConnectStart: func(_, address string) {
+			w.note(func(s *sight) {
+				if !s.connected {
+					s.address = address
+				}
+			})
+		},
+		GotConn: func(info httptrace.GotConnInfo) {
+			w.note(func(s *sight) { s.address, s.connected = info.Conn.RemoteAddr().String(), true })
+		},
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			w.note(func(s *sight) { s.tlsErr = err })
+		},
+		GotFirstResponseByte: func() { w.note(func(s *sight) { s.answered = true }) },
+	}
+}
