@@ -14,7 +14,7 @@ import (
 // ASCII, owners of 1 to 64 such bytes that are new for every request, and leases
 // and times to keep of whole milliseconds, 1 or more.
 //
-// A store promises:
+// A store promises, and webhooktest.RunReplay tests:
 //
 //   - Time is the store's own, so that several processes agree. A lease or a time
 //     to keep that begins at t ends at t plus its length: from that instant on
@@ -30,8 +30,8 @@ type ReplayStore interface {
 	// Claim asks for key on behalf of owner.
 	//
 	// A free key becomes in flight for owner, for lease: [ClaimGranted]. A key in
-	// flight for the same owner stays so, and its lease begins anew: ClaimGranted. A
-	// key in flight for another owner, or done, does not change in any way:
+	// flight for the same owner stays so, and its lease begins anew, be it shorter:
+	// ClaimGranted. A key in flight for another owner, or done, does not change in any way:
 	// [ClaimInFlight] or [ClaimDone]. Of any number of claims on a free key by different
 	// owners, exactly one is granted.
 	Claim(ctx context.Context, key, owner string, lease time.Duration) (ClaimState, error)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 
 	"github.com/keytoll/keytoll/webhook"
 )
@@ -118,6 +116,33 @@ var checks = []check{
 		s.over()
 		return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimInFlight))
 	}},
+	{"a claim by the owner may make the lease shorter", func(ctx context.Context, s *subject) error {
+		err := errors.Join(s.claims(ctx, "k", "a", webhook.ClaimGranted), s.claimsFor(ctx, "k", "a", webhook.ClaimGranted))
+		s.nearly()
+		err = errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimInFlight))
+		s.over()
+		return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimGranted))
+	}},
+	{"whose lease has ended has no more right than others", func(ctx context.Context, s *subject) error {
+		err := errors.Join(s.claimsFor(ctx, "k", "a", webhook.ClaimGranted), s.claimsFor(ctx, "l", "a", webhook.ClaimGranted))
+		s.nearly()
+		s.over()
+		return errors.Join(err,
+			s.claims(ctx, "k", "b", webhook.ClaimGranted),
+			s.claims(ctx, "k", "a", webhook.ClaimInFlight),
+			s.claims(ctx, "l", "a", webhook.ClaimGranted),
+			s.claims(ctx, "l", "b", webhook.ClaimInFlight))
+	}},
+	{"Done of a key whose time to keep has ended keeps it anew", func(ctx context.Context, s *subject) error {
+		err := s.Done(ctx, "k", s.span())
+		s.nearly()
+		s.over()
+		err = errors.Join(err, s.Done(ctx, "k", s.span()))
+		s.nearly()
+		err = errors.Join(err, s.claims(ctx, "k", "a", webhook.ClaimDone))
+		s.over()
+		return errors.Join(err, s.claims(ctx, "k", "a", webhook.ClaimGranted))
+	}},
 	{"a refused claim does not lengthen the lease", func(ctx context.Context, s *subject) error {
 		err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
 		s.nearly()
@@ -141,9 +166,14 @@ var checks = []check{
 			s.Release(ctx, "k", "a"),
 			s.claims(ctx, "k", "c", webhook.ClaimInFlight))
 	}},
+	{"the shortest and the longest of times are kept", longAndShort},
 	{"keys and owners are compared byte for byte", byteForByte},
 	{"of concurrent claims by different owners exactly one is granted", oneOfMany},
+	{"of concurrent claims on what has ended exactly one is granted", oneOfManyAfterwards},
 	{"a Release at the same time as Done undoes nothing", doneBesideRelease},
+	{"a claim at the same time as Done undoes nothing", doneBesideClaim},
+	{"a Release at the same time as a claim undoes nothing", releaseBesideClaim},
+	{"calls about different keys do not disturb each other", crowd},
 	{"a call whose context is over changes nothing and says so", contextOver},
 }
 
@@ -167,113 +197,4 @@ func wantState(want webhook.ClaimState, key, owner string) func(webhook.ClaimSta
 		}
 		return nil
 	}
-}
-
-func byteForByte(ctx context.Context, s *subject) error {
-	base := strings.Repeat("k", 511)
-	var errs []error
-	for i, key := range []string{
-		"key", "Key", "KEY", "key.", "ke", "k", ".key", "a.key", "%", "_", "*", "key*", "k_y", "'", `"`, `\`, "{key}", ":", "a:b", "/", base, base + "k", base + "l", "0", "00", "1e1",
-	} {
-		errs = append(errs, s.claims(ctx, key, fmt.Sprintf("owner%d", i), webhook.ClaimGranted))
-	}
-	errs = append(errs, s.claims(ctx, "key", "Owner0", webhook.ClaimInFlight), s.Release(ctx, "key", "Owner0"), s.claims(ctx, "key", "b", webhook.ClaimInFlight))
-	owner := strings.Repeat("o", 63)
-	errs = append(errs,
-		s.claims(ctx, "owners", owner+"1", webhook.ClaimGranted),
-		s.claims(ctx, "owners", owner+"2", webhook.ClaimInFlight),
-		s.claims(ctx, "owners", owner+"1", webhook.ClaimGranted))
-	return errors.Join(errs...)
-}
-
-func oneOfMany(ctx context.Context, s *subject) error {
-	const rounds, owners = 20, 16
-	for round := range rounds {
-		var (
-			wg      sync.WaitGroup
-			start   = make(chan struct{})
-			results [owners]webhook.ClaimState
-			errs    [owners]error
-		)
-		for i := range owners {
-			wg.Go(func() {
-				<-start
-				results[i], errs[i] = s.Claim(ctx, fmt.Sprintf("k%d", round), fmt.Sprintf("owner%d", i), long)
-			})
-		}
-		close(start)
-		wg.Wait()
-		if err := errors.Join(errs[:]...); err != nil {
-			return err
-		}
-		granted := 0
-		for _, state := range results {
-			switch state {
-			case webhook.ClaimGranted:
-				granted++
-			case webhook.ClaimInFlight:
-			default:
-				return fmt.Errorf("a concurrent Claim = %v, want granted or in flight", state)
-			}
-		}
-		if granted != 1 {
-			return fmt.Errorf("%d of %d concurrent claims were granted, want 1", granted, owners)
-		}
-	}
-	return nil
-}
-
-func doneBesideRelease(ctx context.Context, s *subject) error {
-	for round := range 50 {
-		key := fmt.Sprintf("k%d", round)
-		if err := s.claims(ctx, key, "a", webhook.ClaimGranted); err != nil {
-			return err
-		}
-		var (
-			wg            sync.WaitGroup
-			start         = make(chan struct{})
-			done, release error
-		)
-		wg.Go(func() { <-start; done = s.Done(ctx, key, long) })
-		wg.Go(func() { <-start; release = s.Release(ctx, key, "a") })
-		close(start)
-		wg.Wait()
-		// Whichever came first, the key is done.
-		if err := errors.Join(done, release, s.claims(ctx, key, "b", webhook.ClaimDone)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func contextOver(ctx context.Context, s *subject) error {
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	errs := []error{s.claims(ctx, "mine", "a", webhook.ClaimGranted)}
-	state, err := s.Claim(over, "free", "a", long)
-	errs = append(errs, wantCanceled("Claim", err))
-	if state == webhook.ClaimGranted {
-		errs = append(errs, errors.New("Claim with a context that is over was granted"))
-	}
-	errs = append(errs,
-		wantCanceled("Done", s.Done(over, "free", long)),
-		wantCanceled("Release", s.Release(over, "mine", "a")),
-		s.claims(ctx, "free", "b", webhook.ClaimGranted),
-		s.claims(ctx, "mine", "b", webhook.ClaimInFlight))
-	return errors.Join(errs...)
-}
-
-func wantCanceled(method string, err error) error {
-	if !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s with a context that is over: error %w, want one that matches context.Canceled", method, orNone(err))
-	}
-	return nil
-}
-
-// orNone gives a nil error a text.
-func orNone(err error) error {
-	if err == nil {
-		return errors.New("none")
-	}
-	return err
 }

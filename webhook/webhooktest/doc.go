@@ -3,10 +3,10 @@
 //   - [NewRequest] builds a signed request, to hand to a handler or to send.
 //   - [Receiver] is an HTTP server that verifies what it gets, records it and
 //     answers from a script.
-//   - [Run] is the contract of [webhook.ReplayStore] as a test suite, and [Bench]
-//     its benchmarks.
+//   - [RunReplay] is the contract of [webhook.ReplayStore] as a test suite, and
+//     [BenchReplay] its benchmarks.
 //
-// These two lines test a store:
+// These two lines test a store of replay keys:
 //
 //	webhooktest.RunReplay(t, func(t *testing.T) webhook.ReplayStore { return open(t) })
 //	webhooktest.BenchReplay(b, func(b *testing.B) webhook.ReplayStore { return open(b) })

@@ -9,7 +9,7 @@ import (
 	"github.com/keytoll/keytoll/webhook"
 )
 
-// An Advancer is a store whose clock a test can move. [Run] looks for it.
+// An Advancer is a store whose clock a test can move. The suites look for it.
 type Advancer interface {
 	// Advance moves the store's clock forward by d.
 	Advance(d time.Duration)
