@@ -1,0 +1,87 @@
+package webhook
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const maxAddress = 8 << 10 // bytes of an address that is signed
+
+// An address is where a request goes, in the one spelling that both sides can
+// sign: scheme and host in lower case, without the port that goes without
+// saying, and without a fragment.
+type address struct {
+	scheme    string // "https"
+	authority string // "example.com:8443"
+	request   string // "/path?query", as it is on the wire
+}
+
+// sentTo is the address of a request that is about to be sent. It returns what
+// is wrong with it, or "".
+func sentTo(r *http.Request) (_ address, fault string) {
+	switch {
+	case r.URL == nil:
+		return address{}, "the request has no URL"
+	case r.URL.User != nil:
+		return address{}, "the URL holds user information; send it in a header"
+	}
+	host := r.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	return newAddress(r.URL.Scheme, host, r.URL.RequestURI())
+}
+
+// receivedAt is the address of a request that was received. public is what its
+// sender knows the server by; without it that is what the request itself says.
+func receivedAt(r *http.Request, public *url.URL) (_ address, fault string) {
+	request := r.RequestURI // as received, whatever a router has done to r.URL since
+	if !strings.HasPrefix(request, "/") {
+		if r.URL == nil {
+			return address{}, "the request has no URL"
+		}
+		request = r.URL.RequestURI()
+	}
+	switch {
+	case public != nil:
+		return newAddress(public.Scheme, public.Host, strings.TrimSuffix(public.EscapedPath(), "/")+request)
+	case r.TLS != nil:
+		return newAddress("https", r.Host, request)
+	}
+	return newAddress("http", r.Host, request)
+}
+
+func newAddress(scheme, host, request string) (_ address, fault string) {
+	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
+	port := ""
+	switch scheme {
+	case "https":
+		port = ":443"
+	case "http":
+		port = ":80"
+	default:
+		return address{}, "the URL is neither https nor http"
+	}
+	host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
+	if host == "" || !visible(host) || strings.ContainsAny(host, "/?#@\\") {
+		return address{}, "the URL has no host, or one that is not visible ASCII; write an international name as it is in DNS"
+	}
+	if !strings.HasPrefix(request, "/") || !visible(request) {
+		return address{}, "the URL has no path of visible ASCII that begins with '/'"
+	}
+	if len(host)+len(request) > maxAddress {
+		return address{}, "the URL is longer than 8192 bytes"
+	}
+	return address{scheme: scheme, authority: host, request: request}, ""
+}
+
+// visible reports whether s is visible ASCII.
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
