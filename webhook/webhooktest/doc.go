@@ -2,7 +2,7 @@
 //
 //   - [NewRequest] builds a signed request, to hand to a handler or to send.
 //   - [Receiver] is an HTTP server that verifies what it gets, records it and
-//     answers from a script.
+//     answers from a script: with failures, pauses, broken and hanging connections.
 //   - [RunReplay] is the contract of [webhook.ReplayStore] as a test suite, and
 //     [BenchReplay] its benchmarks.
 //

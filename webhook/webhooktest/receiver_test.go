@@ -3,11 +3,13 @@ package webhooktest_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/keytoll/keytoll/webhook"
 	"github.com/keytoll/keytoll/webhook/webhooktest"
@@ -105,17 +107,134 @@ func TestReceiverWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-func TestReceiverCutsADelayWhenTheSenderHangsUp(t *testing.T) {
+func TestReceiverLetsGoOfAGateWhenTheSenderHangsUp(t *testing.T) {
 	signer, verifier := pair(t)
-	r := webhooktest.NewReceiver(t, verifier, webhooktest.Answer{Delay: time.Hour})
-	ctx, cancel := context.WithCancel(t.Context())
-	req := webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL()}).WithContext(ctx)
+	for name, answer := range map[string]webhooktest.Answer{
+		"before the header": {Gate: make(chan struct{})},
+		"before the body":   {BodyGate: make(chan struct{})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := webhooktest.NewReceiver(t, verifier, answer)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			req := webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL()}).WithContext(ctx)
+			go func() {
+				_, _ = r.Wait(t.Context(), 1)
+				cancel()
+			}()
+			res, err := send(t, r, req)
+			if err == nil {
+				_, err = io.ReadAll(res.Body)
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestReceiverEndsWithWhoeverWaitsAtAGate(t *testing.T) {
+	signer, verifier := pair(t)
+	failed := make(chan error, 1)
+	t.Run("receiver", func(t *testing.T) {
+		r := webhooktest.NewReceiver(t, verifier, webhooktest.Answer{Gate: make(chan struct{})})
+		req := webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL()}).WithContext(context.Background())
+		go func() {
+			res, err := r.Client().Do(req)
+			if err == nil {
+				_ = res.Body.Close()
+			}
+			failed <- err
+		}()
+		if _, err := r.Wait(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := <-failed; err == nil {
+		t.Error("a request that waited at a gate was answered by a receiver that ended")
+	}
+}
+
+func TestReceiverOpensItsGates(t *testing.T) {
+	signer, verifier := pair(t)
+	first, second := make(chan struct{}), make(chan struct{})
+	r := webhooktest.NewReceiver(t, verifier, webhooktest.Answer{Gate: first, BodyGate: second, Body: "late"})
+	got := make(chan string, 2)
+	req := webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL()})
 	go func() {
-		_, _ = r.Wait(t.Context(), 1)
-		cancel()
+		res, err := send(t, r, req)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		got <- res.Status
+		body, err := io.ReadAll(res.Body)
+		got <- fmt.Sprintf("%s %v", body, err)
 	}()
-	if res, err := send(t, r, req); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, %v", res, err)
+	if _, err := r.Wait(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 0 {
+		t.Errorf("answered before the gate: %s", <-got)
+	}
+	first <- struct{}{}
+	if header := <-got; header != "200 OK" {
+		t.Errorf("header: %s", header)
+	}
+	if len(got) != 0 {
+		t.Errorf("the body came before its gate: %s", <-got)
+	}
+	close(second)
+	if body := <-got; body != "late <nil>" {
+		t.Errorf("body: %s", body)
+	}
+}
+
+func TestReceiverBreaksOffInTheBody(t *testing.T) {
+	signer, verifier := pair(t)
+	r := webhooktest.NewReceiver(t, verifier, webhooktest.Answer{Body: "abcd", Break: true})
+	res, err := send(t, r, webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL()}))
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%v, %v", res, err)
+	}
+	if body, err := io.ReadAll(res.Body); string(body) != "ab" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+func TestReceiverWithTLSShowsWhatTheSenderShowed(t *testing.T) {
+	signer, verifier := pair(t)
+	r := webhooktest.NewTLSReceiver(t, verifier)
+	if pool := x509.NewCertPool(); !pool.AppendCertsFromPEM([]byte(r.RootCAs())) {
+		t.Errorf("RootCAs = %q", r.RootCAs())
+	}
+	client := r.Transport(t).Client(0)
+	res, err := client.Do(webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL() + "/hook"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	got := r.Received()
+	if len(got) != 1 || got[0].Err != nil || got[0].TLS == nil || got[0].TLS.Version < tls.VersionTLS12 || "https://"+got[0].Host != r.URL() {
+		t.Errorf("%+v", got)
+	}
+	if plain := webhooktest.NewReceiver(t, verifier); plain.RootCAs() != "" {
+		t.Error("a receiver without TLS has authorities")
+	}
+}
+
+func TestReceiverAcceptsNothingBeforeItHasAVerifier(t *testing.T) {
+	signer, verifier := pair(t)
+	r := webhooktest.NewReceiver(t, nil, webhooktest.Answer{Status: 202})
+	for i, want := range []int{401, 202} {
+		res, err := send(t, r, webhooktest.NewRequest(t, signer, webhooktest.Message{URL: r.URL()}))
+		if err != nil || res.StatusCode != want {
+			t.Errorf("delivery %d: %v, %v, want %d", i, res, err, want)
+		}
+		r.SetVerifier(verifier)
+	}
+	if got := r.Received(); len(got) != 2 || got[0].Err == nil || got[1].Err != nil {
+		t.Errorf("%+v", got)
 	}
 }
 
