@@ -16,10 +16,7 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-const (
-	defaultUserAgent = "keytoll-webhook"
-	maxDetail        = 256
-)
+const maxDetail = 256 // bytes
 
 // A courier makes single attempts. It keeps no state but connections, and may be
 // used by any number of goroutines.
@@ -31,33 +28,9 @@ type courier struct {
 	keepBody  int
 }
 
-// newCourier makes a courier of the options that concern one. o is not changed.
-func newCourier(o *SenderOptions) (*courier, error) {
-	faults := errors.Faults{Op: "webhook.NewSender"}
-	c := &courier{transport: o.Transport, keys: o.Keys, now: o.Now, userAgent: o.UserAgent, keepBody: o.KeepBody}
-	if c.transport == nil {
-		made, err := NewSafeTransport(nil)
-		faults.Join(err)
-		c.transport = made
-	} else if c.transport.guard == nil {
-		faults.Add("Transport: a zero SafeTransport; make one with NewSafeTransport")
-	}
-	if c.now == nil {
-		c.now = time.Now
-	}
-	if c.userAgent == "" {
-		c.userAgent = defaultUserAgent
-	}
-	if !headerValue(c.userAgent) || len(c.userAgent) > maxDetail {
-		faults.Add("UserAgent: not up to %d characters of ASCII", maxDetail)
-	}
-	if c.keepBody < 0 || c.keepBody > MaxKeepBody {
-		faults.Add("KeepBody is %d; give 0 to %d", c.keepBody, MaxKeepBody)
-	}
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+// newCourier makes a courier of options that are complete and were checked.
+func newCourier(o *SenderOptions) *courier {
+	return &courier{transport: o.Transport, keys: o.Keys, now: o.Now, userAgent: o.UserAgent, keepBody: o.KeepBody}
 }
 
 // attempt makes one attempt at d and says what came of it. keys are those of the

@@ -1,33 +1,67 @@
-// Package webhook signs webhooks and verifies them as Standard Webhooks v1
-// describes: HMAC-SHA-256 over "{id}.{timestamp}.{body}", with a set of keys on
-// each side so that a secret can be replaced while messages flow.
+// Package webhook signs webhooks, verifies them, and delivers them: from a queue
+// that survives crashes, fair between receivers, to addresses that are safe to
+// call. The three parts can be used apart.
 //
 // Sending:
 //
-//	secret := webhook.GenerateSecret() // secret.Reveal() goes to the receiver
-//	keys, err := webhook.NewKeys(webhook.Key{ID: "2026-01", Secret: secret})
-//	signer, err := webhook.NewSigner(keys, nil)
+//	sender, err := webhook.NewSender(db.Webhooks(nil), []webhook.SealingKey{sealing}, nil)
+//	go sender.Run(ctx)
 //	...
-//	err = signer.Sign(req.Header, webhook.NewID(), time.Now(), body)
+//	made, err := sender.CreateEndpoint(ctx, webhook.EndpointSpec{
+//		Account: "acct_1", Settings: webhook.Settings{URL: "https://example.com/hooks"},
+//	}) // made.Secret.Reveal() goes to the receiver, once
+//	...
+//	_, err = sender.Publish(ctx, webhook.Message{Account: "acct_1", Type: "image.created", Payload: body})
 //
 // Receiving, with each message handled once:
 //
 //	secret, err := webhook.SecretFromString(os.Getenv("WEBHOOK_SECRET"))
 //	keys, err := webhook.NewKeys(webhook.Key{Secret: secret})
 //	verifier, err := webhook.NewVerifier(keys, nil)
-//	replays, err := webhook.NewMemoryReplayStore(nil)
 //	handler, err := verifier.Handler(next, &webhook.HandlerOptions{Replay: replays})
 //
-// [Verifier.Verify] and [Verifier.VerifyRequest] are there without the handler.
-// A message keeps its id through all attempts; each attempt is signed anew when
-// it is sent, with the time of that attempt.
+// [Signer] and [Verifier] are there without the rest, for bytes and headers of any
+// origin; so is [SafeTransport], for every request of yours to an address that
+// somebody else has chosen.
+//
+// # Schemes
+//
+// A [Key] carries its [Scheme]: Standard Webhooks unless it says otherwise, with a
+// secret that both sides hold (v1) or a key pair (v1a); Stripe's, GitHub's, Slack's,
+// Shopify's, Paddle's, Twilio's; HTTP Message Signatures (RFC 9421); or one that you
+// describe. A set may hold keys of several: the signer writes the headers of each,
+// and the verifier accepts a message that is good by one of them. That is how
+// receivers move from one scheme to another one by one.
 //
 // # Keys
 //
 // [Keys.Rotate] puts a new key in front and ends the others after a time of
 // grace. Rotate on the receiving side first. [Verified] names the key that
 // matched, so that an old one that no longer appears can go; SetKeys on
-// [Signer] and [Verifier] brings a new set in without a restart.
+// [Signer] and [Verifier] brings a new set in without a restart. For endpoints
+// [Sender.RotateSecret] does it, and their keys are sealed wherever they are
+// stored.
+//
+// # Delivery
+//
+// [Sender.Publish] files a message and one delivery for each endpoint of the account
+// that takes its type, in one step; [Sender.PublishIn] does so inside a transaction of
+// yours, so that a message is sent exactly when what it tells of was committed. From then
+// on it is delivered at least once: a message keeps its id through all attempts, and
+// each attempt is signed anew when it is made, with the time of that attempt.
+//
+// An answer of 2xx is a delivery, everything else is a failure, redirects included.
+// After a failure the next attempt follows the schedule of [StandardSchedule], with
+// jitter, or that of the endpoint; ten attempts over three days, then the delivery is
+// dead until [Sender.Resend] or [Sender.RecoverSince]. A Retry-After holds back the whole
+// endpoint, as does the breaker, which opens on five failures in a row or when half
+// of ten or more attempts within five minutes fail, and then tries one at a time; neither uses up attempts.
+// An answer of 410, of "webhook-delivery: disable", or five days of nothing but failures
+// disable the endpoint: its messages are held, and go out when it is enabled again.
+//
+// Endpoints share nothing but the process: each is asked in turn, with at most
+// MaxInFlight attempts over all processes, so that a receiver that is slow or gone
+// delays nobody else.
 //
 // # Errors
 //
@@ -39,9 +73,10 @@
 //
 // # Concurrency
 //
-// [Signer], [Verifier], [MemoryReplayStore] and the handler may be used by any
-// number of goroutines and must not be copied. [Secret], [Key] and [Keys] are
-// values that do not change. Nothing here starts a goroutine.
+// [Signer], [Verifier], [Sender], [SafeTransport], the stores and the handler may be
+// used by any number of goroutines and must not be copied. [Secret], [Key] and [Keys]
+// are values that do not change. Only [Sender.Run] starts goroutines, and it ends them
+// before it returns.
 //
 // # Time
 //
@@ -49,26 +84,28 @@
 // A key is live before its NotAfter and expired from that instant on. A
 // verifier reads its clock once for each decision: whether the headers are
 // worth reading the body for, and whether the whole message is good. It takes
-// another clock in its options; a replay store uses its own.
+// another clock in its options; a replay store uses its own, and so does the store
+// of a sender, so that processes whose clocks differ agree about what is due.
 //
 // # Security
 //
 // What is accepted has one spelling: one line for each header; an id of
 // letters, digits, '_' and '-', since a dot would let a part of the body pass
 // for a part of the id; a timestamp of plain digits that is hashed as it came;
-// at most 16 signatures of strict base64. All of it is bounded before it is
-// read, and nothing is hashed, nor a body read, before it holds. All live keys
-// are tried against all signatures in constant time. Secrets have 24 to 64
-// bytes, and redact themselves wherever they are printed. Zero values refuse.
+// at most 16 signatures. All of it is bounded before it is read, and nothing is
+// hashed, nor a body read, before it holds. All live keys are tried against all
+// signatures in constant time. Secrets have at least 24 bytes, and redact
+// themselves wherever they are printed. Zero values refuse.
 //
 // A valid signature can be sent again by whoever saw it, for as long as the
-// tolerance lasts, and an honest sender repeats what it believes was lost: only
-// a [ReplayStore] makes each message be handled once.
+// tolerance lasts (for ever where the scheme has no timestamp), and an honest sender
+// repeats what it believes was lost: only a [ReplayStore] makes each message be
+// handled once. What it goes by is always signed: the id, or the signature itself.
 //
-// # What it does not do
-//
-// It does not deliver, retry or decode messages, and it signs neither the
-// address nor any other header. Asymmetric signatures (v1a) are passed over.
-// How long a body may take to arrive is for the server to say, in
-// [http.Server.ReadTimeout].
+// Whoever may name an endpoint names an address that your machines will call.
+// [SafeTransport] looks at each address that is dialled, after the name was resolved,
+// and refuses what is not public; it follows no redirect, uses no proxy from the
+// environment, and bounds what it reads and for how long. What receivers answer is
+// kept from those who could have forged their address, unless [SenderOptions.KeepBody]
+// says so.
 package webhook

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -83,23 +84,21 @@ type SenderOptions struct {
 type Sender struct {
 	store        Store
 	sealer       *sealer
+	courier      *courier
 	retry        Retry
-	keys         Keys
-	transport    *SafeTransport
 	observer     SenderObserver
 	now          func() time.Time
 	random       func() uint64
 	seed         uint64 // of luck
 	maxPayload   int
 	concurrency  int
-	keepBody     int
-	userAgent    string
 	maxTimeout   time.Duration
 	lease        time.Duration
 	poll         time.Duration
 	drain        time.Duration
 	disableAfter time.Duration // 0: never
 	wake         chan struct{} // of capacity 1: something is due
+	running      atomic.Bool   // there is a Run
 }
 
 // NewSender makes a Sender on a store. sealing holds the keys of the host under
@@ -116,14 +115,19 @@ func NewSender(store Store, sealing []SealingKey, opts *SenderOptions) (*Sender,
 		faults.Add("store: nil; give one, such as that of NewMemoryStore")
 	}
 	sealer := newSealer(&faults, sealing)
+	if o.Transport == nil {
+		made, err := NewSafeTransport(nil)
+		faults.Join(err)
+		o.Transport = made
+	}
 	o.check(&faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return &Sender{
-		store: store, sealer: sealer, retry: o.Retry, keys: o.Keys, transport: o.Transport, observer: o.Observer,
+		store: store, sealer: sealer, courier: newCourier(&o), retry: o.Retry, observer: o.Observer,
 		now: o.Now, random: o.Random, seed: o.Random(), maxPayload: o.MaxPayload, concurrency: o.Concurrency,
-		keepBody: o.KeepBody, userAgent: o.UserAgent, maxTimeout: o.MaxTimeout, lease: o.Lease, poll: o.Poll,
+		maxTimeout: o.MaxTimeout, lease: o.Lease, poll: o.Poll,
 		drain: o.Drain, disableAfter: max(0, o.DisableAfter), wake: make(chan struct{}, 1),
 	}, nil
 }
@@ -140,9 +144,6 @@ func (o *SenderOptions) fill() {
 	orDefault(&o.UserAgent, "keytoll-webhook")
 	if o.Retry == nil {
 		o.Retry = Schedule(StandardSchedule())
-	}
-	if o.Transport == nil {
-		o.Transport = new(SafeTransport)
 	}
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the one default clock
@@ -178,6 +179,9 @@ func (o *SenderOptions) check(faults *errors.Faults) {
 	}
 	if o.DisableAfter > 0 && o.DisableAfter < time.Hour {
 		faults.Add("DisableAfter is %v; give an hour or more, or a negative one for never", o.DisableAfter)
+	}
+	if o.Transport.guard == nil {
+		faults.Add("Transport: a zero SafeTransport; make one with NewSafeTransport")
 	}
 	if !printable(o.UserAgent, 256) {
 		faults.Add("UserAgent: not up to 256 bytes of printable ASCII")
