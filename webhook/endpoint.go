@@ -5,19 +5,6 @@ import (
 	"time"
 )
 
-// Bounds and defaults of [Settings].
-const (
-	DefaultMaxInFlight = 8
-	MaxMaxInFlight     = 1000
-	MaxRate            = 10_000
-	DefaultTimeout     = 15 * time.Second
-	MinTimeout         = time.Second
-	MaxTimeout         = 60 * time.Second
-	MaxFilters         = 100
-	MaxHeaders         = 32
-	MaxSteps           = 64
-)
-
 // An Endpoint is where messages of an account go, and how: one row of a [Store].
 // Instants are UTC with microseconds; the zero time means "none".
 type Endpoint struct {
@@ -73,50 +60,6 @@ func (s EndpointState) String() string { return nameOf(endpointStates[:], int(s)
 
 // String returns the reason's stable name; "" for none.
 func (r DisableReason) String() string { return nameOf(disableReasons[:], int(r)) }
-
-// Settings are the choices of an endpoint. Zero fields but URL are defaults.
-type Settings struct {
-	// URL is where messages are posted: https, or http where the transport allows
-	// it, without user information or a fragment, up to 2048 bytes.
-	URL string
-	// Events are the types of messages that go here, see [Endpoint.Takes]. Empty
-	// means all.
-	Events []string
-	// Headers are sent with every attempt. None may be one that the package or
-	// HTTP sets by itself.
-	Headers map[string]string
-	// MaxInFlight bounds the attempts that run at once, over all processes: 1 to
-	// [MaxMaxInFlight]. Default [DefaultMaxInFlight].
-	MaxInFlight int
-	// Rate bounds the attempts that begin in a second, over all processes: 1 to
-	// [MaxRate]. Default 0: no bound.
-	Rate int
-	// Ordered sends one message at a time, each only when the one before it is
-	// delivered, dead or dropped.
-	Ordered bool
-	// Timeout bounds one attempt from the look-up of the name to the last byte of
-	// the answer: [MinTimeout] to [MaxTimeout]. Default [DefaultTimeout].
-	Timeout time.Duration
-	// Schedule holds the waits before each further attempt, up to [MaxSteps]: one
-	// attempt more than it has steps. Default empty: that of the [Sender].
-	Schedule []time.Duration
-	// TLS adjusts the connection.
-	TLS TLSSettings
-	// Note is free text for people, up to 256 bytes.
-	Note string
-}
-
-// TLSSettings are what an endpoint wants of TLS. The private key of Certificate is
-// not here: it is sealed with the keys that sign.
-type TLSSettings struct {
-	// RootCAs are PEM certificates to trust instead of those of the system.
-	RootCAs string
-	// Certificate is the PEM chain that is shown to the receiver. Default none.
-	Certificate string
-	// Least is the least version: tls.VersionTLS12 or tls.VersionTLS13. Default
-	// 1.2.
-	Least uint16
-}
 
 // slack is how far attempts may bunch up under [Settings.Rate].
 const slack = 100 * time.Millisecond
