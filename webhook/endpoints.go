@@ -335,7 +335,7 @@ func (s *Sender) change(ctx context.Context, op, id string, fn func(now time.Tim
 // has this private key.
 func (s *Sender) checkSettings(faults *errors.Faults, settings *Settings, key PrivateKey) {
 	settings.check(faults, s.maxTimeout)
-	if err := s.transport.CheckURL(settings.URL); err != nil {
+	if err := s.courier.transport.CheckURL(settings.URL); err != nil {
 		faults.Join(&errors.Error{Code: errors.Invalid, Op: faults.Op, Msg: "URL: " + errors.MessageOf(err), Err: err})
 	}
 	if len(key) > MaxPEM {

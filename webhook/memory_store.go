@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -239,9 +238,7 @@ func (s *MemoryStore) write(e *memoryEndpoint, row Endpoint) {
 func (e *Endpoint) clone() Endpoint {
 	c := *e
 	c.Sealed = bytes.Clone(e.Sealed)
-	c.Settings.Events = slices.Clone(e.Settings.Events)
-	c.Settings.Headers = maps.Clone(e.Settings.Headers)
-	c.Settings.Schedule = slices.Clone(e.Settings.Schedule)
+	c.Settings = e.Settings.clone()
 	return c
 }
 

@@ -37,6 +37,8 @@ func (s *Sender) decide(now time.Time, c *Case) []SenderEvent {
 		// Whoever says so is there, and knows what it wants: it is not failing.
 		o.end(DeliveryDropped, MessageDropped)
 		c.Endpoint.Health.pause(now, a.RetryAfter)
+	case a.Failure == FailedKeys:
+		s.again(&o, manual) // nor here: the host has
 	default:
 		c.Endpoint.Health.fail(now)
 		c.Endpoint.Health.pause(now, a.RetryAfter)
@@ -137,6 +139,13 @@ func (o *outcome) tell(kind SenderEventKind) *SenderEvent {
 	return &o.events[len(o.events)-1]
 }
 
+// note notes an event about the endpoint as a whole.
+func (o *outcome) note(kind SenderEventKind) *SenderEvent {
+	e := o.tell(kind)
+	e.Message, e.Type = "", ""
+	return e
+}
+
 // end brings the delivery to a state that has ended.
 func (o *outcome) end(state DeliveryState, kind SenderEventKind) {
 	o.Delivery.State, o.Delivery.EndedAt = state, o.now
@@ -146,15 +155,16 @@ func (o *outcome) end(state DeliveryState, kind SenderEventKind) {
 // judge says what the attempt means for the endpoint as a whole.
 func (o *outcome) judge(disableAfter time.Duration) {
 	e, a, h := o.Endpoint, &o.Settlement.Attempt, &o.Endpoint.Health
+	failed := h.Failures > o.before.Failures
 	if o.before.Told && !h.Told {
-		o.tell(EndpointRecovered)
+		o.note(EndpointRecovered)
 	}
-	if h.Failures > o.before.Failures && o.Delivery.Attempt >= failingAt && !h.Told {
+	if failed && o.Delivery.Attempt >= failingAt && !h.Told {
 		h.Told = true
-		o.tell(EndpointIsFailing)
+		o.note(EndpointIsFailing)
 	}
 	if h.blocked(o.now) && !o.before.blocked(o.now) {
-		o.tell(EndpointWasBlocked).Until = h.BlockedUntil
+		o.note(EndpointWasBlocked).Until = h.BlockedUntil
 	}
 	if e.State != EndpointActive {
 		return
@@ -164,11 +174,11 @@ func (o *outcome) judge(disableAfter time.Duration) {
 		e.Reason = DisabledByGone
 	case a.Control == ControlDisable:
 		e.Reason = DisabledByReceiver
-	case disableAfter > 0 && h.Failures > o.before.Failures && h.FailedAt.Sub(h.FailingSince) >= disableAfter:
+	case disableAfter > 0 && failed && h.FailedAt.Sub(h.FailingSince) >= disableAfter:
 		e.Reason = DisabledByFailures
 	default:
 		return
 	}
 	e.State, e.UpdatedAt = EndpointDisabled, o.now
-	o.tell(EndpointWasDisabled).Reason = e.Reason
+	o.note(EndpointWasDisabled).Reason = e.Reason
 }
