@@ -140,6 +140,16 @@ func (t *table) instant(at time.Time) {
 	t.number(at.UnixMicro())
 }
 
+// json is JSON text, null for none.
+func (t *table) json(text []byte) {
+	if text == nil {
+		t.column(pgtype.JSONOID, null)
+		return
+	}
+	t.column(pgtype.JSONOID, uint32(len(text)))
+	t.b = append(t.b, text...)
+}
+
 func (t *table) truth(v bool) {
 	t.column(pgtype.BoolOID, 1)
 	if v {

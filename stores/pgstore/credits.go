@@ -2,9 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -42,14 +39,6 @@ func (db *DB) Credits(options *CreditsOptions) *CreditStore {
 	return s
 }
 
-// creditTries is how often an update is tried that the server undid because of
-// others, and connectionTries how often one whose connection was lost before
-// anything was asked to stay.
-const (
-	creditTries     = 30
-	connectionTries = 3
-)
-
 // Update implements [credits.Store], in two round trips: the first begins a
 // transaction at the level read committed, locks the accounts' rows in the order
 // of needs, and then reads, in a statement of its own, which sees all that the
@@ -60,89 +49,52 @@ const (
 // the connection is lost once the commit was sent, the error has the code
 // Unavailable, and the outcome is not known.
 func (s *CreditStore) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
-	if err := s.db.ensureReady(ctx); err != nil {
-		return err
-	}
 	w := s.spaces.get(needs)
 	defer s.spaces.put(w)
-	for try := 1; ; try++ {
-		u := update{store: s, space: w}
-		err := u.run(ctx, fn)
-		if err == nil || u.refused {
-			return err
-		}
-		again := undone(err) || raced(err) || outdated(err) && try < connectionTries
-		if u.step != finishing {
-			again = again || (unsent(err) || broken(err)) && try < connectionTries
-		}
-		if !again || try == creditTries {
-			return s.db.fault(ctx, err)
-		}
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-	}
+	return s.db.turns(ctx, func(t *turn) error {
+		u := update{t, s, w}
+		return u.run(ctx, fn)
+	})
 }
-
-// A step is how far an update has come.
-type step uint8
-
-const (
-	reading   step = iota // nothing was asked to stay
-	finishing             // the commit may have been sent
-)
 
 // An update is one try.
 type update struct {
-	store   *CreditStore
-	space   *workspace
-	step    step
-	refused bool // the error is fn's
+	*turn
+	store *CreditStore
+	space *workspace
 }
 
 func (u *update) run(ctx context.Context, fn func(time.Time, []*credits.State) error) error {
-	conn, err := u.store.db.pool.Acquire(ctx)
-	if err != nil {
+	if err := u.load(ctx); err != nil {
 		return err
 	}
-	defer conn.Release() // which drops a connection whose transaction is open
-	x := u.store.db.newExchange(conn.Conn())
-	wrote := false
-	if err = x.ask(ctx, `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`); err == nil {
-		err = u.load(ctx, x, 1)
+	changed, err := u.decide(ctx, fn)
+	if err != nil || !changed {
+		return err
 	}
-	if err == nil {
-		wrote, err = u.decide(ctx, fn)
+	if err := u.ask(ctx, u.store.db.sql.writeCredits, u.space.changed.arguments(&u.space.types)...); err != nil {
+		return err
 	}
-	if err == nil && wrote {
-		err = u.write(ctx, x, `COMMIT`)
-	}
-	if outdated(err) {
-		_ = conn.Conn().Close(ctx) // with its statements
-	}
-	if err != nil || !wrote {
-		x.undo(ctx)
-	}
-	return err
+	return u.finish(ctx, nil)
 }
 
-// load locks and reads; before says how many statements stand before.
-func (u *update) load(ctx context.Context, x *exchange, before int) error {
+// load locks and reads.
+func (u *update) load(ctx context.Context) error {
 	w, s := u.space, u.store
 	w.empty()
 	arguments := w.wanted.arguments(s.given())
-	if err := x.ask(ctx, s.db.sql.lockAccounts, arguments[1]); err != nil {
+	if err := u.ask(ctx, s.db.sql.lockAccounts, arguments[1]); err != nil {
 		return err
 	}
-	if err := x.ask(ctx, s.db.sql.readCredits, arguments...); err != nil {
+	if err := u.ask(ctx, s.db.sql.readCredits, arguments...); err != nil {
 		return err
 	}
 	locked := int64(0)
-	err := x.send(ctx, func(statement int, columns [][]byte) error {
+	err := u.send(ctx, func(statement int, columns [][]byte) error {
 		switch statement {
-		case before:
+		case u.before:
 			locked = number(columns[0])
-		case before + 1:
+		case u.before + 1:
 			return w.take(columns)
 		}
 		return nil
@@ -168,20 +120,6 @@ func (u *update) decide(ctx context.Context, fn func(time.Time, []*credits.State
 		return false, err
 	}
 	return w.changed.gather(w.loaded(), w.places)
-}
-
-// write writes what was changed, and ends with what else is to be said.
-func (u *update) write(ctx context.Context, x *exchange, end ...string) error {
-	if err := x.ask(ctx, u.store.db.sql.writeCredits, u.space.changed.arguments(&u.space.types)...); err != nil {
-		return err
-	}
-	for _, statement := range end {
-		if err := x.ask(ctx, statement); err != nil {
-			return err
-		}
-	}
-	u.step = finishing
-	return x.send(ctx, nil)
 }
 
 // View implements [credits.Store]: one statement, which sees one moment.
@@ -233,32 +171,6 @@ func (s *CreditStore) given() time.Time {
 	return s.now()
 }
 
-// raced reports whether a new account, or a new op of an account without a row,
-// was made by somebody else in the same moment: tried again, it is found.
-func raced(err error) bool {
-	if errors.Is(err, errAppeared) {
-		return true
-	}
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Code == "23505" && (e.ConstraintName == "accounts_pkey" || e.ConstraintName == "ops_pkey")
-}
-
-// outdated reports whether a prepared statement is gone, or of tables of before:
-// it was not run, and its connection is of no more use.
-func outdated(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return false
-	}
-	switch e.Code {
-	case "26000", "0A000":
-		return true
-	case "XX000":
-		return strings.HasPrefix(e.Message, "cache lookup failed") // for a type that is gone
-	}
-	return false
-}
-
 // misread gives the code Corrupt to the server's errors about a stored text that
 // the function credits_read cannot take apart.
 func misread(err error) error {
@@ -269,23 +181,4 @@ func misread(err error) error {
 		}
 	}
 	return err
-}
-
-// pause waits before another try: not at all before the first, then up to twice
-// as long each time, and for no two the same, so that those who met part.
-func pause(ctx context.Context, try int) error {
-	if try == 1 {
-		return ctx.Err()
-	}
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // never fails
-	most := min(time.Millisecond<<min(try-2, 10), 100*time.Millisecond)
-	timer := time.NewTimer(time.Duration(binary.BigEndian.Uint64(random[:]) % uint64(most))) //nolint:forbidigo // the server gives no signal; this is the one place that waits for others
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/keytoll/keytoll/credits"
-	"github.com/keytoll/keytoll/errors"
 )
 
 // In returns a store that works in a transaction of the caller's, so that
@@ -46,99 +45,36 @@ type creditsIn struct {
 
 var _ credits.Store = creditsIn{}
 
-var errNoTx error = &errors.Error{Code: errors.Invalid, Msg: "tx is nil; give a transaction that has begun"}
-
-// errOthers reports an account or an op that others made, and that a transaction
-// whose view is older cannot see.
-var errOthers error = &errors.Error{Code: errors.Unavailable, Msg: "others made the same account or operation meanwhile; begin the transaction again"}
-
 // nested runs f in a savepoint, which f says whether to keep.
 func (c creditsIn) nested(ctx context.Context, f func(tx pgx.Tx) (keep bool, err error)) error {
-	if c.tx == nil {
-		return errNoTx
-	}
-	db := c.store.db
-	if err := db.ensureOpen(ctx); err != nil {
-		return err
-	}
-	tx, err := c.tx.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		const patience = time.Second // it waits for nobody
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-		_ = tx.Rollback(ctx) // nothing, after a commit
-	}()
-	if !db.ready.Load() {
-		if err := db.lookAtSchemaIn(ctx, tx); err != nil {
-			return err
-		}
-	}
-	keep, err := f(tx)
-	if err == nil && keep {
-		err = tx.Commit(ctx)
-	}
-	return err
+	return c.store.db.nested(ctx, c.tx, f)
+}
+
+// statements are those that are kept on the caller's connection.
+func (c creditsIn) statements() []string {
+	sql := &c.store.db.sql
+	return []string{sql.lockAccounts, sql.readCredits, sql.writeCredits}
 }
 
 // Update implements [credits.Store].
 func (c creditsIn) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
 	w := c.store.spaces.get(needs)
 	defer c.store.spaces.put(w)
-	for try := 1; ; try++ {
-		u := update{store: c.store, space: w}
-		err := c.nested(ctx, func(tx pgx.Tx) (bool, error) {
-			x := c.store.db.newExchangeIn(tx)
-			if err := u.load(ctx, x, 0); err != nil {
-				return false, err
-			}
-			wrote, err := u.decide(ctx, fn)
-			if err == nil && wrote {
-				err = u.write(ctx, x)
-			}
-			return wrote, err
-		})
-		switch {
-		case err == nil || u.refused:
-			return err
-		case outdated(err) && try < connectionTries:
-			c.forget(ctx)
-		case !raced(err):
-			return c.store.db.fault(ctx, err)
-		case try == few:
-			return &errors.Error{Err: errors.Join(errOthers, err)}
-		}
-	}
+	return c.store.db.turnsIn(ctx, c.tx, c.statements(), func(t *turn) error {
+		u := update{t, c.store, w}
+		return u.run(ctx, fn)
+	})
 }
 
 // View implements [credits.Store].
 func (c creditsIn) View(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
 	w := c.store.spaces.get(needs)
 	defer c.store.spaces.put(w)
-	for try := 1; ; try++ {
-		err := c.nested(ctx, func(tx pgx.Tx) (bool, error) {
-			return false, c.store.look(ctx, c.store.db.newExchangeIn(tx), w)
-		})
-		switch {
-		case err == nil:
-			return fn(w.now, w.loaded())
-		case outdated(err) && try < connectionTries:
-			c.forget(ctx)
-		default:
-			return c.store.db.fault(ctx, err)
-		}
+	err := c.store.db.turnsIn(ctx, c.tx, c.statements(), func(t *turn) error { return c.store.look(ctx, t.exchange, w) })
+	if err != nil {
+		return err
 	}
-}
-
-// forget lets go of the statements that are prepared on the caller's connection,
-// of which the server knows nothing any more: the next try prepares them again.
-func (c creditsIn) forget(ctx context.Context) {
-	sql := &c.store.db.sql
-	for _, statement := range []string{sql.lockAccounts, sql.readCredits, sql.writeCredits} {
-		_ = c.tx.Conn().Deallocate(ctx, statement) // when that fails, so does the next try
-	}
+	return fn(w.now, w.loaded())
 }
 
 // Entries implements [credits.Store].

@@ -76,9 +76,9 @@ type sharedDatabase struct {
 	free []*pgstore.DB // for tests beside each other
 }
 
-func newSharedDatabase(t testing.TB) *sharedDatabase {
+func newSharedDatabase(t testing.TB, adjust ...func(*pgxpool.Config)) *sharedDatabase {
 	t.Helper()
-	d := newDatabase(t, unsynced)
+	d := newDatabase(t, append(adjust, unsynced)...)
 	return &sharedDatabase{database: d, db: d.open(t)}
 }
 
@@ -103,12 +103,15 @@ func (d *sharedDatabase) lend(t testing.TB, of testing.TB) *pgstore.DB {
 	return db
 }
 
-// empty takes all credits and keys away, whatever triggers say.
+// empty takes all credits, keys and webhooks away, whatever triggers say.
 func (d *sharedDatabase) empty(t testing.TB, db *pgstore.DB) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
 		text := `SET LOCAL session_replication_role = replica;`
-		for _, table := range []string{"accounts", "lots", "ops", "entries", "budgets", "schedules", "keys", "events", "owners"} {
+		for _, table := range []string{
+			"accounts", "lots", "ops", "entries", "budgets", "schedules", "keys", "events", "owners",
+			"replays", "endpoints", "messages", "deliveries", "attempts",
+		} {
 			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, db.Schema(), table)
 		}
 		_, err := tx.Exec(t.Context(), text)

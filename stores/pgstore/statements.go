@@ -14,6 +14,7 @@ type statements struct {
 	applyLimits, decideLimits, limitsAfter, sweepLimits, sweepSettled              string
 	lockAccounts, readCredits, writeCredits, accountsAfter, entriesUp, entriesDown string
 	account, lotsAfter, opsAfter, budgetsAfter, schedulesAfter                     string
+	replayClaim, replayDone, replayRelease                                         string
 }
 
 // applyArguments is the number of arguments of the function apply, and
@@ -59,6 +60,9 @@ func newStatements(schema string) statements {
 		budgetsAfter:   in(`SELECT b FROM keytoll.budgets b WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3`),
 		schedulesAfter: in(`SELECT s FROM keytoll.schedules s WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3`),
 		sweepLimits:    in(`SELECT keytoll.limits_sweep($1, $2, $3, $4, $5)`),
+		replayClaim:    in(`SELECT keytoll.replay_claim($1, $2, $3, $4)`),
+		replayDone:     in(`SELECT keytoll.replay_done($1, $2, $3)`),
+		replayRelease:  in(`DELETE FROM keytoll.replays WHERE key = $1 AND owner = $2 AND owner <> ''`),
 		version:        in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
 	}
 }
