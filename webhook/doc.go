@@ -1,6 +1,8 @@
 // Package webhook signs webhooks, verifies them, and delivers them: from a queue
 // that survives crashes, fair between receivers, to addresses that are safe to
-// call. The three parts can be used apart.
+// call. The three parts can be used apart. Messages are signed as Standard
+// Webhooks describes, as the large providers do, or in the way of a [Scheme] of
+// your own.
 //
 // Sending:
 //

@@ -119,13 +119,13 @@ type handler struct {
 
 // ServeHTTP verifies, claims, calls next and settles.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	verified, err := h.verifier.VerifyRequest(r)
+	verified, body, err := h.verifier.verifyRequest(r)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
 	ctx := r.Context()
-	key, owner := h.key(verified.ID), ""
+	key, owner := h.key(verified.ReplayKey(body)), ""
 	if h.Replay != nil {
 		owner = rand.Text()
 		state, err := h.Replay.Claim(ctx, key, owner, h.Lease)
@@ -208,13 +208,13 @@ func (h *handler) settle(ctx context.Context, key, owner string, outcome Outcome
 	return h.Replay.Release(ctx, key, owner)
 }
 
-// key names a message in the replay store. An id holds no '.', so that no two
-// pairs of source and id make one key.
-func (h *handler) key(id string) string {
+// key names a message in the replay store. A replay key holds no '.', so that
+// no two pairs of source and replay key make one key.
+func (h *handler) key(replay string) string {
 	if h.Source == "" {
-		return id
+		return replay
 	}
-	return h.Source + "." + id
+	return h.Source + "." + replay
 }
 
 func (h *handler) observe(ctx context.Context, r Reception) {

@@ -504,7 +504,7 @@ func TestSlogObserverTellsOperatorsWhatTheSenderIsNotTold(t *testing.T) {
 	bad := signedRequest(t, testBody)
 	bad.Header.Set("webhook-signature", "v1,junk")
 	handler.ServeHTTP(httptest.NewRecorder(), bad)
-	for _, want := range []string{"level=ERROR", "outcome=accepted", "id=" + testID, "key=key_", "store down", "level=WARN", "outcome=refused", "44 characters of base64"} {
+	for _, want := range []string{"level=ERROR", "outcome=accepted", "id=" + testID, "key=key_", "store down", "level=WARN", "outcome=refused", "44 characters of padded standard base64"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -22,6 +23,9 @@ type Key struct {
 	ID string
 	// Secret signs and verifies. The zero Secret is refused.
 	Secret Secret
+	// Scheme is how messages are signed with it. The zero Scheme is Standard(""); a
+	// key set puts in what it stands for.
+	Scheme Scheme
 	// NotAfter ends the key: it is live before this instant and expired from it
 	// on. Zero means never.
 	NotAfter time.Time
@@ -32,7 +36,8 @@ func (k Key) live(at time.Time) bool { return k.NotAfter.IsZero() || at.Before(k
 
 // Keys is an immutable set of keys, newest first. While a secret is being
 // replaced the set holds the old and the new: a sender signs with all live
-// keys, a receiver accepts any of them.
+// keys, a receiver accepts any of them. So it is while a scheme is being
+// replaced.
 //
 // The zero value holds no key; signers and verifiers refuse it. A Keys may be
 // copied and shared between goroutines.
@@ -40,8 +45,13 @@ type Keys struct{ list []Key }
 
 // NewKeys makes a set of 1 to [MaxKeys] keys, given newest first. It reports
 // every fault at once: a zero secret, a malformed name, a name or a secret that
-// is there twice. A key that has expired already is kept: a verifier uses it to
-// say so.
+// is there twice, a scheme that is ambiguous, that the secret is not for or that
+// clashes with another. A key that has expired already is kept: a verifier uses
+// it to say so.
+//
+// A secret may be there twice under schemes that hash the same text, such as
+// Standard("") and Standard("svix-"). Under others a signature made for one
+// could be used for the other.
 func NewKeys(keys ...Key) (Keys, error) {
 	return newKeys("webhook.NewKeys", keys)
 }
@@ -55,6 +65,11 @@ func newKeys(op string, keys []Key) (Keys, error) {
 	for i := range list {
 		k := &list[i]
 		k.NotAfter = k.NotAfter.Round(0) // a monotonic reading means nothing here
+		f, wrong := newForm(k.Scheme)
+		k.Scheme = f.Scheme
+		for _, fault := range wrong {
+			faults.Add("key %d %q: scheme %q: %s", i+1, k.ID, k.Scheme.Name, fault)
+		}
 		if k.Secret.IsZero() {
 			faults.Add("key %d %q: the secret is empty; make one with GenerateSecret or SecretFromString", i+1, k.ID)
 			continue
@@ -65,19 +80,52 @@ func newKeys(op string, keys []Key) (Keys, error) {
 		if !validName(k.ID, maxKeyID) {
 			faults.Add("key %d: the ID is not 1 to %d characters of A-Z, a-z, 0-9, '.', '_', '-'", i+1, maxKeyID)
 		}
+		if fault := f.takes(k.Secret.Kind()); fault != "" && len(wrong) == 0 {
+			faults.Add("key %d %q: scheme %q: the secret %s", i+1, k.ID, k.Scheme.Name, fault)
+		}
+		pairs := 1
 		for _, other := range list[:i] {
 			if other.ID == k.ID {
 				faults.Add("key %d %q: the ID is there twice; give each key its own", i+1, k.ID)
 			}
-			if !other.Secret.IsZero() && other.Secret.Equal(k.Secret) {
-				faults.Add("key %d %q: the secret is that of key %q; give it once", i+1, k.ID, other.ID)
+			if !other.Secret.IsZero() && other.Secret.verifiesAlike(k.Secret) {
+				switch {
+				case other.Scheme == k.Scheme:
+					faults.Add("key %d %q: the secret is that of key %q; give it once", i+1, k.ID, other.ID)
+				case other.Scheme.Signed != k.Scheme.Signed:
+					faults.Add("key %d %q: the secret is that of key %q, whose scheme hashes another text; give each scheme its own secret", i+1, k.ID, other.ID)
+				}
 			}
+			if fault := clash(other.Scheme, k.Scheme); fault != "" {
+				faults.Add("key %d %q: scheme %q: %s", i+1, k.ID, k.Scheme.Name, fault)
+			}
+			if other.Scheme == k.Scheme && !k.Secret.Kind().shared() && !other.Secret.Kind().shared() {
+				pairs++
+			}
+		}
+		if pairs == maxPublic+1 {
+			faults.Add("key %d %q: more than %d key pairs of one scheme; leave out the oldest", i+1, k.ID, maxPublic)
 		}
 	}
 	if err := faults.Err(); err != nil {
 		return Keys{}, err
 	}
 	return Keys{list: list}, nil
+}
+
+// clash says why two schemes cannot be in one set; "" if they can.
+func clash(a, b Scheme) string {
+	switch {
+	case a == b:
+		return ""
+	case a.Name == b.Name:
+		return "another scheme has this name; give each its own"
+	case slices.Contains([]string{b.SignatureHeader, b.IDHeader, b.TimestampHeader}, a.SignatureHeader),
+		slices.Contains([]string{a.IDHeader, a.TimestampHeader}, b.SignatureHeader),
+		a.IDHeader != "" && a.IDHeader == b.TimestampHeader, a.TimestampHeader != "" && a.TimestampHeader == b.IDHeader:
+		return "scheme " + strconv.Quote(a.Name) + " uses one of its headers for something else; give each its own"
+	}
+	return ""
 }
 
 // Rotate returns a set with next in front. Every other key of k ends after

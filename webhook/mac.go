@@ -1,64 +1,213 @@
 package webhook
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
-	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
 	"hash"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// A ring is a Keys made ready to compute HMAC-SHA-256. It does not change.
-type ring []*macKey
+// A ring is a Keys made ready to sign and verify. It does not change.
+type ring struct{ groups []*group }
 
-// A macKey is a key with hash states to reuse: setting one up costs as much as
+// A group is the keys of one scheme, newest first. Groups are in the order of
+// their newest keys.
+type group struct {
+	form   form
+	keys   []*ringKey
+	shared bool // there are keys that both sides share
+	pairs  bool // there are keys of pairs
+}
+
+// A ringKey is a key with hash states to reuse: setting one up costs as much as
 // hashing two blocks.
-type macKey struct {
+type ringKey struct {
 	Key
 
+	form   *form
 	states sync.Pool // of *macState
 }
 
-// A macState is one hash and the memory that its arguments and results need,
-// together because what is passed to a hash.Hash lives on the heap.
-type macState struct {
-	mac hash.Hash
-	buf [maxID + maxTimestamp + 2]byte // "{id}.{timestamp}.", later the sum
-}
-
-func newRing(keys Keys) ring {
-	r := make(ring, 0, keys.Len())
+// newRing makes keys ready; they were checked by newKeys.
+func newRing(keys Keys) *ring {
+	r := &ring{}
 	for k := range keys.All() {
-		r = append(r, &macKey{Key: k})
+		i := slices.IndexFunc(r.groups, func(g *group) bool { return g.keys[0].Scheme == k.Scheme })
+		if i < 0 {
+			i = len(r.groups)
+			f, _ := newForm(k.Scheme)
+			r.groups = append(r.groups, &group{form: *f})
+		}
+		g := r.groups[i]
+		g.keys = append(g.keys, &ringKey{Key: k, form: &g.form})
+		g.shared = g.shared || k.Secret.Kind().shared()
+		g.pairs = g.pairs || !k.Secret.Kind().shared()
 	}
 	return r
 }
 
 // live reports whether any key is live at the given instant.
-func (r ring) live(at time.Time) bool {
-	for _, k := range r {
-		if k.live(at) {
-			return true
-		}
-	}
-	return false
+func (g *group) live(at time.Time) bool {
+	return slices.ContainsFunc(g.keys, func(k *ringKey) bool { return k.live(at) })
 }
 
-// sum returns HMAC-SHA-256 of "{id}.{timestamp}.{body}". The id is at most
-// maxID and the timestamp at most maxTimestamp long: callers have checked.
-func (k *macKey) sum(id, timestamp string, body []byte) (sum [sha256.Size]byte) {
+// live reports whether any key is live at the given instant.
+func (r *ring) live(at time.Time) bool {
+	return slices.ContainsFunc(r.groups, func(g *group) bool { return g.live(at) })
+}
+
+// liveKeys returns the keys that are live at the given instant.
+func (g *group) liveKeys(at time.Time) []*ringKey {
+	return slices.DeleteFunc(slices.Clone(g.keys), func(k *ringKey) bool { return !k.live(at) })
+}
+
+// A macState is one hash and the memory that its arguments and results need,
+// together because what is passed to a hash.Hash lives on the heap.
+type macState struct {
+	mac  hash.Hash
+	buf  [maxSigned + maxID + maxTimestamp]byte // what is hashed around the body, later the sum
+	text [2 * sha512.Size]byte                  // the sum as it stands in a header
+}
+
+// begin returns a state that has hashed what comes before the body.
+func (k *ringKey) begin(id, timestamp string) *macState {
 	st, _ := k.states.Get().(*macState)
 	if st == nil {
-		st = &macState{mac: hmac.New(sha256.New, k.Secret.bytes())}
+		st = &macState{mac: hmac.New(k.form.newHash, k.Secret.bytes())}
 	}
-	b := append(st.buf[:0], id...)
-	b = append(b, '.')
-	b = append(b, timestamp...)
-	b = append(b, '.')
 	st.mac.Reset()
-	_, _ = st.mac.Write(b) // a hash.Hash never returns an error
+	if b := appendParts(st.buf[:0], k.form.before, id, timestamp); len(b) > 0 {
+		_, _ = st.mac.Write(b) // a hash.Hash never returns an error
+	}
+	return st
+}
+
+// end hashes what comes after the body and returns the MAC as text, which is
+// valid until st is put back.
+func (k *ringKey) end(st *macState, id, timestamp string) []byte {
+	if len(k.form.after) > 0 {
+		_, _ = st.mac.Write(appendParts(st.buf[:0], k.form.after, id, timestamp))
+	}
+	sum := st.mac.Sum(st.buf[:0])
+	text := st.text[:k.form.textSize]
+	if k.form.Encoding == encodingHex {
+		hex.Encode(text, sum)
+	} else {
+		base64.StdEncoding.Encode(text, sum)
+	}
+	return text
+}
+
+// appendMAC appends the text of the MAC of one message to dst.
+func (k *ringKey) appendMAC(dst []byte, id, timestamp string, body []byte) []byte {
+	st := k.begin(id, timestamp)
 	_, _ = st.mac.Write(body)
-	copy(sum[:], st.mac.Sum(st.buf[:0]))
+	dst = append(dst, k.end(st, id, timestamp)...)
 	k.states.Put(st)
-	return sum
+	return dst
+}
+
+// matches compares all signatures with the MAC of k in constant time, or
+// verifies all of them with its public key, which is no secret. message is what
+// is signed as a whole, if there are signatures of pairs.
+func (c *claim) matches(k *ringKey, body, message []byte) bool {
+	switch {
+	case c.whole != nil:
+		return c.whole.matches(k)
+	case !k.Secret.Kind().shared():
+		return c.p > 0 && c.verifies(k, message)
+	case c.n == 0:
+		return false
+	}
+	st := k.begin(c.id, c.timestamp)
+	_, _ = st.mac.Write(body)
+	found := c.compare(k.end(st, c.id, c.timestamp))
+	k.states.Put(st)
+	return found
+}
+
+// compare compares all MACs with the right one, in constant time: every byte of
+// every one is looked at. A string would have to be copied for the standard
+// library to compare it.
+func (c *claim) compare(text []byte) bool {
+	found := 0
+	for _, entry := range c.entries[:c.n] {
+		var differ byte
+		for i := range min(len(text), len(entry)) { // which are equal: validText has checked
+			differ |= text[i] ^ entry[i]
+		}
+		found |= subtle.ConstantTimeByteEq(differ, 0) & subtle.ConstantTimeEq(int32(len(text)), int32(len(entry))) //nolint:gosec // at most 128
+	}
+	return found == 1
+}
+
+// verifies reports whether any Ed25519 signature is one of k.
+func (c *claim) verifies(k *ringKey, message []byte) bool {
+	found := false
+	for i := range c.p {
+		var buf [ed25519.SignatureSize + 2]byte
+		var n int
+		var err error
+		if c.form.Encoding == encodingHex {
+			n, err = hex.Decode(buf[:], []byte(c.public[i]))
+		} else {
+			n, err = base64.StdEncoding.Decode(buf[:], []byte(c.public[i]))
+		}
+		found = err == nil && n == ed25519.SignatureSize && ed25519.Verify(k.Secret.public(), message, buf[:n]) || found
+	}
+	return found
+}
+
+// message returns what is signed as a whole, which Ed25519 needs.
+func (f *form) message(id, timestamp string, body []byte) []byte {
+	b := make([]byte, 0, len(f.Signed)+len(id)+len(timestamp)+len(body))
+	b = appendParts(b, f.before, id, timestamp)
+	b = append(b, body...)
+	return appendParts(b, f.after, id, timestamp)
+}
+
+// entry returns how a signature of k begins.
+func (k *ringKey) entry() string {
+	if k.Secret.Kind().shared() {
+		return k.form.Entry
+	}
+	return k.form.PublicEntry
+}
+
+// mac returns HMAC-SHA-256 of a message that a whole scheme made, which is
+// short.
+func (k *ringKey) mac(newHash func() hash.Hash, message string) []byte {
+	h := hmac.New(newHash, k.Secret.bytes())
+	_, _ = h.Write([]byte(message))
+	return h.Sum(nil)
+}
+
+// appendEntry appends the signature of one message by k as it stands in the
+// header, with how it begins.
+func (k *ringKey) appendEntry(dst []byte, id, timestamp string, body []byte) ([]byte, error) {
+	dst = append(dst, k.entry()...)
+	if k.Secret.Kind().shared() {
+		return k.appendMAC(dst, id, timestamp, body), nil
+	}
+	signature, err := k.Secret.sign(k.form.message(id, timestamp, body))
+	if err != nil {
+		return dst, err
+	}
+	return k.form.appendText(dst, signature), nil
+}
+
+// schemeNames lists the schemes of r, for errors.
+func (r *ring) schemeNames() string {
+	names := make([]string, 0, len(r.groups))
+	for _, g := range r.groups {
+		names = append(names, g.form.Name)
+	}
+	return strings.Join(names, ", ")
 }

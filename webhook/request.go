@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/keytoll/keytoll/errors"
 )
@@ -22,25 +24,68 @@ const firstRead = 64 << 10
 // Besides the errors of Verify there are [ErrBodyTooLarge], and [ErrBody] when
 // reading failed; the reader's own error stays reachable.
 func (v *Verifier) VerifyRequest(r *http.Request) (Verified, error) {
+	verified, _, err := v.verifyRequest(r)
+	return verified, err
+}
+
+// verifyRequest returns the body too, unless there is an error.
+func (v *Verifier) verifyRequest(r *http.Request) (Verified, []byte, error) {
 	if v.keys.Load() == nil {
-		return Verified{}, refuse(ErrNoKeys, "")
+		return Verified{}, nil, refuse(ErrNoKeys, "")
 	}
-	var c claim
-	if err := v.headers.parse(&c, r.Header); err != nil {
-		return Verified{}, err
-	}
-	if err := v.judge(&c, v.now()); err != nil {
-		return Verified{}, err
+	in := incoming{header: r.Header, request: r, address: v.baseURL + target(r)}
+	if _, err := v.claims(&in, v.now()); err != nil {
+		return Verified{}, nil, err
 	}
 	body, err := readBody(r, v.maxBody)
 	if err != nil {
-		return Verified{}, err
+		return Verified{}, nil, err
 	}
 	now := v.now()
-	if err := v.judge(&c, now); err != nil {
-		return Verified{}, err
+	claims, denial := v.claims(&in, now)
+	for i := range claims {
+		verified, err := claims[i].prove(now, body)
+		if err == nil {
+			return verified, body, nil
+		}
+		denial = tell(denial, err)
 	}
-	return c.prove(*v.keys.Load(), now, body)
+	return Verified{}, nil, denial
+}
+
+// claims reads the headers under every scheme, and returns what can be proven
+// yet. Without any, it returns why.
+func (v *Verifier) claims(in *incoming, now time.Time) ([]claim, error) {
+	groups := v.keys.Load().groups
+	list := make([]claim, 0, len(groups))
+	var denial error
+	for _, g := range groups {
+		list = append(list, claim{group: g})
+		c := &list[len(list)-1]
+		err := c.read(in)
+		if err == nil {
+			err = v.judge(c, now)
+		}
+		if err != nil {
+			denial, list = tell(denial, err), list[:len(list)-1]
+		}
+	}
+	if len(list) > 0 {
+		return list, nil
+	}
+	return nil, denial
+}
+
+// target returns path and query of r as they were sent, whatever a handler
+// before this one made of r.URL.
+func target(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		return r.RequestURI
+	}
+	if r.URL == nil {
+		return ""
+	}
+	return r.URL.RequestURI()
 }
 
 // readBody returns the whole body of r, or an error when it is longer than

@@ -131,10 +131,11 @@ func (s *sealer) stale(sealed []byte) bool { return s.box.Stale(sealed) }
 
 // A sealedKey is a [Key] at rest. Texts of secrets are any bytes.
 type sealedKey struct {
-	ID       string    `json:"id"`
-	Text     []byte    `json:"text"`
-	Raw      bool      `json:"raw,omitzero"` // Text is the key itself
-	NotAfter time.Time `json:"not_after,omitzero"`
+	ID       string     `json:"id"`
+	Text     []byte     `json:"text"`
+	Kind     SecretKind `json:"kind"`
+	Scheme   Scheme     `json:"scheme,omitzero"`
+	NotAfter time.Time  `json:"not_after,omitzero"`
 }
 
 // A sealedText is [endpointSecrets] at rest.
@@ -149,7 +150,10 @@ func (x *endpointSecrets) encode() ([]byte, error) {
 	}
 	var t sealedText
 	for k := range x.Keys.All() {
-		t.Keys = append(t.Keys, sealedKey{ID: k.ID, Text: []byte(k.Secret.Reveal()), Raw: k.Secret.m.raw, NotAfter: k.NotAfter.UTC()})
+		if k.Secret.Kind() == SecretSigner {
+			return nil, &errors.Error{Code: errors.Invalid, Msg: "key " + strconv.Quote(k.ID) + " is held elsewhere and cannot be stored; give it in SenderOptions.Keys"}
+		}
+		t.Keys = append(t.Keys, sealedKey{ID: k.ID, Text: []byte(k.Secret.Reveal()), Kind: k.Secret.Kind(), Scheme: k.Scheme, NotAfter: k.NotAfter.UTC()})
 	}
 	if x.ClientKey != "" {
 		t.ClientKey = []byte(x.ClientKey)
@@ -177,18 +181,14 @@ func decodeSecrets(text []byte) (endpointSecrets, error) {
 	}
 	list := make([]Key, len(t.Keys))
 	for i, k := range t.Keys {
-		parse := SecretFromString
-		if k.Raw {
-			parse = SecretFromRaw
-		}
-		secret, err := parse(string(k.Text))
+		secret, err := ParseSecret(k.Kind, string(k.Text))
 		if err != nil {
 			return endpointSecrets{}, unsealable(fmt.Sprintf("key %d that it holds: %v", i+1, err))
 		}
 		if k.ID == "" {
 			return endpointSecrets{}, unsealable(fmt.Sprintf("key %d that it holds has no ID", i+1))
 		}
-		list[i] = Key{ID: k.ID, Secret: secret, NotAfter: k.NotAfter}
+		list[i] = Key{ID: k.ID, Secret: secret, Scheme: k.Scheme, NotAfter: k.NotAfter}
 	}
 	keys, err := NewKeys(list...)
 	if err != nil {

@@ -63,7 +63,7 @@ func testSecrets(t testing.TB) endpointSecrets {
 func wantSecrets(t testing.TB, got, want endpointSecrets) {
 	t.Helper()
 	same := slices.EqualFunc(got.Keys.list, want.Keys.list, func(a, b Key) bool {
-		return a.ID == b.ID && a.Secret.Equal(b.Secret) && a.Secret.Reveal() == b.Secret.Reveal() && a.NotAfter.Equal(b.NotAfter) && a.NotAfter.IsZero() == b.NotAfter.IsZero()
+		return a.ID == b.ID && a.Scheme == b.Scheme && a.Secret.Kind() == b.Secret.Kind() && a.Secret.Equal(b.Secret) && a.Secret.Reveal() == b.Secret.Reveal() && a.NotAfter.Equal(b.NotAfter) && a.NotAfter.IsZero() == b.NotAfter.IsZero()
 	})
 	if !same || got.ClientKey != want.ClientKey {
 		t.Errorf("%v is not %v", got.Keys.list, want.Keys.list)
@@ -91,8 +91,9 @@ func TestSecretsOfAnEndpointComeBackAsTheyWere(t *testing.T) {
 // What was sealed once opens for ever.
 func TestSealedFormOfAnEndpointIsPinned(t *testing.T) {
 	s := testSealer(t, 1)
-	got, err := s.open("ep_1", s.text(t, "ep_1", "\x01"+`{"keys":[{"id":"new","text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="},`+
-		`{"id":"key_0380a723","text":"YSByYXcgc2VjcmV0IP/+IG9mIGFueSBieXRlcywgd2hzZWNf","raw":true,"not_after":"2026-11-21T22:00:00.000001234Z"}],`+
+	got, err := s.open("ep_1", s.text(t, "ep_1", "\x01"+`{"keys":[{"id":"new","kind":1,"text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="},`+
+		`{"id":"key_0380a723","text":"YSByYXcgc2VjcmV0IP/+IG9mIGFueSBieXRlcywgd2hzZWNf","kind":2,"scheme":{"name":"standard","signed":"{id}.{timestamp}.{body}","id_header":"Webhook-Id","timestamp_header":"Webhook-Timestamp",`+
+		`"signature_header":"Webhook-Signature","entry":"v1,","public_entry":"v1a,","separator":" ","encoding":"base64","hash":"sha256"},"not_after":"2026-11-21T22:00:00.000001234Z"}],`+
 		`"client_key":"LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCg=="}`))
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestSealOfAnotherEndpointIsCorrupt(t *testing.T) {
 // What is authentic and makes no sense is refused too.
 func TestSealedNonsenseOfAnEndpointIsCorrupt(t *testing.T) {
 	s := testSealer(t, 1)
-	const key = `{"id":"a","text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}`
+	const key = `{"id":"a","kind":1,"text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}`
 	if _, err := s.open("ep", s.text(t, "ep", "\x01"+`{"keys":[`+key+`]}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -145,13 +146,15 @@ func TestSealedNonsenseOfAnEndpointIsCorrupt(t *testing.T) {
 		"no keys":               "\x01" + `{"keys":[]}`,
 		"null":                  "\x01null",
 		"another kind":          "\x01[]",
-		"a key without a name":  "\x01" + `{"keys":[{"id":"","text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}]}`,
-		"a name that is none":   "\x01" + `{"keys":[{"id":"a b","text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}]}`,
-		"a secret that is none": "\x01" + `{"keys":[{"id":"a","text":"d2hzZWNf"}]}`,
+		"a key without a name":  "\x01" + `{"keys":[{"id":"","kind":1,"text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}]}`,
+		"a name that is none":   "\x01" + `{"keys":[{"id":"a b","kind":1,"text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}]}`,
+		"a secret that is none": "\x01" + `{"keys":[{"id":"a","kind":1,"text":"d2hzZWNf"}]}`,
 		"no secret":             "\x01" + `{"keys":[{"id":"a"}]}`,
+		"a secret of no kind":   "\x01" + `{"keys":[{"id":"a","text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}]}`,
+		"a scheme that is none": "\x01" + `{"keys":[{"id":"a","kind":1,"scheme":{"name":"x"},"text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c="}]}`,
 		"a key twice":           "\x01" + `{"keys":[` + key + `,` + key + `]}`,
 		"too many keys":         "\x01" + `{"keys":[` + strings.Repeat(key+",", MaxKeys) + key + `]}`,
-		"an end that is none":   "\x01" + `{"keys":[{"id":"a","text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c=","not_after":"soon"}]}`,
+		"an end that is none":   "\x01" + `{"keys":[{"id":"a","kind":1,"text":"d2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c=","not_after":"soon"}]}`,
 	} {
 		got, err := s.open("ep", s.text(t, "ep", text))
 		if errors.CodeOf(err) != errors.Corrupt || got.Keys.Len() != 0 || !strings.Contains(fmt.Sprint(err), "the endpoint's seal: ") {

@@ -14,8 +14,13 @@ import (
 	"github.com/keytoll/keytoll/webhook"
 )
 
+// whsec is the text of a secret of n bytes that uses the whole alphabet.
 func whsec(n int) string {
-	return "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb, 0xef, 0xbe}, 30)[:n])
+	key := make([]byte, 0, 90)
+	for i := range 30 {
+		key = append(key, 0xfb, 0xef, byte(i*i))
+	}
+	return "whsec_" + base64.StdEncoding.EncodeToString(key[:n])
 }
 
 func TestSecretFromStringTakesTheStandardForm(t *testing.T) {
@@ -70,7 +75,7 @@ func TestSecretFromStringRefusesAndHelps(t *testing.T) {
 }
 
 func TestSecretFromRawTakesTheTextAsItIs(t *testing.T) {
-	raw := strings.Repeat("k", 24)
+	raw := "the-text-of-a-raw-secret" // 24 bytes
 	s := must(webhook.SecretFromRaw(raw))(t)
 	if s.Reveal() != raw {
 		t.Error("Reveal is not the raw text")
@@ -79,7 +84,7 @@ func TestSecretFromRawTakesTheTextAsItIs(t *testing.T) {
 	if !s.Equal(encoded) {
 		t.Error("the same key bytes are not Equal")
 	}
-	for _, bad := range []string{"", strings.Repeat("k", 23), strings.Repeat("k", 65), raw + "\n", " " + raw} {
+	for _, bad := range []string{"", raw[1:], strings.Repeat(raw, 11)[:257], raw + "\n", " " + raw} {
 		_, err := webhook.SecretFromRaw(bad)
 		wantIs(t, err, webhook.ErrSecret)
 	}
@@ -111,7 +116,7 @@ func TestEqualOfZeroSecrets(t *testing.T) {
 // The canary goes through everything that prints.
 func TestSecretNeverPrints(t *testing.T) {
 	secret := must(webhook.SecretFromString(testSecret))(t)
-	raw := must(webhook.SecretFromRaw("canary-canary-canary-canary"))(t)
+	raw := must(webhook.SecretFromRaw("canary in a mine of coal"))(t)
 	type holder struct {
 		Public  webhook.Secret
 		private webhook.Secret

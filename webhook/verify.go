@@ -1,9 +1,14 @@
 package webhook
 
 import (
-	"crypto/subtle"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,21 +33,27 @@ type VerifierOptions struct {
 	// MaxBody is the most bytes of body that [Verifier.VerifyRequest] and the
 	// handler read, from 1 to [MaxBodyCeiling]. Default [DefaultMaxBody].
 	MaxBody int64
-	// Prefix begins the three header names: letters, digits and '-', the last
-	// character '-'. Default "webhook-".
-	Prefix string
+	// BaseURL is the address under which senders know this server: "https://" and a
+	// host, and a path if a proxy takes one off, without a '/' at the end. A scheme
+	// that signs the address needs it, since what a request says about its own
+	// host is whatever its sender wrote there. Default "": no such scheme.
+	BaseURL string
 	// Now is the clock, read once per decision. Default time.Now.
 	Now func() time.Time
 }
 
-// A Verifier checks messages signed as Standard Webhooks v1 asks. Its reading
+// A Verifier checks messages signed under any [Scheme] of its keys. Its reading
 // of the headers is strict and bounded: what it accepts has exactly one
 // spelling.
+//
+// A set with keys of several schemes, for a move from one to another, accepts a
+// message that is right under any of them. Such a receiver is as safe as the
+// weakest: end the old keys when the move is over.
 //
 // The zero value refuses with [ErrNoKeys]. A Verifier may be used by any number
 // of goroutines, and must not be copied.
 type Verifier struct {
-	headers   headers
+	baseURL   string
 	tolerance time.Duration
 	maxBody   int64
 	now       func() time.Time
@@ -51,9 +62,35 @@ type Verifier struct {
 
 // Verified is what a valid signature proves.
 type Verified struct {
-	ID        string    // of the message, the same for every attempt
-	Timestamp time.Time // of the attempt, whole seconds, UTC
+	ID        string    // of the message, the same for every attempt; "" if the scheme does not sign it
+	Timestamp time.Time // of the attempt, whole seconds, UTC; zero if the scheme does not sign it
 	KeyID     string    // of the key that matched: when an old one no longer appears, it can go
+	Scheme    string    // name of the scheme that matched
+
+	replay string // what a whole scheme tells messages apart by, if ID is ""
+}
+
+// ReplayKey returns what tells this message from others that must be handled
+// too: its ID, or, under a scheme that does not sign one, "sha256:" and a digest
+// of what is signed. body is the one that was verified. Nothing that can be
+// changed without the key is in it, nor which of several signatures matched.
+// The attempts of a message without an ID that carry different timestamps have
+// different keys.
+func (v Verified) ReplayKey(body []byte) string {
+	if v.ID != "" {
+		return v.ID
+	}
+	h := sha256.New()
+	seconds := ""
+	if !v.Timestamp.IsZero() {
+		seconds = strconv.FormatInt(v.Timestamp.Unix(), 10)
+	}
+	// Name and digits hold no line break, so that nothing is ambiguous.
+	_, _ = io.WriteString(h, "keytoll/webhook/replay\n"+v.Scheme+"\n"+seconds+"\n"+v.replay+"\n")
+	if v.replay == "" {
+		_, _ = h.Write(body)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
 // NewVerifier makes a Verifier of a key set with at least one key. opts may be
@@ -82,91 +119,165 @@ func NewVerifier(keys Keys, opts *VerifierOptions) (*Verifier, error) {
 	if keys.Len() == 0 {
 		faults.Add("keys: none; give at least one, made with NewKeys")
 	}
-	v := &Verifier{headers: newHeaders(&faults, o.Prefix), tolerance: o.Tolerance, maxBody: o.MaxBody, now: o.Now}
+	if o.BaseURL != "" && !validBase(o.BaseURL) {
+		faults.Add(`base URL: not "https://" or "http://", a host and perhaps a path, without user, query or fragment or '/' at the end`)
+	}
+	v := &Verifier{baseURL: o.BaseURL, tolerance: o.Tolerance, maxBody: o.MaxBody, now: o.Now}
+	ring := newRing(keys)
+	v.addressFaults(&faults, ring)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	v.keys.Store(new(newRing(keys)))
+	v.keys.Store(ring)
 	return v, nil
+}
+
+// validBase reports whether base can go before the target of a request.
+func validBase(base string) bool {
+	u, err := url.Parse(base)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.Opaque == "" && u.User == nil &&
+		!strings.ContainsAny(base, "?#") && !strings.HasSuffix(base, "/") && !strings.ContainsFunc(base, invisible)
+}
+
+// addressFaults names the schemes that need a BaseURL, if there is none.
+func (v *Verifier) addressFaults(faults *errors.Faults, r *ring) {
+	for _, g := range r.groups {
+		if f := &g.form; v.baseURL == "" && f.whole != nil && f.whole.signsAddress(&f.Scheme) {
+			faults.Add("base URL: empty, and scheme %s signs the address; give the one under which senders know this server", f.Name)
+		}
+	}
 }
 
 // SetKeys replaces the key set, for rotation without a restart. A message is
 // verified with the set that is in place when all of it has been read. A set
-// without a key is refused, and the old one stays; so is any set by a zero
-// Verifier.
+// without a key, or with a scheme that needs a BaseURL that is not there, is
+// refused, and the old one stays; so is any set by a zero Verifier.
 func (v *Verifier) SetKeys(keys Keys) error {
 	if keys.Len() == 0 || v.now == nil {
 		return &errors.Error{Op: "webhook.Verifier.SetKeys", Err: ErrNoKeys}
 	}
-	v.keys.Store(new(newRing(keys)))
+	faults := errors.Faults{Op: "webhook.Verifier.SetKeys"}
+	ring := newRing(keys)
+	v.addressFaults(&faults, ring)
+	if err := faults.Err(); err != nil {
+		return err
+	}
+	v.keys.Store(ring)
 	return nil
 }
 
 // Verify proves that a holder of one of the keys signed body with these
-// headers, and that it did so within the tolerance of now. body has to be the
-// bytes as received, before any decoding. It allocates nothing on success.
+// headers, and that it did so within the tolerance of now, if the scheme signs
+// the time. body has to be the bytes as received, before any decoding. It
+// allocates nothing on success, unless key pairs sign.
 //
 // An error is a denial: it matches [ErrMissing], [ErrMalformed], [ErrTooOld],
 // [ErrTooNew], [ErrSignature], [ErrKeyExpired] or [ErrNoKeys], and its text
 // tells the operator what to look at. Tell the sender no more than "401".
 // Verify does not remember messages: [Verifier.Handler] with a [ReplayStore]
-// does.
+// does. A scheme that signs the address is refused here, and verified by
+// [Verifier.VerifyRequest].
 func (v *Verifier) Verify(header http.Header, body []byte) (Verified, error) {
 	keys := v.keys.Load()
 	if keys == nil {
 		return Verified{}, refuse(ErrNoKeys, "")
 	}
 	now := v.now()
-	var c claim
-	if err := v.headers.parse(&c, header); err != nil {
-		return Verified{}, err
+	in := incoming{header: header}
+	var denial error
+	for _, g := range keys.groups {
+		c := claim{group: g}
+		err := c.read(&in)
+		if err == nil {
+			err = v.judge(&c, now)
+		}
+		if err == nil {
+			var verified Verified
+			if verified, err = c.prove(now, body); err == nil {
+				return verified, nil
+			}
+		}
+		denial = tell(denial, err)
 	}
-	if err := v.judge(&c, now); err != nil {
-		return Verified{}, err
+	return Verified{}, denial
+}
+
+// tell returns that of two denials, by different schemes, that tells more:
+// the first, unless only the second finds its headers.
+func tell(first, second error) error {
+	if first == nil || second != nil && errors.Is(first, ErrMissing) && !errors.Is(second, ErrMissing) {
+		return second
 	}
-	return c.prove(*keys, now, body)
+	return first
 }
 
 // judge refuses a timestamp that is further from now than the tolerance.
 func (v *Verifier) judge(c *claim, now time.Time) error {
-	// Differences are taken forwards: the least Duration has no opposite.
-	switch age := now.Sub(c.at); {
-	case age > v.tolerance:
-		return refuse(ErrTooOld, fmt.Sprintf("%s: %v old, %v allowed; a late or repeated request, or a clock that is off", v.headers.timestamp, age.Round(time.Second), v.tolerance))
-	case age < -v.tolerance:
-		return refuse(ErrTooNew, fmt.Sprintf("%s: %v ahead, %v allowed; one of the two clocks is off", v.headers.timestamp, c.at.Sub(now).Round(time.Second), v.tolerance))
+	f := &c.form
+	switch {
+	case f.whole != nil:
+		return c.whole.judge(now, v.tolerance)
+	case f.TimestampHeader != "":
+		return judgeTime(f.TimestampHeader, c.at, now, v.tolerance)
+	case f.signsTime:
+		return judgeTime(f.SignatureHeader, c.at, now, v.tolerance)
 	}
 	return nil
 }
 
-// prove compares every signature with the MAC of every live key, and does not
+// judgeTime refuses a timestamp, found in a header of that name, that is
+// further from now than the tolerance.
+func judgeTime(name string, at, now time.Time, tolerance time.Duration) error {
+	// Differences are taken forwards: the least Duration has no opposite.
+	switch age := now.Sub(at); {
+	case age > tolerance:
+		return refuse(ErrTooOld, fmt.Sprintf("%s: %v old, %v allowed; a late or repeated request, or a clock that is off", name, age.Round(time.Second), tolerance))
+	case age < -tolerance:
+		return refuse(ErrTooNew, fmt.Sprintf("%s: %v ahead, %v allowed; one of the two clocks is off", name, at.Sub(now).Round(time.Second), tolerance))
+	}
+	return nil
+}
+
+// prove compares every signature with that of every live key, and does not
 // stop at the first that matches.
-func (c *claim) prove(keys ring, now time.Time, body []byte) (Verified, error) {
-	var match *macKey
-	for _, k := range keys {
-		if k.live(now) && c.matches(k, body) && match == nil {
+func (c *claim) prove(now time.Time, body []byte) (Verified, error) {
+	if c.whole != nil {
+		if err := c.whole.bind(body); err != nil {
+			return Verified{}, err
+		}
+	}
+	var match, expired *ringKey
+	var message []byte // made once, for key pairs only
+	if c.p > 0 {
+		message = c.form.message(c.id, c.timestamp, body)
+	}
+	for _, k := range c.keys {
+		if k.live(now) && c.matches(k, body, message) && match == nil {
 			match = k
 		}
 	}
-	if match != nil {
-		return Verified{ID: c.id, Timestamp: c.at, KeyID: match.ID}, nil
-	}
 	// Nothing is proven; whether an expired key would have matched is worth a
 	// better message.
-	for _, k := range keys {
-		if !k.live(now) && c.matches(k, body) {
-			return Verified{}, refuse(ErrKeyExpired, fmt.Sprintf("key %q expired at %s; sign with the current one", k.ID, k.NotAfter.UTC().Format(time.RFC3339)))
+	for i := 0; i < len(c.keys) && match == nil && expired == nil; i++ {
+		if k := c.keys[i]; !k.live(now) && c.matches(k, body, message) {
+			expired = k
 		}
 	}
-	return Verified{}, refuse(ErrSignature, "no signature matches; check that both sides hold the same secret, and that the body is the bytes as received")
+	return c.conclude(match, expired)
 }
 
-// matches compares all signatures with the MAC of k in constant time.
-func (c *claim) matches(k *macKey, body []byte) bool {
-	sum := k.sum(c.id, c.timestamp, body)
-	found := 0
-	for i := range c.n {
-		found |= subtle.ConstantTimeCompare(sum[:], c.sums[i][:])
+// conclude is the outcome of comparing: the live key that matched, or else the
+// expired one.
+func (c *claim) conclude(match, expired *ringKey) (Verified, error) {
+	switch {
+	case match != nil:
+		verified := Verified{ID: c.id, Timestamp: c.at, KeyID: match.ID, Scheme: c.form.Name}
+		if c.whole != nil {
+			verified = c.whole.proven(verified)
+		}
+		return verified, nil
+	case expired != nil:
+		return Verified{}, refuse(ErrKeyExpired, fmt.Sprintf("key %q expired at %s; sign with the current one", expired.ID, expired.NotAfter.UTC().Format(time.RFC3339)))
 	}
-	return found == 1
+	return Verified{}, refuse(ErrSignature, "no signature matches; check that both sides hold the same secret, and that the body is the bytes as received")
 }

@@ -40,7 +40,7 @@ func NewRequest(tb testing.TB, signer *webhook.Signer, m Message) *http.Request 
 	}
 	r.Header.Set("Content-Type", "application/json")
 	maps.Copy(r.Header, m.Header.Clone())
-	if err := signer.Sign(r.Header, m.ID, m.At, m.Body); err != nil {
+	if err := signer.SignRequest(r, m.ID, m.At, m.Body); err != nil {
 		tb.Fatalf("webhooktest.NewRequest: %v", err)
 	}
 	return r
