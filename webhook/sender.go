@@ -12,7 +12,7 @@ import (
 
 // Defaults and bounds of a [Sender].
 const (
-	DefaultConcurrency  = 64
+	DefaultConcurrency  = 256
 	DefaultLease        = 2 * time.Minute
 	DefaultPoll         = time.Second
 	DefaultDrain        = 20 * time.Second
