@@ -25,7 +25,8 @@ import (
 //     the context.
 //   - It may be used by any number of goroutines.
 //   - Any other error means that the store could not decide; the code is
-//     Unavailable. The caller then does not handle the message.
+//     Unavailable, or Corrupt for what it did not write itself. The caller then
+//     does not handle the message.
 type ReplayStore interface {
 	// Claim asks for key on behalf of owner.
 	//

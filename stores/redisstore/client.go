@@ -9,8 +9,9 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// A Client is what a [LimitStore] needs of a driver: to run one script. [GoRedis]
-// makes one of go-redis, and the package rueidisclient one of rueidis.
+// A Client is what a [LimitStore] and a [ReplayStore] need of a driver: to run
+// one script. [GoRedis] makes one of go-redis, and the package rueidisclient one
+// of rueidis.
 //
 // Keys and arg are any bytes. The reply of the script is a string of any bytes.
 // An error that is the server's answer must begin with what the server said, as
@@ -29,7 +30,7 @@ type Client interface {
 // GoRedis returns a [Client] over a client of go-redis, which stays the
 // caller's to close: a redis.Client, one of Sentinel (redis.NewFailoverClient)
 // included, or a redis.ClusterClient. A client that reads from replicas, and a
-// redis.Ring, make [NewLimits] fail.
+// redis.Ring, make [NewLimits] and [NewReplays] fail.
 //
 // A command is not sent again when it may have been carried out, whatever
 // MaxRetries and MaxRedirects are: when its line breaks before the answer came, the

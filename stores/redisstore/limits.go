@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,8 +46,7 @@ type LimitStore struct {
 	tag     func(string) string
 	now     func() time.Time // nil: the server's
 	undo    time.Duration
-	script  string
-	hash    string
+	script  program
 
 	ahead  atomic.Int64 // by how many microseconds the server's clock was ahead of this machine's
 	drafts sync.Pool    // of *draft
@@ -65,20 +63,11 @@ func NewLimits(client Client, options *LimitsOptions) (*LimitStore, error) {
 		o = *options
 	}
 	faults := errors.Faults{Op: "redisstore.NewLimits"}
-	s := &LimitStore{client: client, prefix: o.Prefix, tag: o.Tag, now: o.Now, undo: o.Undo}
-	if client == nil {
-		faults.Add("client is nil; give one made by GoRedis or Coalesced")
-	} else if c, ok := client.(interface{ fault() string }); ok && c.fault() != "" {
-		faults.Add("%s", c.fault())
-	} else {
+	s := &LimitStore{client: client, tag: o.Tag, now: o.Now, undo: o.Undo}
+	if checkClient(&faults, client) {
 		s.cluster = client.Cluster()
 	}
-	if s.prefix == "" {
-		s.prefix = DefaultPrefix
-	}
-	if len(s.prefix) > 64 || strings.ContainsFunc(s.prefix, notInChannel) {
-		faults.Add("Prefix is %.70q; give 1 to 64 letters, digits and - _ . : /, or none for %q", s.prefix, DefaultPrefix)
-	}
+	s.prefix = prefixOr(&faults, o.Prefix, DefaultPrefix)
 	if s.undo == 0 {
 		s.undo = 2 * time.Second
 	}
@@ -88,7 +77,7 @@ func NewLimits(client Client, options *LimitsOptions) (*LimitStore, error) {
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	s.script, s.hash = source()
+	s.script = source()
 	s.drafts.New = func() any { return new(draft) }
 	return s, nil
 }
@@ -153,12 +142,9 @@ func (s *LimitStore) step(ctx context.Context, req *ratelimit.Request, c call) e
 	// and once more when a clock jumps in between.
 	for range 3 {
 		d.lay(s, req, &c)
-		text, err := s.client.EvalSHA(ctx, s.hash, d.keys, d.arg)
-		if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			text, err = s.client.Eval(ctx, s.script, d.keys, d.arg)
-		}
+		text, err := s.script.run(ctx, s.client, d.keys, d.arg)
 		if err != nil {
-			return failed(ctx, err)
+			return failed(ctx, opApply, ratelimit.ErrFull, "the limits could not be decided", err)
 		}
 		again, err := d.read(reply(text), req, &c)
 		if err != nil || !again {
@@ -178,18 +164,3 @@ func (s *LimitStore) step(ctx context.Context, req *ratelimit.Request, c call) e
 func systemTime() int64 { return time.Now().UnixMicro() }
 
 const opApply = "redisstore.Apply"
-
-// failed gives an error of the driver its code; the end of ctx passes.
-func failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	// Redis 6.2 says first in which script it was: "ERR Error running script ...".
-	switch text := err.Error(); {
-	case strings.Contains(text, "OOM command not allowed"):
-		return errors.Wrap(opApply, errors.Join(ratelimit.ErrFull, err))
-	case strings.Contains(text, "WRONGTYPE Operation"):
-		return &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; give the store a prefix of its own", Err: err}
-	}
-	return unavailable(ctx, opApply, "the limits could not be decided", err)
-}

@@ -1,12 +1,10 @@
 package redisstore
 
 import (
-	"crypto/sha1" //nolint:gosec // it is how servers name scripts
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"math"
 	"math/bits"
 
@@ -32,11 +30,9 @@ var (
 	change string
 )
 
-// source returns the script and its name.
-func source() (script, hash string) {
-	script = numbers + request + cells + values + logs + decide + change
-	sum := sha1.Sum([]byte(script)) //nolint:gosec // as above
-	return script, hex.EncodeToString(sum[:])
+// source returns the script.
+func source() program {
+	return newProgram(numbers, request, cells, values, logs, decide, change)
 }
 
 // modeHolds asks the script whether ModeRenew would pass.
@@ -227,7 +223,7 @@ func (d *draft) read(r reply, req *ratelimit.Request, c *call) (again bool, err 
 			}
 			return true, nil
 		case status == corrupt:
-			return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "a key holds something else than what this package wrote; delete it, or give the store a prefix of its own"}
+			return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: strangeKey}
 		case status == far:
 			return false, &errors.Error{Code: errors.Invalid, Op: opApply, Msg: "the limit reaches beyond the year 2540; set the clock right, or give a shorter period"}
 		case status <= free && len(r) >= 8*want:
@@ -235,7 +231,7 @@ func (d *draft) read(r reply, req *ratelimit.Request, c *call) (again bool, err 
 			return false, nil
 		}
 	}
-	return false, &errors.Error{Code: errors.Corrupt, Op: opApply, Msg: "the server answered something else than the script returns"}
+	return false, unknownReply(opApply)
 }
 
 func (r reply) fill(req *ratelimit.Request, c *call) {

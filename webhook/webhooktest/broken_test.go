@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -420,7 +421,7 @@ func TestTheSuiteRejectsBrokenStores(t *testing.T) {
 		t.Run(broken.name, func(t *testing.T) {
 			t.Parallel()
 			var failed []string
-			for _, c := range checks {
+			for _, c := range slices.Concat(checks, waits) {
 				if err := c.run(t.Context(), newSubject(broken.wrap(newClocked(t)))); err != nil {
 					failed = append(failed, c.promise)
 				}

@@ -15,8 +15,8 @@
 //
 // Leases end by the store's own clock. A store that also implements [Advancer]
 // has that clock moved by the suite, and its ends are checked to the
-// millisecond; with any other store the suite waits for leases of one second, a
-// few seconds in all, and leaves slack for a slow machine.
+// millisecond; with any other store the suite waits for leases of one second, all
+// of them at the same time, and leaves slack for a slow machine.
 //
 // # Concurrency
 //

@@ -2,6 +2,7 @@ package webhooktest
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,10 +18,25 @@ type Advancer interface {
 
 // RunReplay tests that the stores made by newStore keep the promises of
 // [webhook.ReplayStore], one subtest for each. newStore is called once for each
-// subtest, from several goroutines; each store has to be empty, and is the
-// subtest's own.
+// subtest, for some with t itself and for others from several goroutines; each
+// store has to be empty, and is the subtest's own.
 func RunReplay(t *testing.T, newStore func(t *testing.T) webhook.ReplayStore) {
 	t.Helper()
+	// Those that wait do so at the same time, and while nothing else is going on.
+	failures := make([]error, len(waits))
+	var all sync.WaitGroup
+	for i, c := range waits {
+		s := newSubject(newStore(t))
+		all.Go(func() { failures[i] = c.run(t.Context(), s) })
+	}
+	all.Wait()
+	for i, c := range waits {
+		t.Run(c.promise, func(t *testing.T) {
+			if err := failures[i]; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	for _, c := range checks {
 		t.Run(c.promise, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package webhooktest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -46,7 +47,7 @@ func TestMemoryKeepsThePromises(t *testing.T) {
 // A store that is no Advancer is waited for; the bubble makes that quick.
 func TestMemoryKeepsThePromisesWhenWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, c := range checks {
+		for _, c := range slices.Concat(checks, waits) {
 			store, err := webhook.NewMemoryReplayStore(nil)
 			if err != nil {
 				t.Fatal(err)
@@ -60,7 +61,7 @@ func TestMemoryKeepsThePromisesWhenWaitedFor(t *testing.T) {
 
 // Each promise has to be able to fail.
 func TestEachPromiseRejectsSomeStore(t *testing.T) {
-	for _, c := range checks {
+	for _, c := range slices.Concat(checks, waits) {
 		store := &hooked{clocked: newClocked(t)}
 		store.claim = func(context.Context, string, string, time.Duration) (webhook.ClaimState, error) { return 0, nil }
 		if c.run(t.Context(), newSubject(store)) == nil {

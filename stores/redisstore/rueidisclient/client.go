@@ -8,10 +8,10 @@ import (
 	"github.com/keytoll/keytoll/stores/redisstore"
 )
 
-// New returns what a [redisstore.LimitStore] needs over client, which stays the
-// caller's to close; nil for nil, which [redisstore.NewLimits] refuses. It must
-// not send scripts to replicas: leave SendToReplicas and ReplicaOnly of its
-// options unset.
+// New returns what a [redisstore.LimitStore] and a [redisstore.ReplayStore] need
+// over client, which stays the caller's to close; nil for nil, which they refuse.
+// It must not send scripts to replicas: leave SendToReplicas and ReplicaOnly of
+// its options unset.
 //
 // Scripts are not sent again when a line breaks before the answer came, as long
 // as they are not marked retryable, which this package never does.
