@@ -139,17 +139,22 @@ func (db *DB) ensureReady(ctx context.Context) error {
 // lookAtSchema returns nil if the tables are of the version that this package
 // knows.
 func (db *DB) lookAtSchema(ctx context.Context) error {
+	err := db.readers.do(ctx, func(s *session) error {
+		return s.snapshot(ctx, func(s *session) error { return checkSchema(ctx, s) }) // else another process's tables could appear half-way
+	})
+	if err == nil {
+		db.ready.Store(true)
+	}
+	return err
+}
+
+// checkSchema does what lookAtSchema does, in a transaction.
+func checkSchema(ctx context.Context, s *session) error {
 	known, err := fs.Glob(migrations, "sql/*.sql")
 	if err != nil {
 		return err
 	}
-	var at int
-	err = db.readers.do(ctx, func(s *session) error {
-		return s.snapshot(ctx, func(s *session) (err error) { // else another process's tables could appear half-way
-			at, err = schemaVersion(ctx, s)
-			return err
-		})
-	})
+	at, err := schemaVersion(ctx, s)
 	switch {
 	case err != nil:
 		return err
@@ -158,6 +163,5 @@ func (db *DB) lookAtSchema(ctx context.Context) error {
 	case at < len(known):
 		return ErrNotMigrated
 	}
-	db.ready.Store(true)
 	return nil
 }

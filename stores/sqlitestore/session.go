@@ -18,10 +18,11 @@ import (
 // A session is one connection and the statements prepared on it. It belongs to
 // one goroutine at a time. Its errors are coded (see fault).
 type session struct {
-	db    *sql.DB // of this one connection
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt // by their text
-	bulks map[string][]string  // of an INSERT of one row, those of many, see insert
+	db      *sql.DB   // of this one connection; nil in a transaction of the host's
+	conn    *sql.Conn // likewise
+	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
+	stmts   map[string]*sql.Stmt // by their text
+	bulks   map[string][]string  // of an INSERT of one row, those of many, see insert
 }
 
 // openSession connects to path, waiting up to o.BusyTimeout for another
@@ -42,7 +43,7 @@ func openSession(ctx context.Context, path string, o Options, readOnly bool) (*s
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &session{db: db, conn: conn, stmts: make(map[string]*sql.Stmt), bulks: make(map[string][]string)}
+	s := &session{db: db, conn: conn, prepare: conn.PrepareContext, stmts: make(map[string]*sql.Stmt), bulks: make(map[string][]string)}
 	var mode string
 	if err := s.row(ctx, "PRAGMA journal_mode", nil, &mode); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -88,7 +89,7 @@ func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if st := s.stmts[text]; st != nil {
 		return st, nil
 	}
-	st, err := s.conn.PrepareContext(ctx, text)
+	st, err := s.prepare(ctx, text)
 	if err != nil {
 		return nil, fault(ctx, err)
 	}
@@ -225,14 +226,19 @@ func (s *session) script(ctx context.Context, text string) error {
 	return fault(ctx, err)
 }
 
-// close releases statements and connection.
-func (s *session) close() error {
+// forget releases the statements.
+func (s *session) forget() error {
 	var errs []error
 	for _, st := range s.stmts {
 		errs = append(errs, st.Close())
 	}
-	errs = append(errs, s.conn.Close(), s.db.Close())
-	return fault(background(), errors.Join(errs...))
+	clear(s.stmts)
+	return errors.Join(errs...)
+}
+
+// close releases statements and connection.
+func (s *session) close() error {
+	return fault(background(), errors.Join(s.forget(), s.conn.Close(), s.db.Close()))
 }
 
 // background is the context of work that is no single caller's: a transaction

@@ -24,7 +24,7 @@ func TestReleasedStepsStay(t *testing.T) {
 		"0001_schema.sql":            "b9a7f9e2a4b292a2d5b9c209ebce0a167caff9fde6600e057f866dfe31beaf2f",
 		"0002_owners_and_events.sql": "a1b7f1824d515c009c69fa2bf5152fc0b8540bee0eab853dafd02b790dfbc31b",
 		"0003_limits.sql":            "5d0cb9cba71044c3b9e03de0d850032f25779ec6aa0a255715ce81858213efd7",
-		"0004_credits.sql":            "c5384e016aecb6d6d378a803e47a9db7ce90030fc9f1f32a6a9e0f7c734e0a83",
+		"0004_credits.sql":           "c5384e016aecb6d6d378a803e47a9db7ce90030fc9f1f32a6a9e0f7c734e0a83",
 	} {
 		text, err := os.ReadFile(filepath.Join("sql", name))
 		if err != nil {

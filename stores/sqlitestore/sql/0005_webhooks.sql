@@ -2,8 +2,7 @@
 -- names begin with webhook_, so that tables of the host's own have room beside them.
 
 
--- Endpoints: where the messages of an account go. The columns but the last three
--- are what is searched by.
+-- Endpoints: where the messages of an account go. What is not searched by is JSON.
 CREATE TABLE webhook_endpoints (
 	id         TEXT    NOT NULL PRIMARY KEY CHECK (id <> ''),
 	account    TEXT    NOT NULL,
@@ -11,12 +10,10 @@ CREATE TABLE webhook_endpoints (
 	reason     INTEGER NOT NULL CHECK (reason >= 0),           -- what disabled it
 	created_at INTEGER NOT NULL,
 	updated_at INTEGER NOT NULL,
-	ready_at   INTEGER, -- no attempt before; null: nothing is known against one
 	events     TEXT    NOT NULL CHECK (events = '' OR json_valid(events)), -- the types that it takes; empty: all
 	settings   TEXT    NOT NULL CHECK (json_valid(settings)),              -- all others
 	health     TEXT    NOT NULL CHECK (health = '' OR json_valid(health)), -- empty: healthy
-	sealed     BLOB,
-	CHECK (state = 2 OR reason = 0)
+	sealed     BLOB
 ) STRICT;
 
 CREATE INDEX webhook_endpoints_of_account ON webhook_endpoints (account, id) WHERE state < 3;
@@ -45,21 +42,19 @@ CREATE TABLE webhook_deliveries (
 	seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again
 	message    INTEGER NOT NULL REFERENCES webhook_messages (seq),
 	endpoint   TEXT    NOT NULL REFERENCES webhook_endpoints (id),
-	state      INTEGER NOT NULL CHECK (state BETWEEN 1 AND 5), -- pending, sending, delivered, dead, dropped
-	due        INTEGER, -- of the next attempt, until the delivery has ended
-	tries      INTEGER NOT NULL CHECK (tries >= 0),   -- attempts begun
-	attempt    INTEGER NOT NULL CHECK (attempt >= 0), -- of them in this schedule
-	token      TEXT    NOT NULL, -- whose attempt is being made
-	lease      INTEGER,          -- until when
-	failure    INTEGER NOT NULL CHECK (failure >= 0), -- of the last attempt
-	manual     INTEGER NOT NULL CHECK (manual IN (0, 1)),
+	state      INTEGER NOT NULL DEFAULT 1 CHECK (state BETWEEN 1 AND 5), -- pending, sending, delivered, dead, dropped
+	due        INTEGER, -- when the next attempt may begin
+	tries      INTEGER NOT NULL DEFAULT 0,  -- attempts begun
+	attempt    INTEGER NOT NULL DEFAULT 0,  -- of them in this schedule
+	token      TEXT    NOT NULL DEFAULT '', -- whose attempt is being made
+	lease      INTEGER,                     -- until when
+	failure    INTEGER NOT NULL DEFAULT 0 CHECK (failure >= 0), -- of the last attempt
+	manual     INTEGER NOT NULL DEFAULT 0 CHECK (manual IN (0, 1)),
 	created_at INTEGER NOT NULL,
 	ended_at   INTEGER,
 	UNIQUE (message, endpoint),
-	CHECK ((state < 3) = (due IS NOT NULL)),
-	CHECK ((state = 2) = (token <> '')),
-	CHECK ((state = 2) = (lease IS NOT NULL)),
-	CHECK (ended_at IS NULL OR state > 2)
+	CHECK (state > 2 OR due IS NOT NULL),
+	CHECK (state <> 2 OR lease IS NOT NULL)
 ) STRICT;
 
 -- What a claim costs must not grow with what waits: the first index gives the next
@@ -93,9 +88,8 @@ CREATE TRIGGER webhook_messages_stay BEFORE UPDATE ON webhook_messages
 BEGIN SELECT raise(ABORT, 'messages are never changed'); END;
 CREATE TRIGGER webhook_attempts_stay BEFORE UPDATE ON webhook_attempts
 BEGIN SELECT raise(ABORT, 'attempts are never changed'); END;
-CREATE TRIGGER webhook_deliveries_stay BEFORE UPDATE ON webhook_deliveries
-WHEN new.seq <> old.seq OR new.message <> old.message OR new.endpoint <> old.endpoint OR new.created_at <> old.created_at OR new.tries < old.tries
-BEGIN SELECT raise(ABORT, 'a delivery stays what it is, and its attempts are counted up'); END;
+CREATE TRIGGER webhook_deliveries_stay BEFORE UPDATE OF seq, message, endpoint, created_at ON webhook_deliveries
+BEGIN SELECT raise(ABORT, 'a delivery stays that of its message and its endpoint'); END;
 
 
 -- Replays: messages that were received, and are being handled or were. One may be

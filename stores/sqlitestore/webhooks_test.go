@@ -1,0 +1,135 @@
+package sqlitestore_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/stores/sqlitestore"
+	"github.com/keytoll/keytoll/webhook"
+)
+
+// addEndpoints makes active endpoints of the account "a".
+func addEndpoints(t testing.TB, w *sqlitestore.WebhookStore, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		change(t, w, id, func(e *webhook.Endpoint) { e.Settings.URL = "https://" + id + ".example" })
+	}
+}
+
+// change changes an endpoint, and makes it first if it is not there.
+func change(t testing.TB, w *sqlitestore.WebhookStore, id string, fn func(e *webhook.Endpoint)) {
+	t.Helper()
+	err := w.Change(t.Context(), id, func(now time.Time, e *webhook.Endpoint) error {
+		if e.State == 0 {
+			e.Account, e.State, e.CreatedAt = "a", webhook.EndpointActive, now
+		}
+		e.UpdatedAt = now
+		fn(e)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func messageOf(id string) webhook.Message {
+	return webhook.Message{ID: id, Account: "a", Type: "image.created", ContentType: "application/json", Payload: []byte(`{"id":"` + id + `"}`)}
+}
+
+// publish publishes messages of these ids and returns the last publication.
+func publish(t testing.TB, o webhook.Outbox, ids ...string) (p webhook.Publication) {
+	t.Helper()
+	for _, id := range ids {
+		var err error
+		if p, err = o.Publish(t.Context(), messageOf(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// claim claims all that is due, up to a limit.
+func claim(t testing.TB, w *sqlitestore.WebhookStore, token string, limit int) webhook.Claims {
+	t.Helper()
+	got, err := w.Claim(t.Context(), webhook.Claim{Token: token, Limit: limit, Lease: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// names returns what was claimed, as endpoint/message.
+func names(c webhook.Claims) []string {
+	var list []string
+	for _, d := range c.Deliveries {
+		list = append(list, d.Delivery.Endpoint+"/"+d.Delivery.Message)
+	}
+	return list
+}
+
+func wantClaimed(t testing.TB, got webhook.Claims, want ...string) {
+	t.Helper()
+	if !slices.Equal(names(got), want) {
+		t.Errorf("claimed %v, want %v", names(got), want)
+	}
+}
+
+// deliver settles what was claimed as delivered.
+func deliver(ctx context.Context, w *sqlitestore.WebhookStore, c webhook.Claims) error {
+	var list []webhook.Settlement
+	for _, d := range c.Deliveries {
+		list = append(list, webhook.Settlement{
+			Endpoint: d.Delivery.Endpoint, Message: d.Delivery.Message, Token: d.Delivery.Token,
+			Attempt: webhook.Attempt{Number: d.Delivery.Tries, At: c.Now, Status: 200},
+		})
+	}
+	return w.Settle(ctx, list, func(now time.Time, cases []webhook.Case) error {
+		for i := range cases {
+			if c := &cases[i]; !c.Late {
+				c.Delivery.State, c.Delivery.Token, c.Delivery.Lease, c.Delivery.EndedAt = webhook.DeliveryDelivered, "", time.Time{}, now
+			}
+		}
+		return nil
+	})
+}
+
+// rowsOf counts the rows of a table.
+func rowsOf(t testing.TB, db *sqlitestore.DB, table string) int64 {
+	t.Helper()
+	n, err := db.Int(context.Background(), "SELECT count(*) FROM "+table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What waits comes in the order of the endpoints, round after round.
+func TestClaimsOfManyEndpointsReadOnFromPageToPage(t *testing.T) {
+	w := open(t, &sqlitestore.Options{Synchronous: sqlitestore.Normal}).Webhooks()
+	var ids, want []string
+	for i := range 600 { // more than two pages
+		ids = append(ids, fmt.Sprintf("e%04d", i))
+		want = append(want, ids[i]+"/m")
+	}
+	addEndpoints(t, w, ids...)
+	publish(t, w, "m")
+	got, err := w.Claim(t.Context(), webhook.Claim{Token: "t", Limit: 100, Lease: time.Minute, After: "e0549"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantClaimed(t, got, append(slices.Clone(want[550:]), want[:50]...)...)
+	if got.Last != "e0049" || !got.Next.Equal(got.Now) {
+		t.Errorf("Last %q, Next %v; want that of the last and now", got.Last, got.Next)
+	}
+	got, err = w.Claim(t.Context(), webhook.Claim{Token: "u", Limit: 1000, Lease: time.Minute, After: got.Last})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantClaimed(t, got, want[50:550]...)
+	if got.Last != "e0049" {
+		t.Errorf("Last %q, want the one that the round ends with", got.Last)
+	}
+}
