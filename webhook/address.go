@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 )
 
@@ -33,23 +32,15 @@ func sentTo(r *http.Request) (_ address, fault string) {
 	return newAddress(r.URL.Scheme, host, r.URL.RequestURI())
 }
 
-// receivedAt is the address of a request that was received. public is what its
-// sender knows the server by; without it that is what the request itself says.
-func receivedAt(r *http.Request, public *url.URL) (_ address, fault string) {
-	request := r.RequestURI // as received, whatever a router has done to r.URL since
-	if !strings.HasPrefix(request, "/") {
-		if r.URL == nil {
-			return address{}, "the request has no URL"
-		}
-		request = r.URL.RequestURI()
+// parseAddress reads the whole URL at which a request was received. It returns
+// what is wrong with it, or "".
+func parseAddress(text string) (_ address, fault string) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	slash := strings.IndexByte(rest, '/')
+	if slash < 0 {
+		slash = len(rest)
 	}
-	switch {
-	case public != nil:
-		return newAddress(public.Scheme, public.Host, strings.TrimSuffix(public.EscapedPath(), "/")+request)
-	case r.TLS != nil:
-		return newAddress("https", r.Host, request)
-	}
-	return newAddress("http", r.Host, request)
+	return newAddress(scheme, rest[:slash], rest[slash:])
 }
 
 func newAddress(scheme, host, request string) (_ address, fault string) {
@@ -64,7 +55,7 @@ func newAddress(scheme, host, request string) (_ address, fault string) {
 		return address{}, "the URL is neither https nor http"
 	}
 	host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
-	if host == "" || !visible(host) || strings.ContainsAny(host, "/?#@\\") {
+	if host == "" || !visible(host) || strings.ContainsAny(host, "/?#@*\\") {
 		return address{}, "the URL has no host, or one that is not visible ASCII; write an international name as it is in DNS"
 	}
 	if !strings.HasPrefix(request, "/") || !visible(request) {
@@ -77,11 +68,4 @@ func newAddress(scheme, host, request string) (_ address, fault string) {
 }
 
 // visible reports whether s is visible ASCII.
-func visible(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
+func visible(s string) bool { return !strings.ContainsFunc(s, invisible) }

@@ -1,14 +1,11 @@
 package webhook
 
-import (
-	"net/http"
-	"net/url"
-)
+import "net/http"
 
 // SignatureBase builds the signature base for one member of Signature-Input as
-// Verify does, for vectors that do not cover what webhooks have to.
-func SignatureBase(r *http.Request, public *url.URL, field string) (base, label, fault string) {
-	target, fault := receivedAt(r, public)
+// VerifyRequest does, for vectors that do not cover what webhooks have to.
+func SignatureBase(r *http.Request, url, field string) (base, label, fault string) {
+	target, fault := parseAddress(url)
 	if fault != "" {
 		return "", "", fault
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	maxBase      = 32 << 10 // bytes of a signature base
+	maxBase      = 16 << 10 // bytes of a signature base
 	componentURI = "@target-uri"
 )
 
@@ -16,6 +16,7 @@ type covered struct {
 	method string
 	target address
 	header http.Header
+	own    http.Header // goes before header: what a signer is about to set
 }
 
 // appendBase appends the signature base of RFC 9421 section 2.5: one line for
@@ -39,7 +40,7 @@ func (c *covered) appendBase(dst []byte, components []string, text string) (base
 			dst = append(dst, value...)
 		}
 		if len(dst) > maxBase {
-			return nil, name, "what the signature covers is longer than 32768 bytes"
+			return nil, name, "what the signature covers is longer than 16384 bytes"
 		}
 		dst = append(dst, '\n')
 	}
@@ -78,7 +79,11 @@ func (c *covered) appendDerived(dst []byte, name string) (_ []byte, ok bool) {
 // lines, RFC 9421 would sign what a join makes of them, and the handler might
 // read but one.
 func (c *covered) field(name string) (value, fault string) {
-	values := c.header[textproto.CanonicalMIMEHeaderKey(name)]
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	values := c.own[name]
+	if values == nil {
+		values = c.header[name]
+	}
 	switch len(values) {
 	case 1:
 	case 0:

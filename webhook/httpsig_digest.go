@@ -32,7 +32,7 @@ func (d *contentDigest) parse(field string) (fault string) {
 	var seen [maxMembers]string
 	for n, more := 0, true; more; n++ {
 		if n == maxMembers {
-			return "more than 8 entries"
+			return "more than 16 entries"
 		}
 		key, ok := s.member()
 		if !ok {

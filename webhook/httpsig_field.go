@@ -8,7 +8,7 @@ import (
 // Bounds of what RFC 9421 and RFC 9530 put into headers.
 const (
 	maxField      = 4 << 10 // bytes of Signature-Input, of Signature and of Content-Digest
-	maxMembers    = 8       // members of each
+	maxMembers    = 16      // members of each
 	maxComponents = 16      // components that one signature covers
 	maxParameters = 16      // of one signature
 	maxLabel      = 64      // bytes of a member's key

@@ -16,7 +16,7 @@ type signatureInput struct {
 
 	created, expires       int64 // seconds
 	hasCreated, hasExpires bool
-	keyID, alg             string // "" when they are not there
+	keyID, alg, nonce      string // "" when they are not there
 }
 
 // covers reports whether the signature covers a component.
@@ -41,7 +41,7 @@ func parseInputs(field string, yield func(in *signatureInput) bool) (fault strin
 	var seen [maxMembers]string
 	for n, more := 0, true; more; n++ {
 		if n == maxMembers {
-			return "more than 8 signatures"
+			return "more than 16 signatures"
 		}
 		label, ok := s.member()
 		if !ok {
@@ -140,7 +140,9 @@ func (in *signatureInput) parseParameter(s *scanner, name string) (ok bool) {
 		in.keyID, ok = s.text()
 	case "alg":
 		in.alg, ok = s.text()
-	case "nonce", "tag":
+	case "nonce":
+		in.nonce, ok = s.text()
+	case "tag":
 		_, ok = s.text()
 	default:
 		ok = s.item()
@@ -199,7 +201,7 @@ func findSignature(field, label string) (text, fault string) {
 	var seen [maxMembers]string
 	for n, more := 0, true; more; n++ {
 		if n == maxMembers {
-			return "", "more than 8 signatures"
+			return "", "more than 16 signatures"
 		}
 		key, ok := s.member()
 		if !ok {

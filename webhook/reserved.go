@@ -23,7 +23,7 @@ var (
 		"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Expect", "Host", "Http2-Settings",
 		"Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent", "Via",
 		// Signatures.
-		"Content-Digest", "Paddle-Signature", "Repr-Digest", "Signature", "Signature-Input", "Stripe-Signature", "X-Github-Delivery",
+		"Content-Digest", "I-Twilio-Idempotency-Token", "Paddle-Signature", "Repr-Digest", "Signature", "Signature-Input", "Stripe-Signature", "X-Github-Delivery",
 		"X-Hub-Signature", "X-Hub-Signature-256", "X-Shopify-Hmac-Sha256", "X-Shopify-Webhook-Id", "X-Slack-Request-Timestamp",
 		"X-Slack-Signature", "X-Twilio-Signature",
 	}
@@ -64,7 +64,7 @@ func reserved(canonical string) bool {
 // headerName reports whether name is a token, RFC 9110 section 5.6.2.
 func headerName(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; !wordByte(c) && strings.IndexByte("!#$%&'*+.^`|~", c) < 0 {
+		if !tokenByte(name[i]) {
 			return false
 		}
 	}

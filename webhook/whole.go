@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -64,4 +65,12 @@ type incoming struct {
 
 // wholeOf returns the code of a scheme whose Signed says that it needs some,
 // and nil for all others.
-func wholeOf(Scheme) whole { return nil }
+func wholeOf(s Scheme) whole {
+	switch {
+	case strings.HasPrefix(s.Signed, "("):
+		return httpSignatures{}
+	case s.Signed == twilioSigned:
+		return twilioRequests{}
+	}
+	return nil
+}
