@@ -1,0 +1,9 @@
+package webhook
+
+import "time"
+
+// Decide is what the sender hands to [Store.Settle] for each case.
+func (s *Sender) Decide(now time.Time, c *Case) []SenderEvent { return s.decide(now, c) }
+
+// Lost says whether a claimed delivery is given up without an attempt.
+func (s *Sender) Lost(c *Claimed) (Attempt, bool) { return s.lost(c) }
