@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -17,9 +19,9 @@ const (
 )
 
 const (
-	retryAfter   = 5 * time.Second // told to a sender whose message is in flight
-	settleWithin = 5 * time.Second // for Done and Release, also after the sender is gone
-	maxSource    = 64
+	retryAfter  = 5 * time.Second // told to a sender whose message is in flight
+	askWithin = 5 * time.Second // for one call of the replay store
+	maxSource   = 64
 )
 
 // HandlerOptions adjusts [Verifier.Handler].
@@ -32,8 +34,10 @@ type HandlerOptions struct {
 	// another. Up to 64 characters of A-Z, a-z, 0-9, '.', '_', '-'. Default "".
 	Source string
 	// Keep is how long a handled message is remembered. It has to outlast the
-	// sender's last retry, and be at least twice the verifier's tolerance. Whole
-	// milliseconds; default [DefaultReplayKeep].
+	// sender's last retry, and be at least twice the verifier's tolerance. A scheme
+	// that signs no timestamp, such as [GitHub], has nothing else against replays:
+	// what somebody kept for longer is handled again. Whole milliseconds; default
+	// [DefaultReplayKeep].
 	Keep time.Duration
 	// Lease is how long a message stays in flight if this process dies while
 	// handling it; retries are turned away meanwhile. It has to be longer than the
@@ -53,7 +57,8 @@ type HandlerOptions struct {
 //   - 401 to a message that is not verified, for whatever reason;
 //   - 413 to a body over MaxBody, and 400 to one that breaks off.
 //
-// With a replay store, which is asked after verification:
+// With a replay store, which is asked after verification, for what
+// [Verified.ReplayKey] says under each scheme that verified the message:
 //
 //   - 200 without calling next to a message that was handled before, so that the
 //     sender stops;
@@ -101,13 +106,31 @@ func (v *Verifier) Handler(next http.Handler, opts *HandlerOptions) (http.Handle
 	if o.Lease < time.Millisecond || o.Lease%time.Millisecond != 0 {
 		faults.Add("lease is %v; give whole milliseconds, 1 or more", o.Lease)
 	}
-	if m, ok := o.Replay.(*MemoryReplayStore); ok && time.Duration(m.evictAfter) < least {
-		faults.Add("replay: a full memory store forgets after %v; make it with EvictAfter of at least twice the tolerance, which is %v", time.Duration(m.evictAfter), least)
+	if m, ok := o.Replay.(*MemoryReplayStore); ok && v != nil {
+		switch forgets := time.Duration(m.evictAfter); {
+		case v.timeless() != "" && forgets < o.Keep:
+			faults.Add("replay: a full memory store forgets after %v, and scheme %s signs no timestamp that would tell a replay; make it with EvictAfter of at least Keep, which is %v", forgets, v.timeless(), o.Keep)
+		case forgets < least:
+			faults.Add("replay: a full memory store forgets after %v; make it with EvictAfter of at least twice the tolerance, which is %v", forgets, least)
+		}
 	}
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return &handler{verifier: v, next: next, HandlerOptions: o}, nil
+}
+
+// timeless names a scheme of v that signs no timestamp, if there is one.
+func (v *Verifier) timeless() string {
+	if keys := v.keys.Load(); keys != nil {
+		for _, g := range keys.groups {
+			// Lists of components, of RFC 9421, have a creation time.
+			if f := &g.form; !f.signsTime && !strings.HasPrefix(f.Signed, "(") {
+				return f.Name
+			}
+		}
+	}
+	return ""
 }
 
 type handler struct {
@@ -119,22 +142,18 @@ type handler struct {
 
 // ServeHTTP verifies, claims, calls next and settles.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	verified, body, err := h.verifier.verifyRequest(r)
+	proofs, body, err := h.verifier.verifyRequest(r)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
-	ctx := r.Context()
-	key, owner := h.key(verified.ReplayKey(body)), ""
+	ctx, verified := r.Context(), proofs[0]
+	var keys []string
+	owner := ""
 	if h.Replay != nil {
-		owner = rand.Text()
-		state, err := h.Replay.Claim(ctx, key, owner, h.Lease)
-		if err != nil || state != ClaimGranted {
-			h.turnAway(w, r, verified, state, err)
-			if err != nil {
-				// Perhaps only the answer was lost: do not leave a claim behind.
-				_ = h.settle(ctx, key, owner, OutcomeUnavailable)
-			}
+		keys, owner = h.keys(proofs, body), rand.Text()
+		if outcome, err := h.claim(ctx, keys, owner); outcome != 0 {
+			h.turnAway(w, r, Reception{Outcome: outcome, Verified: verified, Err: err})
 			return
 		}
 	}
@@ -145,14 +164,85 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if returned && ctx.Err() == nil {
 			rec.choose(http.StatusOK) // net/http will send it
 		}
-		outcome := OutcomeFailed
+		outcome, settle := OutcomeFailed, h.release
 		if returned && rec.status/100 == 2 {
-			outcome = OutcomeAccepted
+			outcome, settle = OutcomeAccepted, h.done
 		}
-		h.observe(ctx, Reception{outcome, rec.status, verified, h.settle(ctx, key, owner, outcome)})
+		h.observe(ctx, Reception{outcome, rec.status, verified, settle(ctx, keys, owner)})
 	}()
 	h.next.ServeHTTP(rec, r.WithContext(context.WithValue(ctx, contextKey{}, verified)))
 	returned = true
+}
+
+// keys names a message in the replay store, by what each scheme that it was
+// verified under proves: whoever strips the signatures of one from it would
+// otherwise pass it off as another message. A replay key holds no '.', so that no
+// two pairs of source and replay key make one key.
+func (h *handler) keys(proofs []Verified, body []byte) []string {
+	keys := make([]string, 0, len(proofs))
+	for _, verified := range proofs {
+		key := verified.ReplayKey(body)
+		if h.Source != "" {
+			key = h.Source + "." + key
+		}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// claim claims all keys, or says why not: then none is left behind.
+func (h *handler) claim(ctx context.Context, keys []string, owner string) (Outcome, error) {
+	for i, key := range keys {
+		var state ClaimState
+		err := ask(ctx, func(ctx context.Context) (err error) {
+			state, err = h.Replay.Claim(ctx, key, owner, h.Lease)
+			return err
+		})
+		switch {
+		case err != nil:
+			// Perhaps only the answer was lost: do not leave a claim behind.
+			_ = h.release(ctx, keys[:i+1], owner)
+			return OutcomeUnavailable, err
+		case state == ClaimGranted:
+		case state == ClaimDone:
+			// It stays done by whatever name it may come again.
+			return OutcomeDuplicate, h.done(ctx, slices.Delete(keys, i, i+1), owner)
+		case state == ClaimInFlight:
+			return OutcomeInFlight, h.release(ctx, keys[:i], owner)
+		default:
+			return OutcomeUnavailable, errors.Join(errors.New("the replay store answered a claim with no state"), h.release(ctx, keys[:i], owner))
+		}
+	}
+	return 0, nil
+}
+
+// done tells the replay store that the message was handled, and release that it
+// was not; also when the sender is gone by then.
+func (h *handler) done(ctx context.Context, keys []string, _ string) error {
+	return each(ctx, keys, func(ctx context.Context, key string) error { return h.Replay.Done(ctx, key, h.Keep) })
+}
+
+func (h *handler) release(ctx context.Context, keys []string, owner string) error {
+	return each(ctx, keys, func(ctx context.Context, key string) error { return h.Replay.Release(ctx, key, owner) })
+}
+
+// each calls fn for every key.
+func each(ctx context.Context, keys []string, fn func(ctx context.Context, key string) error) error {
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, ask(context.WithoutCancel(ctx), func(ctx context.Context) error { return fn(ctx, key) }))
+	}
+	return errors.Join(errs...)
+}
+
+// ask makes one call of the replay store: requests must not pile up behind
+// one that hangs.
+func ask(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	return call(ctx)
 }
 
 // refuse answers a request that is not verified.
@@ -174,47 +264,19 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // turnAway answers a verified request whose claim was not granted.
-func (h *handler) turnAway(w http.ResponseWriter, r *http.Request, verified Verified, state ClaimState, err error) {
+func (h *handler) turnAway(w http.ResponseWriter, r *http.Request, is Reception) {
 	rec := &recorder{ResponseWriter: w}
-	outcome := OutcomeUnavailable
-	switch {
-	case err == nil && state == ClaimDone:
-		outcome = OutcomeDuplicate
+	switch is.Outcome {
+	case OutcomeDuplicate:
 		rec.WriteHeader(http.StatusOK)
-	case err == nil && state == ClaimInFlight:
-		outcome = OutcomeInFlight
+	case OutcomeInFlight:
 		rec.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		writeProblem(rec, http.StatusConflict, "in_flight", "This message is being handled.")
 	default:
-		if err == nil {
-			err = errors.New("the replay store answered a claim with no state")
-		}
 		writeProblem(rec, http.StatusServiceUnavailable, "unavailable", "The message cannot be handled now.")
 	}
-	h.observe(r.Context(), Reception{outcome, rec.status, verified, err})
-}
-
-// settle tells the replay store how handling ended, also when the sender is
-// gone by then.
-func (h *handler) settle(ctx context.Context, key, owner string, outcome Outcome) error {
-	if h.Replay == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
-	if outcome == OutcomeAccepted {
-		return h.Replay.Done(ctx, key, h.Keep)
-	}
-	return h.Replay.Release(ctx, key, owner)
-}
-
-// key names a message in the replay store. A replay key holds no '.', so that
-// no two pairs of source and replay key make one key.
-func (h *handler) key(replay string) string {
-	if h.Source == "" {
-		return replay
-	}
-	return h.Source + "." + replay
+	is.Status = rec.status
+	h.observe(r.Context(), is)
 }
 
 func (h *handler) observe(ctx context.Context, r Reception) {

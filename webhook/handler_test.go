@@ -504,7 +504,7 @@ func TestSlogObserverTellsOperatorsWhatTheSenderIsNotTold(t *testing.T) {
 	bad := signedRequest(t, testBody)
 	bad.Header.Set("webhook-signature", "v1,junk")
 	handler.ServeHTTP(httptest.NewRecorder(), bad)
-	for _, want := range []string{"level=ERROR", "outcome=accepted", "id=" + testID, "key=key_", "store down", "level=WARN", "outcome=refused", "44 characters of padded standard base64"} {
+	for _, want := range []string{"level=ERROR", "outcome=accepted", "id=" + testID, "timestamp=2021-02-25T15:02:10.000Z", "scheme=standard", "key=key_", "store down", "level=WARN", "outcome=refused", "44 characters of padded standard base64"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
@@ -515,8 +515,8 @@ func TestSlogObserverTellsOperatorsWhatTheSenderIsNotTold(t *testing.T) {
 	for outcome, want := range map[webhook.Outcome][2]slog.Level{ // without and with an error
 		webhook.OutcomeAccepted: {slog.LevelInfo, slog.LevelError}, webhook.OutcomeFailed: {slog.LevelWarn, slog.LevelError},
 		webhook.OutcomeRefused: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeTooLarge: {slog.LevelWarn, slog.LevelWarn},
-		webhook.OutcomeUnreadable: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeDuplicate: {slog.LevelInfo, slog.LevelInfo},
-		webhook.OutcomeInFlight: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeUnavailable: {slog.LevelError, slog.LevelError},
+		webhook.OutcomeUnreadable: {slog.LevelWarn, slog.LevelWarn}, webhook.OutcomeDuplicate: {slog.LevelInfo, slog.LevelError},
+		webhook.OutcomeInFlight: {slog.LevelWarn, slog.LevelError}, webhook.OutcomeUnavailable: {slog.LevelError, slog.LevelError},
 	} {
 		for i, err := range []error{nil, errors.New("store down")} {
 			out.Reset()

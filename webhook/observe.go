@@ -20,8 +20,8 @@ type Reception struct {
 	Outcome  Outcome
 	Status   int      // of the answer; 0 when the handler chose none: it panicked, or the sender was gone
 	Verified Verified // zero unless the signature was valid
-	// Err is why the message was not accepted, or, after the handler ran, what
-	// the replay store failed with. It holds no secret. May be nil.
+	// Err is why the message was not accepted, or what the replay store failed with
+	// afterwards. It holds no secret. May be nil.
 	Err error
 }
 
@@ -73,12 +73,22 @@ func (o slogObserver) WebhookReceived(ctx context.Context, r Reception) {
 	case OutcomeUnavailable:
 		level = slog.LevelError
 	}
-	if r.Err != nil && (r.Outcome == OutcomeAccepted || r.Outcome == OutcomeFailed) {
-		level = slog.LevelError // the replay store could not take note
+	switch r.Outcome {
+	case OutcomeRefused, OutcomeTooLarge, OutcomeUnreadable:
+	default:
+		if r.Err != nil {
+			level = slog.LevelError // the replay store could not decide, or not take note
+		}
 	}
 	attrs := []slog.Attr{slog.String("outcome", r.Outcome.String()), slog.Int("status", r.Status)}
 	if r.Verified.ID != "" {
-		attrs = append(attrs, slog.String("id", r.Verified.ID), slog.Time("timestamp", r.Verified.Timestamp), slog.String("key", r.Verified.KeyID))
+		attrs = append(attrs, slog.String("id", r.Verified.ID))
+	}
+	if !r.Verified.Timestamp.IsZero() {
+		attrs = append(attrs, slog.Time("timestamp", r.Verified.Timestamp))
+	}
+	if r.Verified.KeyID != "" {
+		attrs = append(attrs, slog.String("scheme", r.Verified.Scheme), slog.String("key", r.Verified.KeyID))
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))

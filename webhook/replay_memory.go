@@ -28,9 +28,10 @@ type MemoryReplayOptions struct {
 	MaxKeys int
 	// EvictAfter says when a done key may give way to a new one in a full store.
 	// It has to be at least twice the tolerance of the verifiers that use the
-	// store, which [Verifier.Handler] checks: an attempt that old is refused for
-	// its timestamp. A later attempt at the same message is not, and is then
-	// handled again. Default [DefaultReplayEvictAfter].
+	// store, and where a scheme signs no timestamp at least [HandlerOptions.Keep];
+	// [Verifier.Handler] checks both. An attempt that old is refused for its
+	// timestamp. A later attempt at the same message is not, and is then handled
+	// again. Default [DefaultReplayEvictAfter].
 	EvictAfter time.Duration
 	// Now is the clock; it never runs backwards here, whatever it returns.
 	// Default time.Now.

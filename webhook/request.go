@@ -24,33 +24,42 @@ const firstRead = 64 << 10
 // Besides the errors of Verify there are [ErrBodyTooLarge], and [ErrBody] when
 // reading failed; the reader's own error stays reachable.
 func (v *Verifier) VerifyRequest(r *http.Request) (Verified, error) {
-	verified, _, err := v.verifyRequest(r)
-	return verified, err
+	proofs, _, err := v.verifyRequest(r)
+	if err != nil {
+		return Verified{}, err
+	}
+	return proofs[0], nil
 }
 
-// verifyRequest returns the body too, unless there is an error.
-func (v *Verifier) verifyRequest(r *http.Request) (Verified, []byte, error) {
+// verifyRequest returns what is proven under every scheme that proves something,
+// in the order of their newest keys, and the body; or an error.
+func (v *Verifier) verifyRequest(r *http.Request) ([]Verified, []byte, error) {
 	if v.keys.Load() == nil {
-		return Verified{}, nil, refuse(ErrNoKeys, "")
+		return nil, nil, refuse(ErrNoKeys, "")
 	}
 	in := incoming{header: r.Header, request: r, address: v.baseURL + target(r)}
 	if _, err := v.claims(&in, v.now()); err != nil {
-		return Verified{}, nil, err
+		return nil, nil, err
 	}
 	body, err := readBody(r, v.maxBody)
 	if err != nil {
-		return Verified{}, nil, err
+		return nil, nil, err
 	}
 	now := v.now()
 	claims, denial := v.claims(&in, now)
+	var proofs []Verified
 	for i := range claims {
 		verified, err := claims[i].prove(now, body)
-		if err == nil {
-			return verified, body, nil
+		if err != nil {
+			denial = tell(denial, err)
+			continue
 		}
-		denial = tell(denial, err)
+		proofs = append(proofs, verified)
 	}
-	return Verified{}, nil, denial
+	if len(proofs) == 0 {
+		return nil, nil, denial
+	}
+	return proofs, body, nil
 }
 
 // claims reads the headers under every scheme, and returns what can be proven
