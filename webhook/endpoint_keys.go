@@ -2,42 +2,44 @@ package webhook
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
 )
 
-// newest returns the key in front.
-func (x *endpointSecrets) newest() Key {
-	for k := range x.Keys.All() {
-		return k
+// newest returns the key in front; a zero one of none.
+func (k Keys) newest() Key {
+	if len(k.list) == 0 {
+		return Key{}
 	}
-	return Key{}
+	return k.list[0]
 }
 
 // live reports whether a key is live.
-func (x *endpointSecrets) live(now time.Time) bool {
-	for k := range x.Keys.All() {
-		if k.live(now) {
-			return true
-		}
-	}
-	return false
+func (k Keys) live(now time.Time) bool {
+	return slices.ContainsFunc(k.list, func(k Key) bool { return k.live(now) })
 }
 
+// sameKeys reports whether both sets hold the same, in the same order.
 func sameKeys(a, b Keys) bool {
-	if a.Len() != b.Len() {
-		return false
-	}
-	for i, k := range a.list {
-		if !sameKey(k, b.list[i]) || !k.NotAfter.Equal(b.list[i].NotAfter) {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a.list, b.list, func(a, b Key) bool {
+		return a.ID == b.ID && a.Scheme == b.Scheme && a.Secret.Equal(b.Secret) && a.NotAfter.Equal(b.NotAfter)
+	})
 }
 
-func sameKey(a, b Key) bool { return a.ID == b.ID && a.Secret.Equal(b.Secret) }
+// checkKeys adds to faults what keeps these keys from signing, together with those
+// of the host.
+func (s *Sender) checkKeys(faults *errors.Faults, keys Keys) {
+	if !keys.live(s.now()) {
+		faults.Add("keys: none that is live; give at least one")
+	}
+	all, err := newKeys(faults.Op, slices.Concat(keys.list, s.courier.keys.list))
+	if err == nil {
+		_, err = NewSigner(all, nil)
+	}
+	faults.Join(err)
+}
 
 // EndpointKeys returns the keys that sign what goes to an endpoint, newest first,
 // expired ones included. Whoever calls it shows the secrets to nobody but the
@@ -55,39 +57,95 @@ func (s *Sender) EndpointKeys(ctx context.Context, id string) (Keys, error) {
 	return secrets.Keys, nil
 }
 
-// RotateSecret puts a new key in front of those that sign what goes to an endpoint,
-// and returns it. The others end after grace, see [Keys.Rotate]: until then every
-// message carries signatures of both, and receivers change over when they like. A
-// key without a Secret gets a generated one. With a Secret, rotating to the key that
-// is in front already does nothing, so that it can be called again after an error.
-func (s *Sender) RotateSecret(ctx context.Context, id string, key Key, grace time.Duration) (Key, error) {
-	const op = "webhook.RotateSecret"
-	if key.Secret.IsZero() {
-		key.Secret = GenerateSecret()
+// UpdateKeys lets fn make another set of the keys that sign what goes to an
+// endpoint, and returns it: with [Keys.Rotate] to change over to another scheme, or
+// with NewKeys. fn does no I/O, and may be called again with keys that somebody else
+// has changed; an error of fn's ends the update. The set has to have a live key, and
+// every one has to be able to sign, beside those of [SenderOptions.Keys].
+func (s *Sender) UpdateKeys(ctx context.Context, id string, fn func(now time.Time, keys Keys) (Keys, error)) (Keys, error) {
+	const op = "webhook.UpdateKeys"
+	if fn == nil {
+		return Keys{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "fn: nil; give a function that returns keys"}
 	}
-	var front Key
+	return s.updateKeys(ctx, op, id, fn)
+}
+
+func (s *Sender) updateKeys(ctx context.Context, op, id string, fn func(now time.Time, keys Keys) (Keys, error)) (Keys, error) {
+	var after Keys
 	_, err := s.change(ctx, op, id, func(now time.Time, e *Endpoint) error {
 		secrets, err := s.sealer.open(e.ID, e.Sealed)
 		if err != nil {
 			return err
 		}
-		if front = secrets.newest(); front.Secret.Equal(key.Secret) && (key.ID == "" || key.ID == front.ID) {
-			return errUnchanged
-		}
-		if !key.live(now) {
-			return &errors.Error{Code: errors.Invalid, Msg: "the key has expired; give one that is live"}
-		}
-		if secrets.Keys, err = secrets.Keys.Rotate(key, now, grace); err != nil {
+		if after, err = fn(now, secrets.Keys); err != nil {
 			return err
 		}
-		front = secrets.newest()
+		if sameKeys(after, secrets.Keys) {
+			return errUnchanged
+		}
+		faults := errors.Faults{Op: op}
+		s.checkKeys(&faults, after)
+		if err := faults.Err(); err != nil {
+			return err
+		}
+		secrets.Keys = after
 		e.Sealed, err = s.sealer.seal(e.ID, secrets)
 		return err
 	})
 	if err != nil {
-		return Key{}, err
+		return Keys{}, err
 	}
-	return front, nil
+	return after, nil
+}
+
+// RotateSecret puts a new key in front of those that sign what goes to an endpoint,
+// and returns it. All others end after grace, see [Keys.Rotate]: until then every
+// message carries signatures of both, and receivers change over when they like. A
+// zero key means a generated secret of the kind and under the scheme of the key that
+// is in front. With a Secret, rotating to the key that is in front already does
+// nothing, so that it can be called again after an error.
+func (s *Sender) RotateSecret(ctx context.Context, id string, key Key, grace time.Duration) (Key, error) {
+	const op = "webhook.RotateSecret"
+	generate := key.Secret.IsZero()
+	if generate && key.Scheme != (Scheme{}) {
+		return Key{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the key has a scheme and no secret; give both, or neither for the scheme that is in use"}
+	}
+	keys, err := s.updateKeys(ctx, op, id, func(now time.Time, keys Keys) (Keys, error) {
+		front := keys.newest()
+		next := key
+		if generate {
+			secret, err := front.Secret.another()
+			if err != nil {
+				return Keys{}, err
+			}
+			next.Secret, next.Scheme = secret, front.Scheme
+		}
+		alone, err := newKeys(op, []Key{next})
+		if err != nil {
+			return Keys{}, err
+		}
+		if next = alone.newest(); next.ID == front.ID && next.Scheme == front.Scheme && next.Secret.Equal(front.Secret) {
+			return keys, nil
+		}
+		if !next.live(now) {
+			return Keys{}, &errors.Error{Code: errors.Invalid, Msg: "the key has expired; give one that is live"}
+		}
+		return keys.Rotate(next, now, grace)
+	})
+	return keys.newest(), err
+}
+
+// another returns a generated secret of the kind of s.
+func (s Secret) another() (Secret, error) {
+	switch s.Kind() {
+	case SecretRaw:
+		return SecretFromRaw(GenerateSecret().Reveal())
+	case SecretPrivate:
+		private, _ := GenerateKeyPair()
+		return private, nil
+	default:
+		return GenerateSecret(), nil
+	}
 }
 
 // Reseal seals the secrets of all endpoints under the sealing key in front, and

@@ -33,20 +33,20 @@ type EndpointSpec struct {
 	// generated secret.
 	Keys Keys
 	// ClientKey is the private key of Settings.TLS.Certificate. Default none.
-	ClientKey PrivateKey
+	ClientKey ClientKey
 }
 
-// A PrivateKey is the PEM text of a private key. It prints as "[redacted]".
-type PrivateKey string
+// A ClientKey is the PEM text of the private key of a certificate. It prints as "[redacted]".
+type ClientKey string
 
 // Format writes "[redacted]" whatever the verb and the flags.
-func (k PrivateKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (k ClientKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText returns "[redacted]".
-func (k PrivateKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (k ClientKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue returns "[redacted]".
-func (k PrivateKey) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (k ClientKey) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // A CreatedEndpoint is the outcome of [Sender.CreateEndpoint].
 type CreatedEndpoint struct {
@@ -83,9 +83,8 @@ func (s *Sender) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Created
 		keys, err := NewKeys(Key{Secret: GenerateSecret()})
 		faults.Join(err)
 		secrets.Keys = keys
-	} else if !secrets.live(s.now()) {
-		faults.Add("Keys: every one has expired; give one that is live")
 	}
+	s.checkKeys(&faults, secrets.Keys)
 	if err := faults.Err(); err != nil {
 		return CreatedEndpoint{}, err
 	}
@@ -95,7 +94,7 @@ func (s *Sender) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Created
 	}
 	var created CreatedEndpoint
 	err = s.store.Change(ctx, spec.ID, func(now time.Time, e *Endpoint) error {
-		created = CreatedEndpoint{Secret: secrets.newest().Secret}
+		created = CreatedEndpoint{Secret: secrets.Keys.newest().Secret}
 		if e.State != 0 {
 			return s.replay(&created, e, &spec)
 		}
@@ -124,7 +123,7 @@ func (s *Sender) replay(created *CreatedEndpoint, e *Endpoint, spec *EndpointSpe
 	if spec.Keys.Len() > 0 && !sameKeys(held.Keys, spec.Keys) || spec.ClientKey != "" && held.ClientKey != string(spec.ClientKey) {
 		return ErrExists
 	}
-	*created = CreatedEndpoint{Endpoint: e.clone(), Secret: held.newest().Secret, Replayed: true}
+	*created = CreatedEndpoint{Endpoint: e.clone(), Secret: held.Keys.newest().Secret, Replayed: true}
 	return errUnchanged
 }
 
@@ -153,7 +152,7 @@ func (s *Sender) UpdateEndpoint(ctx context.Context, id string, fn func(*Setting
 // SetClientCertificate replaces what an endpoint is shown as a client: a PEM chain
 // and its private key, or nothing when both are empty. To renew a certificate of the
 // same key, UpdateEndpoint is enough.
-func (s *Sender) SetClientCertificate(ctx context.Context, id, chain string, key PrivateKey) (Endpoint, error) {
+func (s *Sender) SetClientCertificate(ctx context.Context, id, chain string, key ClientKey) (Endpoint, error) {
 	const op = "webhook.SetClientCertificate"
 	return s.change(ctx, op, id, func(_ time.Time, e *Endpoint) error {
 		next := e.Settings.clone()
@@ -163,7 +162,7 @@ func (s *Sender) SetClientCertificate(ctx context.Context, id, chain string, key
 }
 
 // configure gives e other settings, and another private key unless key is nil.
-func (s *Sender) configure(op string, e *Endpoint, next Settings, key *PrivateKey) error {
+func (s *Sender) configure(op string, e *Endpoint, next Settings, key *ClientKey) error {
 	var held endpointSecrets
 	if key != nil || e.Settings.TLS.Certificate != "" || next.TLS.Certificate != "" {
 		var err error
@@ -178,7 +177,7 @@ func (s *Sender) configure(op string, e *Endpoint, next Settings, key *PrivateKe
 		secrets.ClientKey = "" // it goes with its certificate
 	}
 	faults := errors.Faults{Op: op}
-	s.checkSettings(&faults, &next, PrivateKey(secrets.ClientKey))
+	s.checkSettings(&faults, &next, ClientKey(secrets.ClientKey))
 	if err := faults.Err(); err != nil {
 		return err
 	}
@@ -333,7 +332,7 @@ func (s *Sender) change(ctx context.Context, op, id string, fn func(now time.Tim
 
 // checkSettings adds to faults what is wrong with the settings of an endpoint that
 // has this private key.
-func (s *Sender) checkSettings(faults *errors.Faults, settings *Settings, key PrivateKey) {
+func (s *Sender) checkSettings(faults *errors.Faults, settings *Settings, key ClientKey) {
 	settings.check(faults, s.maxTimeout)
 	if err := s.courier.transport.CheckURL(settings.URL); err != nil {
 		faults.Join(&errors.Error{Code: errors.Invalid, Op: faults.Op, Msg: "URL: " + errors.MessageOf(err), Err: err})
