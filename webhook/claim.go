@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -28,11 +29,47 @@ type claim struct {
 	id        string
 	timestamp string // as received: it is hashed as it came
 	at        time.Time
-	entries   [maxEntries]string // of keys that both sides share; the text of a MAC
-	n         int
-	public    [maxPublic]string // the text of an Ed25519 signature
-	p         int
-	whole     wholeClaim // nil unless the form has a whole
+	list      string             // the signature header
+	first     [maxSum]byte       // the first MAC
+	macs      [maxEntries]uint16 // where in list the text of a MAC begins
+	n         int                // of macs
+	pairs     [maxPublic]uint16  // where in list the text of an Ed25519 signature begins
+	p         int                // of pairs
+	whole     wholeClaim         // nil unless the form has a whole
+}
+
+// addMAC notes a MAC, of which text is from start on in c.list; addPair notes an
+// Ed25519 signature.
+func (c *claim) addMAC(text string, start int) bool {
+	var room [maxSum]byte
+	dst := &room
+	if c.n == 0 {
+		dst = &c.first // most often the only one
+	}
+	c.macs[c.n] = uint16(start) //nolint:gosec // at most maxSignature
+	c.n++
+	return decodeText(dst, text, c.form.Encoding, c.form.sumSize)
+}
+
+func (c *claim) addPair(text string, start int) bool {
+	var room [maxSum]byte
+	c.pairs[c.p] = uint16(start) //nolint:gosec // at most maxSignature
+	c.p++
+	return decodeText(&room, text, c.form.Encoding, ed25519.SignatureSize)
+}
+
+// mac returns a MAC; pair returns an Ed25519 signature.
+func (c *claim) mac(i int) [maxSum]byte {
+	sum := c.first
+	if i > 0 {
+		decodeText(&sum, c.list[c.macs[i]:][:c.form.textSize], c.form.Encoding, c.form.sumSize)
+	}
+	return sum
+}
+
+func (c *claim) pair(i int) (signature [ed25519.SignatureSize]byte) {
+	decodeText(&signature, c.list[c.pairs[i]:][:c.form.pairSize], c.form.Encoding, len(signature))
+	return signature
 }
 
 // read reads the headers into c, which is empty. It allocates nothing unless
@@ -71,11 +108,12 @@ func (c *claim) read(in *incoming) error {
 	if len(signature) > maxSignature {
 		return refuse(ErrMalformed, f.SignatureHeader+": longer than 4096 bytes")
 	}
+	c.list = signature
 	fault := ""
 	if f.Separator == "" {
-		fault = c.readOne(signature)
+		fault = c.readOne()
 	} else {
-		fault = c.readList(signature)
+		fault = c.readList()
 	}
 	if fault != "" {
 		return refuse(ErrMalformed, f.SignatureHeader+": "+fault)
@@ -102,52 +140,43 @@ func (c *claim) setTimestamp(text string) bool {
 }
 
 // readOne reads a signature that stands alone.
-func (c *claim) readOne(text string) (fault string) {
-	if c.shared {
-		if rest, ok := strings.CutPrefix(text, c.form.Entry); ok && validText(rest, c.form.Encoding, c.form.textSize) {
-			c.entries[0], c.n = rest, 1
-			return ""
-		}
-		return c.textFault(c.form.Entry, c.form.textSize)
+func (c *claim) readOne() (fault string) {
+	start := c.example()
+	text, ok := strings.CutPrefix(c.list, start)
+	switch {
+	case c.shared && ok && c.addMAC(text, len(start)):
+	case !c.shared && ok && c.addPair(text, len(start)):
+	default:
+		return c.textFault(start, c.shared)
 	}
-	if rest, ok := strings.CutPrefix(text, c.form.PublicEntry); ok && validText(rest, c.form.Encoding, c.form.publicText()) {
-		c.public[0], c.p = rest, 1
-		return ""
-	}
-	return c.textFault(c.form.PublicEntry, c.form.publicText())
+	return ""
 }
 
 // readList reads entries with one separator between them. Entries that it does
 // not know, or has no key for, are passed over, so that a sender may add some.
 // It returns what is wrong, or "".
-func (c *claim) readList(list string) (fault string) {
+func (c *claim) readList() (fault string) {
 	f := &c.form
-	for count, more := 1, true; more; count++ {
-		var entry string
-		entry, list, more = strings.Cut(list, f.Separator)
+	for start, count := 0, 1; start <= len(c.list); count++ {
 		if count > maxEntries {
 			return "more than 16 entries"
 		}
-		if c.shared && strings.HasPrefix(entry, f.Entry) {
-			text := entry[len(f.Entry):]
-			if !validText(text, f.Encoding, f.textSize) {
-				return c.textFault(f.Entry, f.textSize)
-			}
-			c.entries[c.n] = text
-			c.n++
-			continue
+		entry := c.list[start:]
+		if end := strings.IndexByte(entry, f.Separator[0]); end >= 0 {
+			entry = entry[:end]
 		}
 		switch {
-		case c.pairs && strings.HasPrefix(entry, f.PublicEntry):
-			text := entry[len(f.PublicEntry):]
-			if !validText(text, f.Encoding, f.publicText()) {
-				return c.textFault(f.PublicEntry, f.publicText())
+		case c.shared && strings.HasPrefix(entry, f.Entry):
+			if !c.addMAC(entry[len(f.Entry):], start+len(f.Entry)) {
+				return c.textFault(f.Entry, true)
 			}
+		case c.paired && strings.HasPrefix(entry, f.PublicEntry):
 			if c.p == maxPublic {
 				return fmt.Sprintf("more than %d entries that begin with %q", maxPublic, f.PublicEntry)
 			}
-			c.public[c.p] = text
-			c.p++
+			if !c.addPair(entry[len(f.PublicEntry):], start+len(f.PublicEntry)) {
+				return c.textFault(f.PublicEntry, false)
+			}
 		case f.TimestampEntry != "" && strings.HasPrefix(entry, f.TimestampEntry):
 			if c.timestamp != "" {
 				return fmt.Sprintf("two entries that begin with %q; send one", f.TimestampEntry)
@@ -156,8 +185,9 @@ func (c *claim) readList(list string) (fault string) {
 				return fmt.Sprintf("%q%s", f.TimestampEntry, timestampFault)
 			}
 		case !validEntry(entry, f.delimiter):
-			return fmt.Sprintf("an entry is not like %q, with one %q between entries", string(c.example())+"{signature}", f.Separator)
+			return fmt.Sprintf("an entry is not like %q, with one %q between entries", c.example()+"{signature}", f.Separator)
 		}
+		start += len(entry) + 1
 	}
 	return ""
 }
@@ -172,16 +202,20 @@ func (c *claim) example() string {
 
 // wanted names all beginnings of signatures that c has a key for.
 func (c *claim) wanted() string {
-	if c.shared && c.pairs {
+	if c.shared && c.paired {
 		return fmt.Sprintf("%q or %q", c.form.Entry, c.form.PublicEntry)
 	}
 	return strconv.Quote(c.example())
 }
 
-func (c *claim) textFault(entry string, size int) string {
-	what := "the signature"
-	if entry != "" {
-		what = fmt.Sprintf("what follows %q", entry)
+// textFault says how signatures that begin like this go on.
+func (c *claim) textFault(start string, shared bool) string {
+	size, what := c.form.textSize, "the signature"
+	if start != "" {
+		what = fmt.Sprintf("what follows %q", start)
+	}
+	if !shared {
+		size = c.form.pairSize
 	}
 	if c.form.Encoding == encodingHex {
 		return fmt.Sprintf("%s is not %d hexadecimal digits in lower case", what, size)
@@ -258,56 +292,6 @@ func validVersion(v string) bool {
 		}
 	}
 	return true
-}
-
-// validText reports whether text is a signature of size characters, spelled in
-// the one way there is: signatures are compared as text.
-func validText(text, encoding string, size int) bool {
-	if len(text) != size {
-		return false
-	}
-	if encoding == encodingHex {
-		bad := byte(0)
-		for i := range len(text) {
-			bad |= textBytes[text[i]] & notHex
-		}
-		return bad == 0
-	}
-	// The last group of 32 bytes is "xxx=", that of 64 "xx==", with no bits set
-	// beyond the last byte.
-	end := size - 1
-	last := "AEIMQUYcgkosw048"
-	if size%3 != 2 {
-		end, last = size-2, "AQgw"
-	}
-	bad := byte(0)
-	for i := range end {
-		bad |= textBytes[text[i]] & notBase64
-	}
-	return bad == 0 && text[end:] == "=="[:size-end] && strings.IndexByte(last, text[end-1]) >= 0
-}
-
-// What a byte is not.
-const (
-	notHex = 1 << iota
-	notBase64
-)
-
-// textBytes says what each byte is not, and is never written to. A table takes
-// the same time for each.
-var textBytes = makeTextBytes()
-
-func makeTextBytes() (table [256]byte) {
-	for i := range table {
-		c := byte(i)
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			table[i] |= notHex
-		}
-		if !wordByte(c) && c != '+' && c != '/' || c == '-' || c == '_' {
-			table[i] |= notBase64
-		}
-	}
-	return table
 }
 
 // refuse is a denial of Verify.

@@ -31,6 +31,7 @@ type form struct {
 	newHash       func() hash.Hash
 	sumSize       int // bytes of an HMAC
 	textSize      int // characters of an HMAC
+	pairSize      int // characters of an Ed25519 signature
 	delimiter     byte
 	signsID       bool
 	signsTime     bool
@@ -94,9 +95,9 @@ func newForm(s Scheme) (f *form, faults []string) {
 	}
 	switch s.Encoding {
 	case encodingBase64:
-		f.textSize = base64.StdEncoding.EncodedLen(f.sumSize)
+		f.textSize, f.pairSize = base64.StdEncoding.EncodedLen(f.sumSize), base64.StdEncoding.EncodedLen(ed25519.SignatureSize)
 	case encodingHex:
-		f.textSize = hex.EncodedLen(f.sumSize)
+		f.textSize, f.pairSize = hex.EncodedLen(f.sumSize), hex.EncodedLen(ed25519.SignatureSize)
 	default:
 		check(false, `encoding: give "base64" or "hex"`)
 	}
@@ -201,14 +202,6 @@ func (f *form) takes(kind SecretKind) string {
 		return "is of an Ed25519 key pair; this scheme wants a shared one, see SecretFromRaw"
 	}
 	return ""
-}
-
-// publicText is how many characters an Ed25519 signature has.
-func (f *form) publicText() int {
-	if f.Encoding == encodingHex {
-		return hex.EncodedLen(ed25519.SignatureSize)
-	}
-	return base64.StdEncoding.EncodedLen(ed25519.SignatureSize)
 }
 
 // appendText appends a signature as it stands in a header.

@@ -5,8 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha512"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/hex"
 	"hash"
 	"slices"
 	"strings"
@@ -23,7 +21,7 @@ type group struct {
 	form   form
 	keys   []*ringKey
 	shared bool // there are keys that both sides share
-	pairs  bool // there are keys of pairs
+	paired bool // there are keys of pairs
 }
 
 // A ringKey is a key with hash states to reuse: setting one up costs as much as
@@ -48,7 +46,7 @@ func newRing(keys Keys) *ring {
 		g := r.groups[i]
 		g.keys = append(g.keys, &ringKey{Key: k, form: &g.form})
 		g.shared = g.shared || k.Secret.Kind().shared()
-		g.pairs = g.pairs || !k.Secret.Kind().shared()
+		g.paired = g.paired || !k.Secret.Kind().shared()
 	}
 	return r
 }
@@ -71,45 +69,45 @@ func (g *group) liveKeys(at time.Time) []*ringKey {
 // A macState is one hash and the memory that its arguments and results need,
 // together because what is passed to a hash.Hash lives on the heap.
 type macState struct {
-	mac  hash.Hash
-	buf  [maxSigned + maxID + maxTimestamp]byte // what is hashed around the body, later the sum
-	text [2 * sha512.Size]byte                  // the sum as it stands in a header
+	mac hash.Hash
+	buf [maxSigned + maxID + maxTimestamp + blockSize]byte // what is hashed around the body, later the sum
 }
 
-// begin returns a state that has hashed what comes before the body.
-func (k *ringKey) begin(id, timestamp string) *macState {
-	st, _ := k.states.Get().(*macState)
+// blockSize is a multiple of what the hashes take at a time.
+const blockSize = sha512.BlockSize
+
+// begin returns a state that has hashed what comes before the body, and the
+// first bytes of it, and the rest of the body. What is hashed first fills whole
+// blocks, which saves the hash from keeping a part of one.
+func (k *ringKey) begin(id, timestamp string, body []byte) (st *macState, rest []byte) {
+	st, _ = k.states.Get().(*macState)
 	if st == nil {
 		st = &macState{mac: hmac.New(k.form.newHash, k.Secret.bytes())}
 	}
 	st.mac.Reset()
-	if b := appendParts(st.buf[:0], k.form.before, id, timestamp); len(b) > 0 {
-		_, _ = st.mac.Write(b) // a hash.Hash never returns an error
+	b := appendParts(st.buf[:0], k.form.before, id, timestamp)
+	if len(b) > 0 {
+		n := min(-len(b)&(blockSize-1), len(body))
+		_, _ = st.mac.Write(append(b, body[:n]...)) // a hash.Hash never returns an error
+		body = body[n:]
 	}
-	return st
+	return st, body
 }
 
-// end hashes what comes after the body and returns the MAC as text, which is
-// valid until st is put back.
+// end hashes what comes after the body and returns the MAC, which is valid
+// until st is put back.
 func (k *ringKey) end(st *macState, id, timestamp string) []byte {
 	if len(k.form.after) > 0 {
 		_, _ = st.mac.Write(appendParts(st.buf[:0], k.form.after, id, timestamp))
 	}
-	sum := st.mac.Sum(st.buf[:0])
-	text := st.text[:k.form.textSize]
-	if k.form.Encoding == encodingHex {
-		hex.Encode(text, sum)
-	} else {
-		base64.StdEncoding.Encode(text, sum)
-	}
-	return text
+	return st.mac.Sum(st.buf[:0])
 }
 
 // appendMAC appends the text of the MAC of one message to dst.
 func (k *ringKey) appendMAC(dst []byte, id, timestamp string, body []byte) []byte {
-	st := k.begin(id, timestamp)
-	_, _ = st.mac.Write(body)
-	dst = append(dst, k.end(st, id, timestamp)...)
+	st, rest := k.begin(id, timestamp, body)
+	_, _ = st.mac.Write(rest)
+	dst = k.form.appendText(dst, k.end(st, id, timestamp))
 	k.states.Put(st)
 	return dst
 }
@@ -126,24 +124,19 @@ func (c *claim) matches(k *ringKey, body, message []byte) bool {
 	case c.n == 0:
 		return false
 	}
-	st := k.begin(c.id, c.timestamp)
-	_, _ = st.mac.Write(body)
+	st, rest := k.begin(c.id, c.timestamp, body)
+	_, _ = st.mac.Write(rest)
 	found := c.compare(k.end(st, c.id, c.timestamp))
 	k.states.Put(st)
 	return found
 }
 
-// compare compares all MACs with the right one, in constant time: every byte of
-// every one is looked at. A string would have to be copied for the standard
-// library to compare it.
-func (c *claim) compare(text []byte) bool {
+// compare compares all MACs with the right one, in constant time.
+func (c *claim) compare(right []byte) bool {
 	found := 0
-	for _, entry := range c.entries[:c.n] {
-		var differ byte
-		for i := range min(len(text), len(entry)) { // which are equal: validText has checked
-			differ |= text[i] ^ entry[i]
-		}
-		found |= subtle.ConstantTimeByteEq(differ, 0) & subtle.ConstantTimeEq(int32(len(text)), int32(len(entry))) //nolint:gosec // at most 128
+	for i := range c.n {
+		sum := c.mac(i)
+		found |= subtle.ConstantTimeCompare(right, sum[:c.form.sumSize])
 	}
 	return found == 1
 }
@@ -152,15 +145,8 @@ func (c *claim) compare(text []byte) bool {
 func (c *claim) verifies(k *ringKey, message []byte) bool {
 	found := false
 	for i := range c.p {
-		var buf [ed25519.SignatureSize + 2]byte
-		var n int
-		var err error
-		if c.form.Encoding == encodingHex {
-			n, err = hex.Decode(buf[:], []byte(c.public[i]))
-		} else {
-			n, err = base64.StdEncoding.Decode(buf[:], []byte(c.public[i]))
-		}
-		found = err == nil && n == ed25519.SignatureSize && ed25519.Verify(k.Secret.public(), message, buf[:n]) || found
+		signature := c.pair(i)
+		found = ed25519.Verify(k.Secret.public(), message, signature[:]) || found
 	}
 	return found
 }

@@ -2,13 +2,11 @@ package webhook
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/keytoll/keytoll/errors"
 )
 
 // firstRead bounds what is allocated on the word of a Content-Length alone.
@@ -38,22 +36,25 @@ func (v *Verifier) verifyRequest(r *http.Request) ([]Verified, []byte, error) {
 		return nil, nil, refuse(ErrNoKeys, "")
 	}
 	in := incoming{header: r.Header, request: r, address: v.baseURL + target(r)}
-	if _, err := v.claims(&in, v.now()); err != nil {
-		return nil, nil, err
+	claims, denial := v.keys.Load().claims(nil, &in, v.tolerance, v.now())
+	if len(claims) == 0 {
+		return nil, nil, denial
 	}
 	body, err := readBody(r, v.maxBody)
 	if err != nil {
 		return nil, nil, err
 	}
 	now := v.now()
-	claims, denial := v.claims(&in, now)
+	claims, denial = v.keys.Load().claims(claims[:0], &in, v.tolerance, now)
 	var proofs []Verified
 	for i := range claims {
-		verified, err := claims[i].prove(now, body)
+		match, err := claims[i].prove(now, body)
 		if err != nil {
 			denial = tell(denial, err)
 			continue
 		}
+		var verified Verified
+		claims[i].verified(&verified, match)
 		proofs = append(proofs, verified)
 	}
 	if len(proofs) == 0 {
@@ -62,27 +63,22 @@ func (v *Verifier) verifyRequest(r *http.Request) ([]Verified, []byte, error) {
 	return proofs, body, nil
 }
 
-// claims reads the headers under every scheme, and returns what can be proven
-// yet. Without any, it returns why.
-func (v *Verifier) claims(in *incoming, now time.Time) ([]claim, error) {
-	groups := v.keys.Load().groups
-	list := make([]claim, 0, len(groups))
-	var denial error
-	for _, g := range groups {
+// claims reads the headers under every scheme, and appends what can be proven
+// yet to list, which is empty. It returns the denial of the others.
+func (r *ring) claims(list []claim, in *incoming, tolerance time.Duration, now time.Time) (_ []claim, denial error) {
+	list = slices.Grow(list, len(r.groups))
+	for _, g := range r.groups {
 		list = append(list, claim{group: g})
 		c := &list[len(list)-1]
 		err := c.read(in)
 		if err == nil {
-			err = v.judge(c, now)
+			err = c.judge(tolerance, now)
 		}
 		if err != nil {
 			denial, list = tell(denial, err), list[:len(list)-1]
 		}
 	}
-	if len(list) > 0 {
-		return list, nil
-	}
-	return nil, denial
+	return list, denial
 }
 
 // target returns path and query of r as they were sent, whatever a handler
@@ -104,7 +100,7 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 		return nil, nil
 	}
 	if r.ContentLength > limit {
-		return nil, tooLarge(limit, ErrBodyTooLarge)
+		return nil, tooLarge("webhook.VerifyRequest", limit, ErrBodyTooLarge)
 	}
 	size := int64(512)
 	if r.ContentLength > 0 {
@@ -128,16 +124,9 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	// What was read, then whatever src has to say next.
 	r.Body = restored{io.MultiReader(bytes.NewReader(buf), src), src}
 	if int64(len(buf)) > limit {
-		return nil, tooLarge(limit, ErrBodyTooLarge)
+		return nil, tooLarge("webhook.VerifyRequest", limit, ErrBodyTooLarge)
 	}
-	if capped, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge(capped.Limit, fmt.Errorf("%w: %w", ErrBodyTooLarge, err))
-	}
-	return nil, &errors.Error{Op: "webhook.VerifyRequest", Err: fmt.Errorf("%w: %w", ErrBody, err)}
-}
-
-func tooLarge(limit int64, cause error) error {
-	return &errors.Error{Op: "webhook.VerifyRequest", Msg: fmt.Sprintf("the body is over %d bytes; send less, or raise the limit", limit), Err: cause}
+	return nil, broken("webhook.VerifyRequest", err)
 }
 
 // restored reads from its Reader and closes the original body.

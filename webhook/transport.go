@@ -312,6 +312,5 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 func (b *cappedBody) Close() error { return b.src.Close() }
 
 func (b *cappedBody) tooLarge() error {
-	e := tooLarge(b.limit, ErrBodyTooLarge)
-	return errors.Wrap("webhook.SafeTransport", e)
+	return tooLarge("webhook.SafeTransport", b.limit, ErrBodyTooLarge)
 }

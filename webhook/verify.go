@@ -177,29 +177,29 @@ func (v *Verifier) SetKeys(keys Keys) error {
 // Verify does not remember messages: [Verifier.Handler] with a [ReplayStore]
 // does. A scheme that signs the address is refused here, and verified by
 // [Verifier.VerifyRequest].
-func (v *Verifier) Verify(header http.Header, body []byte) (Verified, error) {
+func (v *Verifier) Verify(header http.Header, body []byte) (verified Verified, denial error) {
 	keys := v.keys.Load()
 	if keys == nil {
 		return Verified{}, refuse(ErrNoKeys, "")
 	}
 	now := v.now()
 	in := incoming{header: header}
-	var denial error
 	for _, g := range keys.groups {
 		c := claim{group: g}
 		err := c.read(&in)
 		if err == nil {
-			err = v.judge(&c, now)
+			err = c.judge(v.tolerance, now)
 		}
 		if err == nil {
-			var verified Verified
-			if verified, err = c.prove(now, body); err == nil {
+			var match *ringKey
+			if match, err = c.prove(now, body); err == nil {
+				c.verified(&verified, match)
 				return verified, nil
 			}
 		}
 		denial = tell(denial, err)
 	}
-	return Verified{}, denial
+	return verified, denial
 }
 
 // tell returns that of two denials, by different schemes, that tells more:
@@ -212,15 +212,15 @@ func tell(first, second error) error {
 }
 
 // judge refuses a timestamp that is further from now than the tolerance.
-func (v *Verifier) judge(c *claim, now time.Time) error {
+func (c *claim) judge(tolerance time.Duration, now time.Time) error {
 	f := &c.form
 	switch {
 	case f.whole != nil:
-		return c.whole.judge(now, v.tolerance)
+		return c.whole.judge(now, tolerance)
 	case f.TimestampHeader != "":
-		return judgeTime(f.TimestampHeader, c.at, now, v.tolerance)
+		return judgeTime(f.TimestampHeader, c.at, now, tolerance)
 	case f.signsTime:
-		return judgeTime(f.SignatureHeader, c.at, now, v.tolerance)
+		return judgeTime(f.SignatureHeader, c.at, now, tolerance)
 	}
 	return nil
 }
@@ -239,18 +239,18 @@ func judgeTime(name string, at, now time.Time, tolerance time.Duration) error {
 }
 
 // prove compares every signature with that of every live key, and does not
-// stop at the first that matches.
-func (c *claim) prove(now time.Time, body []byte) (Verified, error) {
+// stop at the first that matches. It returns the newest key that does.
+func (c *claim) prove(now time.Time, body []byte) (*ringKey, error) {
 	if c.whole != nil {
 		if err := c.whole.bind(body); err != nil {
-			return Verified{}, err
+			return nil, err
 		}
 	}
-	var match, expired *ringKey
-	var message []byte // made once, for key pairs only
+	var message []byte // for key pairs only, which want it as a whole
 	if c.p > 0 {
 		message = c.form.message(c.id, c.timestamp, body)
 	}
+	var match, expired *ringKey
 	for _, k := range c.keys {
 		if k.live(now) && c.matches(k, body, message) && match == nil {
 			match = k
@@ -263,21 +263,25 @@ func (c *claim) prove(now time.Time, body []byte) (Verified, error) {
 			expired = k
 		}
 	}
-	return c.conclude(match, expired)
+	if match != nil {
+		return match, nil
+	}
+	return nil, mismatch(expired)
 }
 
-// conclude is the outcome of comparing: the live key that matched, or else the
-// expired one.
-func (c *claim) conclude(match, expired *ringKey) (Verified, error) {
-	switch {
-	case match != nil:
-		verified := Verified{ID: c.id, Timestamp: c.at, KeyID: match.ID, Scheme: c.form.Name}
-		if c.whole != nil {
-			verified = c.whole.proven(verified)
-		}
-		return verified, nil
-	case expired != nil:
-		return Verified{}, refuse(ErrKeyExpired, fmt.Sprintf("key %q expired at %s; sign with the current one", expired.ID, expired.NotAfter.UTC().Format(time.RFC3339)))
+// mismatch is the denial when no live key matches, and perhaps an expired one
+// does.
+func mismatch(expired *ringKey) error {
+	if expired != nil {
+		return refuse(ErrKeyExpired, fmt.Sprintf("key %q expired at %s; sign with the current one", expired.ID, expired.NotAfter.UTC().Format(time.RFC3339)))
 	}
-	return Verified{}, refuse(ErrSignature, "no signature matches; check that both sides hold the same secret, and that the body is the bytes as received")
+	return refuse(ErrSignature, "no signature matches; check that both sides hold the same secret, and that the body is the bytes as received")
+}
+
+// verified fills in what is proven once k matches.
+func (c *claim) verified(v *Verified, k *ringKey) {
+	v.ID, v.Timestamp, v.KeyID, v.Scheme = c.id, c.at, k.ID, c.form.Name
+	if c.whole != nil {
+		*v = c.whole.proven(*v)
+	}
 }
