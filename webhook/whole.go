@@ -22,7 +22,7 @@ type whole interface {
 	// signsAddress reports whether any part of the URL is signed: then a verifier has
 	// to know its own.
 	signsAddress(s *Scheme) bool
-	// sign sets the headers of one attempt in out, which is empty before, for every
+	// sign sets the headers of one attempt in out, beside those of other schemes, for every
 	// key: one or more, live, newest first, all of which can sign.
 	sign(s *Scheme, out http.Header, keys []*ringKey, m *outgoing) error
 	// read reads the headers of a request whose SignatureHeader is there. keys are
