@@ -67,7 +67,7 @@ func (m *Message) check(faults *errors.Faults, maxPayload int) {
 	if m.Endpoint != "" && !validEndpointID(m.Endpoint) {
 		faults.Add("Endpoint %.80q: not the ID of an endpoint; leave it empty for all that take the type", m.Endpoint)
 	}
-	if _, _, err := mime.ParseMediaType(m.ContentType); err != nil || !printable(m.ContentType, maxContentType) {
+	if kind, _, err := mime.ParseMediaType(m.ContentType); err != nil || !strings.Contains(kind, "/") || !printable(m.ContentType, maxContentType) {
 		faults.Add("ContentType %.300q: not a media type such as \"application/json\"", m.ContentType)
 	}
 	if len(m.Payload) > maxPayload {

@@ -98,6 +98,9 @@ func (s *Settings) check(faults *errors.Faults, maxTimeout time.Duration) {
 	if len(s.URL) > MaxURL {
 		faults.Add("URL: %d bytes; give up to %d", len(s.URL), MaxURL)
 	}
+	if strings.Contains(s.URL, "#") {
+		faults.Add("URL: it has a fragment, which is never sent; take it out")
+	}
 	if len(s.Events) > MaxFilters {
 		faults.Add("Events: %d filters; give up to %d", len(s.Events), MaxFilters)
 	}
