@@ -39,7 +39,7 @@ func (db *DB) Replays(options *ReplaysOptions) *ReplayStore {
 // Claim implements [webhook.ReplayStore] in one round trip.
 func (s *ReplayStore) Claim(ctx context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
 	var state webhook.ClaimState
-	err := s.once(ctx, s.db.sql.replayClaim, func(c [][]byte) { state = webhook.ClaimState(small(c[0])) },
+	err := s.db.once(ctx, s.db.sql.replayClaim, func(c [][]byte) { state = webhook.ClaimState(small(c[0])) },
 		clock(s.now), []byte(key), []byte(owner), bigint(lease.Microseconds()))
 	if err != nil {
 		return 0, err
@@ -49,29 +49,12 @@ func (s *ReplayStore) Claim(ctx context.Context, key, owner string, lease time.D
 
 // Done implements [webhook.ReplayStore] in one round trip.
 func (s *ReplayStore) Done(ctx context.Context, key string, keep time.Duration) error {
-	return s.once(ctx, s.db.sql.replayDone, nil, clock(s.now), []byte(key), bigint(keep.Microseconds()))
+	return s.db.once(ctx, s.db.sql.replayDone, nil, clock(s.now), []byte(key), bigint(keep.Microseconds()))
 }
 
 // Release implements [webhook.ReplayStore] in one round trip.
 func (s *ReplayStore) Release(ctx context.Context, key, owner string) error {
-	return s.once(ctx, s.db.sql.replayRelease, nil, []byte(key), []byte(owner))
-}
-
-// once runs one statement in a turn of its own. A claim that was lost with its
-// connection may be asked for again by the same owner, and so is what is not known
-// to have come true.
-func (s *ReplayStore) once(ctx context.Context, statement string, scan func(columns [][]byte), arguments ...[]byte) error {
-	return s.db.turns(ctx, func(t *turn) error {
-		if err := t.ask(ctx, statement, arguments...); err != nil {
-			return err
-		}
-		return t.finish(ctx, func(n int, columns [][]byte) error {
-			if n == t.before && scan != nil {
-				scan(columns)
-			}
-			return nil
-		})
-	})
+	return s.db.once(ctx, s.db.sql.replayRelease, nil, []byte(key), []byte(owner))
 }
 
 // bigint returns a number in binary form.

@@ -15,6 +15,9 @@ type statements struct {
 	lockAccounts, readCredits, writeCredits, accountsAfter, entriesUp, entriesDown string
 	account, lotsAfter, opsAfter, budgetsAfter, schedulesAfter                     string
 	replayClaim, replayDone, replayRelease                                         string
+	webhookCases, waitingWebhooks, writeWebhooks, messagesOf                       string
+	webhookTakers, publishWebhook, moveWebhooks, pruneWebhooks                     string
+	endpoints, deliveries, attemptsAfter, message                                  string
 }
 
 // applyArguments is the number of arguments of the function apply, and
@@ -63,7 +66,22 @@ func newStatements(schema string) statements {
 		replayClaim:    in(`SELECT keytoll.replay_claim($1, $2, $3, $4)`),
 		replayDone:     in(`SELECT keytoll.replay_done($1, $2, $3)`),
 		replayRelease:  in(`DELETE FROM keytoll.replays WHERE key = $1 AND owner = $2 AND owner <> ''`),
-		version:        in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
+
+		webhookCases:    in(`SELECT * FROM keytoll.webhooks_cases($1, $2, $3, $4)`),
+		waitingWebhooks: in(`SELECT * FROM keytoll.webhooks_waiting($1, $2, $3, $4, $5)`),
+		writeWebhooks:   in(`SELECT keytoll.webhooks_write($1, $2, $3, $4, $5)`),
+		messagesOf:      in(`SELECT m FROM keytoll.webhooks_messages($1) m`),
+		webhookTakers:   in(`SELECT * FROM keytoll.webhooks_takers($1, $2)`),
+		publishWebhook:  in(`SELECT * FROM keytoll.webhooks_publish($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
+		moveWebhooks:    in(`SELECT keytoll.webhooks_move($1, $2, $3, $4, $5, $6, $7, $8)`),
+		pruneWebhooks:   in(`SELECT keytoll.webhooks_prune($1, $2)`),
+		endpoints:       in(`SELECT e FROM keytoll.endpoints e WHERE `),
+		deliveries:      in(`SELECT d, m.account, m.type FROM keytoll.deliveries d JOIN keytoll.messages m ON m.id = d.message WHERE `),
+		attemptsAfter: in(`SELECT a FROM keytoll.attempts a WHERE message = $1 AND endpoint = $2 AND number > $3
+			ORDER BY message, endpoint, number LIMIT $4`),
+		message: in(`SELECT m FROM keytoll.messages m WHERE id = $1`),
+
+		version: in(`SELECT version::bigint, current_setting('client_encoding') FROM keytoll.schema_version WHERE id = 1`),
 	}
 }
 

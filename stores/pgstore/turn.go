@@ -69,6 +69,22 @@ func (db *DB) turns(ctx context.Context, f func(*turn) error) error {
 	}
 }
 
+// once runs one statement in a turn of its own, in one round trip, and gives the
+// row that it answers to scan.
+func (db *DB) once(ctx context.Context, statement string, scan func(columns [][]byte), arguments ...[]byte) error {
+	return db.turns(ctx, func(t *turn) error {
+		if err := t.ask(ctx, statement, arguments...); err != nil {
+			return err
+		}
+		return t.finish(ctx, func(n int, columns [][]byte) error {
+			if n == t.before && scan != nil {
+				scan(columns)
+			}
+			return nil
+		})
+	})
+}
+
 func (db *DB) turn(ctx context.Context, t *turn, f func(*turn) error) error {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {

@@ -33,6 +33,7 @@ CREATE TABLE keytoll.endpoints (
 	ordered    boolean  NOT NULL,
 	room       bigint   NOT NULL, -- the most attempts at once that settings and health ever allow
 	ready      bigint   NOT NULL, -- no attempt begins before
+	noted      bigint   NOT NULL, -- when room and ready were: what they say holds from then on
 	CONSTRAINT endpoints_sound CHECK (
 		state BETWEEN 1 AND 3 AND reason >= 0 AND (reason = 0 OR state = 2) AND room >= 0 AND id <> '' AND account <> ''
 		AND json_typeof(settings) = 'object' AND json_typeof(events) = 'array' AND json_typeof(health) = 'object')
@@ -158,6 +159,30 @@ BEGIN
 END $$;
 
 
+-- webhooks_takers returns the endpoints that messages of an account may go to: all
+-- of them, or the only one.
+CREATE FUNCTION keytoll.webhooks_takers(whose text, only_endpoint text) RETURNS TABLE (id text, events json) LANGUAGE plpgsql STABLE
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+BEGIN
+	IF only_endpoint <> '' THEN
+		RETURN QUERY SELECT e.id, NULL::json FROM keytoll.endpoints e WHERE e.id = only_endpoint AND e.account = whose AND e.state <> 3;
+	ELSE
+		RETURN QUERY SELECT e.id, e.events FROM keytoll.endpoints e WHERE e.account = whose AND e.state <> 3 ORDER BY e.account, e.id;
+	END IF;
+END $$;
+
+
+-- webhooks_messages returns messages.
+CREATE FUNCTION keytoll.webhooks_messages(ids text[]) RETURNS SETOF keytoll.messages LANGUAGE plpgsql STABLE
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
+	SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY SELECT found.* FROM unnest(ids) AS it (id) CROSS JOIN LATERAL (SELECT * FROM keytoll.messages m WHERE m.id = it.id OFFSET 0) found;
+END $$;
+
+
 -- webhooks_publish files a message and its deliveries, unless there is one of its
 -- id already. Outcomes: 1 published, 2 published before, 3 another message has the
 -- id, 4 there is no endpoint to go to. A publisher of the same id that has not
@@ -211,23 +236,25 @@ END $$;
 -- deliveries, an endpoint; 3 the end. With an endpoint come how many attempts it
 -- has running, when the first of them is over, and when the first of its deliveries
 -- that are not here may be claimed. With the end come the last endpoint looked at,
--- 1 if there are as many deliveries as were asked for, and when one of an endpoint
--- that is not here may be claimed.
+-- 1 if it has come to the last id, and when one of an endpoint that is not here may
+-- be claimed.
+--
+-- It begins with the id since, goes on behind the last id with the first, and ends
+-- with the id upto, or earlier, when there are as many deliveries as were asked
+-- for. Whoever took less of them asks again, with the time, the last endpoint and
+-- that 1 of the answer.
 --
 -- It leaps: from an active endpoint to the next one that something waits for, from
 -- there to the next active one, and so on. So what waits for endpoints that are
 -- disabled costs nothing where few are active, and endpoints that nothing waits for
 -- cost nothing where something waits for few.
-CREATE FUNCTION keytoll.webhooks_waiting(given bigint, after text, most bigint)
+CREATE FUNCTION keytoll.webhooks_waiting(given bigint, since text, upto text, wrapped boolean, most bigint)
 	RETURNS TABLE (kind smallint, content bytea, place tid, running bigint, ends bigint, next bigint) LANGUAGE plpgsql
 	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 	SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-	hint    CONSTANT bigint := 10000; -- microseconds, after which somebody else's lock may be gone
 	now     bigint := keytoll.webhooks_now(given);
-	since   text := after || ' '; -- which comes right behind it
-	wrapped boolean := after = '';
 	last    text := '';
 	rest    bigint := most;
 	soonest bigint;
@@ -243,7 +270,10 @@ BEGIN
 	RETURN NEXT;
 	WHILE rest > 0 LOOP
 		SELECT active.id, active.ready, active.ordered, waiting.endpoint, waiting.at INTO leap
-		FROM (SELECT id, ready, ordered FROM keytoll.endpoints WHERE state = 1 AND id >= since ORDER BY id LIMIT 1) active
+		FROM (
+			SELECT id, CASE WHEN noted <= now THEN ready ELSE 0 END AS ready, ordered FROM keytoll.endpoints
+			WHERE state = 1 AND id >= since ORDER BY id LIMIT 1
+		) active
 		LEFT JOIN LATERAL (
 			SELECT endpoint, at FROM keytoll.deliveries WHERE at IS NOT NULL AND endpoint >= active.id ORDER BY endpoint, at, seq LIMIT 1
 		) waiting ON true;
@@ -253,13 +283,13 @@ BEGIN
 			since := '';
 			CONTINUE;
 		END IF;
-		EXIT WHEN wrapped AND after <> '' AND leap.endpoint > after;
+		EXIT WHEN wrapped AND upto <> '' AND leap.endpoint > upto;
 		IF leap.endpoint <> leap.id THEN
 			since := leap.endpoint;
 			CONTINUE;
 		END IF;
 		last := leap.id;
-		since := leap.id || ' ';
+		since := leap.id || ' '; -- which comes right behind it
 		IF leap.ordered THEN
 			SELECT at INTO leap.at FROM keytoll.deliveries WHERE endpoint = leap.id AND state <= 2 ORDER BY endpoint, seq LIMIT 1;
 		END IF;
@@ -269,14 +299,11 @@ BEGIN
 		END IF;
 
 		SELECT * INTO e FROM keytoll.endpoints WHERE id = leap.id AND state = 1 FOR NO KEY UPDATE SKIP LOCKED;
-		IF NOT FOUND THEN
-			soonest := least(soonest, now + hint);
-			CONTINUE;
-		END IF;
+		CONTINUE WHEN NOT FOUND; -- somebody else has hold of it
 		SELECT count(*), min(at) INTO running, ends FROM keytoll.deliveries WHERE endpoint = e.id AND state = 2 AND at > now;
 		free := least(e.room - running, rest);
-		IF e.ready > now OR free <= 0 THEN
-			soonest := least(soonest, CASE WHEN e.ready > now THEN e.ready ELSE ends END);
+		IF free <= 0 THEN
+			soonest := least(soonest, ends);
 			CONTINUE;
 		END IF;
 		n := 0;
@@ -312,7 +339,7 @@ BEGIN
 	kind := 3;
 	content := textsend(last);
 	place := NULL;
-	running := CASE WHEN rest = 0 THEN 1 ELSE 0 END;
+	running := wrapped::int;
 	next := soonest;
 	RETURN NEXT;
 END $$;
@@ -366,7 +393,7 @@ BEGIN
 	IF cardinality(endpoints) > 0 THEN
 		UPDATE keytoll.endpoints stored SET
 			account = given.account, state = given.state, reason = given.reason, created_at = given.created_at, updated_at = given.updated_at,
-			health = given.health, room = given.room, ready = given.ready,
+			health = given.health, room = given.room, ready = given.ready, noted = given.noted,
 			events = CASE WHEN given.settings IS NULL THEN stored.events ELSE given.events END,
 			settings = coalesce(given.settings, stored.settings), sealed = coalesce(given.sealed, stored.sealed),
 			ordered = given.ordered
@@ -398,7 +425,7 @@ END $$;
 -- and returns how many. Each kind of state has an index of its own: what is not
 -- asked for is not looked at.
 CREATE FUNCTION keytoll.webhooks_move(
-	given bigint, target text, only_message text, since bigint, froms smallint[], into_state smallint, by_hand boolean, most bigint
+	given bigint, target text, only_message text, since bigint, froms bigint[], into_state bigint, by_hand boolean, most bigint
 ) RETURNS bigint LANGUAGE plpgsql
 	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
 	SET enable_hashjoin = off SET enable_mergejoin = off AS $$

@@ -1,0 +1,34 @@
+package pgstore_test
+
+import (
+	"testing"
+
+	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/webhook"
+	"github.com/keytoll/keytoll/webhook/webhooktest"
+)
+
+// timedWebhooks is a store with the clock that it goes by.
+type timedWebhooks struct {
+	webhook.Store
+	*clock
+}
+
+func TestWebhooksKeepTheContract(t *testing.T) {
+	for _, level := range []string{"read committed", "serializable"} {
+		t.Run(level, func(t *testing.T) {
+			d := newSharedDatabase(t, isolated(level))
+			whole := t
+			webhooktest.Run(t, func(t *testing.T) webhook.Store {
+				c := newClock()
+				return timedWebhooks{d.lend(t, whole).Webhooks(&pgstore.WebhooksOptions{Now: c.now}), c}
+			})
+		})
+	}
+}
+
+func TestWebhooksKeepTheContractByTheServersClock(t *testing.T) {
+	d := newSharedDatabase(t)
+	whole := t
+	webhooktest.Run(t, func(t *testing.T) webhook.Store { return d.lend(t, whole).Webhooks(nil) })
+}
