@@ -175,14 +175,24 @@ func (w *webhookWork) settle(d *webhook.Delivery, at place) {
 // write writes what was gathered, and commits. What else was asked before comes
 // with it.
 func (w *webhookWork) write(ctx context.Context, scan func(statement int, columns [][]byte) error) error {
-	if w.added.n+w.endpoints.n+w.deliveries.n+w.attempts.n > 0 {
-		err := w.ask(ctx, w.store.db.sql.writeWebhooks, w.added.of(w.types.endpoints), w.endpoints.of(w.types.endpoints),
-			w.deliveries.of(w.types.deliveries), w.places.of(pgtype.TIDOID), w.attempts.of(w.types.attempts))
-		if err != nil {
-			return err
-		}
+	if _, err := w.askWrite(ctx); err != nil {
+		return err
 	}
 	return w.finish(ctx, scan)
+}
+
+// askWrite adds the statement that writes what was gathered, if anything was, and
+// returns how many that are.
+func (w *webhookWork) askWrite(ctx context.Context) (int, error) {
+	if w.added.n+w.endpoints.n+w.deliveries.n+w.attempts.n == 0 {
+		return 0, nil
+	}
+	err := w.ask(ctx, w.store.db.sql.writeWebhooks, w.added.of(w.types.endpoints), w.endpoints.of(w.types.endpoints),
+		w.deliveries.of(w.types.deliveries), w.places.of(pgtype.TIDOID), w.attempts.of(w.types.attempts))
+	for _, a := range [...]*array{&w.added.array, &w.endpoints.array, &w.deliveries.array, &w.attempts.array, &w.places} {
+		a.reset()
+	}
+	return 1, err
 }
 
 // Prune implements [webhook.Store]. Messages that somebody is busy with are left to

@@ -15,8 +15,8 @@ import (
 // that have something due, locks the rows of those that nobody else has locked,
 // and reads what is due of each, no more than it ever has room for. The second
 // writes what [webhook.Endpoint.Room] says there is room for, reads each message
-// once, and commits. Where an endpoint had less room than it seemed, it goes round
-// further before that.
+// once, and commits. Where the pace of an endpoint leaves less room than that, there
+// is one more before, which goes round further.
 func (s *WebhookStore) Claim(ctx context.Context, c webhook.Claim) (webhook.Claims, error) {
 	var out webhook.Claims
 	err := s.db.turns(ctx, func(t *turn) error {
@@ -54,7 +54,6 @@ func (w *claim) gather(ctx context.Context) error {
 	}
 	given := clock(w.store.now)
 	for {
-		before := w.before
 		left := w.Limit - len(w.out.Deliveries)
 		asked, turned := 0, []byte{0}
 		if wrapped {
@@ -65,12 +64,11 @@ func (w *claim) gather(ctx context.Context) error {
 			return err
 		}
 		err = w.send(ctx, func(n int, c [][]byte) error {
-			if n != before {
+			if n != w.before {
 				return nil
 			}
 			switch small(c[0]) {
 			case beginKind:
-				w.out.Now = time.Time{}
 				return w.begin(c[1])
 			case deliveryKind:
 				asked++
@@ -87,7 +85,7 @@ func (w *claim) gather(ctx context.Context) error {
 				if len(c[1]) > 0 {
 					w.out.Last = string(c[1])
 				}
-				since, wrapped = w.out.Last+" ", number(c[3]) == 1
+				wrapped = number(c[3]) == 1
 				w.wait(micros(c[5]))
 				return nil
 			}
@@ -96,15 +94,19 @@ func (w *claim) gather(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.before = 0 // the transaction has begun
-		w.out.Now = w.now
-		given = bigint(w.now.UnixMicro())
+		w.out.Now, w.before = w.now, 0
 		switch {
 		case len(w.out.Deliveries) == w.Limit:
 			w.out.Next = w.now
 			return nil
 		case asked < left:
 			return nil // it went round
+		}
+		// The last endpoint was perhaps cut short: with it this begins again, and what was
+		// chosen is written before, so that it is not found once more.
+		since, given = w.out.Last, bigint(w.now.UnixMicro())
+		if w.before, err = w.askWrite(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -118,6 +120,9 @@ func (w *claim) choose(row []byte, running int, ends, next time.Time) error {
 		return err
 	}
 	e := &l.Endpoint
+	if last := len(w.out.Deliveries) - 1; last >= 0 && w.out.Deliveries[last].Endpoint.ID == e.ID {
+		e = w.out.Deliveries[last].Endpoint // of the round before, as it was written
+	}
 	lease := w.now.Add(w.Lease)
 	n := min(e.Room(w.now, running), len(w.waiting))
 	for i := range w.waiting[:n] {
@@ -131,6 +136,7 @@ func (w *claim) choose(row []byte, running int, ends, next time.Time) error {
 	if n > 0 {
 		e.Claimed(w.now, n)
 		if e.Health != l.was.Health {
+			l.Endpoint = *e
 			if err := l.write(&w.endpoints, w.now); err != nil {
 				return err
 			}

@@ -268,11 +268,10 @@ func (l *loadedEndpoint) write(t *table, now time.Time) error {
 	return nil
 }
 
-// roomOf returns the most attempts that settings and health of e ever allow at
-// once: what the database gives no more than, before Room is asked.
+// roomOf returns the most attempts at once that settings and health of e allow,
+// whatever its pace: what the database gives no more than, before Room is asked.
 func roomOf(e webhook.Endpoint) int {
-	e.State = webhook.EndpointActive
-	e.Health.BlockedUntil, e.Health.PacedUntil = time.Time{}, time.Time{}
+	e.State, e.Settings.Rate, e.Health.BlockedUntil = webhook.EndpointActive, 0, time.Time{}
 	return e.Room(time.Time{}, 0)
 }
 

@@ -31,11 +31,11 @@ CREATE TABLE keytoll.endpoints (
 	sealed     bytea    NOT NULL,
 	health     json,              -- null: nothing to tell
 	ordered    boolean  NOT NULL,
-	room       bigint   NOT NULL, -- the most attempts at once that settings and health ever allow
+	room       bigint   NOT NULL, -- the most attempts at once that settings and health allow
 	ready      bigint   NOT NULL, -- no attempt begins before
 	noted      bigint   NOT NULL, -- when room and ready were: what they say holds from then on
 	CONSTRAINT endpoints_sound CHECK (
-		state BETWEEN 1 AND 3 AND reason >= 0 AND (reason = 0 OR state = 2) AND room >= 0 AND id <> '' AND account <> ''
+		state BETWEEN 1 AND 3 AND least(reason, room) >= 0 AND id <> '' AND account <> ''
 		AND json_typeof(settings) = 'object' AND json_typeof(events) = 'array' AND json_typeof(health) = 'object')
 ) WITH (fillfactor = 50); -- room to note health in place
 
@@ -80,8 +80,8 @@ CREATE TABLE keytoll.deliveries (
 	at         bigint GENERATED ALWAYS AS (CASE state WHEN 1 THEN due WHEN 2 THEN lease END) STORED, -- from when on it may be claimed
 	PRIMARY KEY (message, endpoint),
 	CONSTRAINT deliveries_sound CHECK (
-		message <> '' AND endpoint <> '' AND tries >= attempt AND least(attempt, failure) >= 0 AND (token <> '') = (state = 2) AND (lease IS NOT NULL) = (state = 2)
-		AND CASE WHEN state IN (1, 2) THEN due IS NOT NULL AND ended_at IS NULL ELSE state IN (3, 4, 5) AND ended_at IS NOT NULL END)
+		message <> '' AND endpoint <> '' AND least(tries, attempt, failure) >= 0
+		AND CASE state WHEN 1 THEN due IS NOT NULL WHEN 2 THEN due IS NOT NULL AND lease IS NOT NULL AND token <> '' ELSE state IN (3, 4, 5) END)
 ) WITH (
 	autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.05,
 	autovacuum_vacuum_cost_delay = 1
@@ -354,13 +354,15 @@ CREATE FUNCTION keytoll.webhooks_cases(given bigint, ids text[], case_endpoints 
 	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
 	SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
+DECLARE
+	locked text[] := ARRAY( -- and no other is read: one that was made meanwhile is not locked
+		SELECT found.id FROM unnest(ids) AS need (id)
+		CROSS JOIN LATERAL (SELECT e.id FROM keytoll.endpoints e WHERE e.id = need.id OFFSET 0 FOR NO KEY UPDATE) found);
 BEGIN
-	PERFORM FROM unnest(ids) AS need (id)
-		CROSS JOIN LATERAL (SELECT FROM keytoll.endpoints e WHERE e.id = need.id OFFSET 0 FOR NO KEY UPDATE) found;
 	RETURN QUERY SELECT 0::smallint, int8send(keytoll.webhooks_now(given)) || oidsend(pg_typeof(NULL::keytoll.endpoints))
 		|| oidsend(pg_typeof(NULL::keytoll.deliveries)) || oidsend(pg_typeof(NULL::keytoll.attempts)), NULL::tid, NULL::bigint, NULL::text;
-	RETURN QUERY SELECT 1::smallint, record_send(found.e), NULL::tid, need.number, NULL::text
-		FROM unnest(ids) WITH ORDINALITY AS need (id, number)
+	RETURN QUERY SELECT 1::smallint, record_send(found.e), NULL::tid, NULL::bigint, NULL::text
+		FROM unnest(locked) AS need (id)
 		CROSS JOIN LATERAL (SELECT e FROM keytoll.endpoints e WHERE e.id = need.id OFFSET 0) found;
 	IF cardinality(case_messages) > 0 THEN
 		RETURN QUERY SELECT 2::smallint, record_send(found.d), found.place, need.number, about.type
