@@ -229,14 +229,8 @@ func egress(t *testing.T, to string) (address *url.URL, asked *atomic.Pointer[st
 			w.WriteHeader(res.StatusCode)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		_ = http.NewResponseController(w).Flush()
-		near, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer near.Close()
-		join(near, rw.Reader, far)
+		_ = far.Close()
+		tunnel(t, w, to)
 	})
 	return must(url.Parse(s.URL))(t), asked, count
 }

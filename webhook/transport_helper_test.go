@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -235,4 +236,36 @@ func join(a net.Conn, fromA io.Reader, b net.Conn) {
 	_ = a.Close()
 	_ = b.Close()
 	<-done
+}
+
+// tunnel answers a CONNECT and joins its connection to one to address.
+func tunnel(t *testing.T, w http.ResponseWriter, address string) {
+	t.Helper()
+	far, err := net.Dial("tcp", address)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush()
+	near, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		_ = far.Close()
+		return
+	}
+	join(near, rw.Reader, far)
+}
+
+// quiet is for servers whose troubles are part of a test.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// claimed is a delivery of testBody to address, in its third attempt.
+func claimed(address string, s webhook.Settings) webhook.Claimed {
+	s.URL = address
+	return webhook.Claimed{
+		Delivery: webhook.Delivery{Endpoint: "ep_1", Message: testID, Tries: 3, Attempt: 3},
+		Endpoint: &webhook.Endpoint{ID: "ep_1", Account: "acme", State: webhook.EndpointActive, Settings: s},
+		Message:  &webhook.Message{ID: testID, Account: "acme", Type: "test.made", ContentType: "application/json", Payload: []byte(testBody)},
+	}
 }
