@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -39,10 +40,11 @@ func newCourier(o *SenderOptions) *courier {
 // It takes no longer than the Timeout of the endpoint, nor than ctx has. What a
 // deadline cuts short has failed; when ctx was canceled instead, so that nothing
 // can be said of the receiver, Number is 0. A status that came is what counts, even
-// when the body that should follow does not.
-func (c *courier) attempt(ctx context.Context, d Claimed, keys Keys, clientKey string) Attempt {
+// when the body that should follow does not. The error says why the host
+// could not sign the message, with FailedKeys: that is for the operator to know.
+func (c *courier) attempt(ctx context.Context, d Claimed, keys Keys, clientKey string) (a Attempt, unsigned error) {
 	begun := c.now()
-	a := Attempt{
+	a = Attempt{
 		Endpoint: d.Endpoint.ID, Message: d.Message.ID, Number: d.Delivery.Tries,
 		At: begun.UTC().Truncate(time.Microsecond),
 	}
@@ -54,52 +56,70 @@ func (c *courier) attempt(ctx context.Context, d Claimed, keys Keys, clientKey s
 	defer cancel()
 
 	var w watch
-	res, err := c.send(httptrace.WithClientTrace(ctx, w.trace()), d, keys, clientKey, begun)
+	r, via, err := c.prepare(httptrace.WithClientTrace(ctx, w.trace()), d, clientKey)
 	if err == nil {
+		unsigned = c.sign(r, d.Message, keys, begun)
+		err = unsigned
+	}
+	var res *http.Response
+	if err == nil {
+		res, err = c.transport.roundTrip(via, r)
+	}
+	switch {
+	case err == nil:
 		c.read(&a, res, begun)
 		a.Address = w.seen().address
-	} else {
+	case unsigned != nil && !errors.Is(err, ErrNoKeys) && !errors.Is(err, ErrMessage):
+		a.Failure, a.Detail = FailedKeys, "the message could not be signed; nothing was sent"
+	default:
+		unsigned = nil
 		a.fail(ctx, err, w.seen())
 	}
 	a.Took = max(0, c.now().Sub(begun)).Truncate(time.Microsecond)
-	return a
+	return a, unsigned
 }
 
-// send makes the request. The error of what cannot become one has the code
-// Invalid or Conflict.
-func (c *courier) send(ctx context.Context, d Claimed, keys Keys, clientKey string, now time.Time) (*http.Response, error) {
+// prepare makes the request, all but its signatures, and says what to send it by.
+// What cannot become a request is an error of code Invalid, or [ErrRefused].
+func (c *courier) prepare(ctx context.Context, d Claimed, clientKey string) (*http.Request, *http.Transport, error) {
 	settings := &d.Endpoint.Settings
 	via, err := c.transport.forTLS(settings.TLS, clientKey)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, settings.URL, onePass{bytes.NewReader(d.Message.Payload)})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, settings.URL, http.NoBody)
 	if err != nil {
-		return nil, refusal("the address is not a URL; give one like https://example.com/hook", "")
+		return nil, nil, notURL()
 	}
-	r.ContentLength = int64(len(d.Message.Payload))
 	for name, value := range settings.Headers {
 		r.Header.Set(name, value)
 	}
+	oneExchange(r, d.Message.Payload)
 	r.Header.Set("Content-Type", d.Message.ContentType)
 	r.Header.Set("User-Agent", c.userAgent)
 	r.Header.Set("Accept-Encoding", "identity")
-	signer, err := NewSigner(Keys{list: append(keys.list[:len(keys.list):len(keys.list)], c.keys.list...)}, nil)
-	if err != nil {
-		return nil, err
-	}
-	// Last, so that no header of the endpoint's can take the place of a signature.
-	if err := signer.Sign(r.Header, d.Message.ID, now, d.Message.Payload); err != nil {
-		return nil, err
-	}
-	return c.transport.roundTrip(via, r)
+	return r, via, nil
 }
 
-// onePass is a body that net/http cannot rewind, so that it never sends a request
-// again by itself: an attempt is one exchange. It is no *bytes.Reader, for which
-// [http.NewRequestWithContext] would set GetBody, and it hides that it may be
-// empty, since a request without a body is repeated too.
-type onePass struct{ io.Reader }
+// sign signs by the keys of the endpoint and those of the host. It comes last, so
+// that no header of the endpoint's can take the place of a signature.
+func (c *courier) sign(r *http.Request, m *Message, keys Keys, now time.Time) error {
+	signer, err := NewSigner(Keys{list: slices.Concat(keys.list, c.keys.list)}, nil)
+	if err != nil {
+		return errors.Join(err, ErrNoKeys) // none, or none that signs
+	}
+	return signer.SignRequest(r, m.ID, now, m.Payload)
+}
+
+// oneExchange gives r a body that net/http cannot rewind, so that it never sends
+// the request again by itself when a connection that it used before turns out to be
+// closed: an attempt is one exchange. An empty body is no body, unless r has a header
+// that net/http takes for leave to repeat.
+func oneExchange(r *http.Request, payload []byte) {
+	if len(payload) > 0 || r.Header.Get("Idempotency-Key") != "" || r.Header.Get("X-Idempotency-Key") != "" {
+		r.Body, r.GetBody, r.ContentLength = io.NopCloser(bytes.NewReader(payload)), nil, int64(len(payload))
+	}
+}
 
 // read takes from an answer what an Attempt keeps, and closes its body.
 func (c *courier) read(a *Attempt, res *http.Response, now time.Time) {
@@ -119,7 +139,11 @@ func (c *courier) read(a *Attempt, res *http.Response, now time.Time) {
 		// What breaks off or comes too late is left out.
 		a.Body, _ = io.ReadAll(io.LimitReader(res.Body, int64(c.keepBody)))
 	}
-	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // so that the connection can be used again
+	if res.ContentLength >= 0 && res.ContentLength <= maxDrain || len(res.TransferEncoding) > 0 {
+		// So that the connection can be used again. A body that ends with its connection
+		// is not waited for.
+		_, _ = io.CopyN(io.Discard, res.Body, maxDrain)
+	}
 }
 
 // statusDetail says in our own words what an answer means.
@@ -150,13 +174,12 @@ func (a *Attempt) fail(ctx context.Context, err error, s sight) {
 	timeout, _ := errors.AsType[net.Error](err)
 	lookup, _ := errors.AsType[*net.DNSError](err)
 	op, _ := errors.AsType[*net.OpError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
 	code := errors.CodeOf(err)
 	switch {
 	case errors.Is(err, ErrRefused):
 		set(FailedRefused, errors.MessageOf(err))
 		a.Address = "" // nothing was dialled
-	case code == errors.Invalid || code == errors.Conflict:
+	case code == errors.Invalid || code == errors.Conflict: // of this package, as net/http has no codes
 		set(FailedConfig, errors.MessageOf(err))
 	case errors.Is(ctx.Err(), context.Canceled):
 		a.Number = 0
@@ -173,8 +196,8 @@ func (a *Attempt) fail(ctx context.Context, err error, s sight) {
 		set(FailedTimeout, "no answer within the time that a connection may take; "+s.stage())
 	case s.tlsErr != nil:
 		set(FailedTLS, tlsDetail(s.tlsErr))
-	case alert:
-		set(FailedTLS, "the receiver ended the TLS connection; it may ask for a client certificate")
+	case tlsAlert(err):
+		set(FailedTLS, tlsDetail(err))
 	case s.answered && op == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		set(FailedAnswer, fmt.Sprintf("the answer is not HTTP/1.1, or its header is over %d bytes", maxResponseHeader))
 	case s.connected:
@@ -192,7 +215,18 @@ func tlsDetail(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "the receiver does not speak TLS on this port"
 	}
+	if tlsAlert(err) {
+		return "the receiver ended the TLS connection; it may ask for a client certificate, or for another version of TLS"
+	}
 	return "no TLS connection; the receiver has to speak TLS 1.2 or later"
+}
+
+// tlsAlert reports whether the receiver sent an alert: after the handshake, too,
+// since TLS 1.3 judges a client's certificate then. The type of an alert is
+// crypto/tls's own.
+func tlsAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 // A sight is what was seen of a connection.

@@ -88,7 +88,7 @@ const (
 	FailedConfig   Failure = 10 // the endpoint cannot be used as it is configured: no retry
 	FailedAnswer   Failure = 11 // the answer was not HTTP, or its header was too long
 	FailedLost     Failure = 12 // nothing was sent: every process that tried ended before it could tell; no retry
-	FailedKeys     Failure = 13 // nothing was sent: the host could not open the keys of the endpoint
+	FailedKeys     Failure = 13 // nothing was sent: the host could not open the keys of the endpoint, or not sign
 )
 
 // A Control is what a receiver asks for in the header "webhook-delivery" of its

@@ -141,7 +141,9 @@ func (r *run) attempt(ctx context.Context, d *Claimed) Settlement {
 		}
 		return s
 	}
-	s.Attempt = r.courier.attempt(ctx, *d, secrets.Keys, secrets.ClientKey)
+	if s.Attempt, err = r.courier.attempt(ctx, *d, secrets.Keys, secrets.ClientKey); err != nil {
+		r.trouble(ctx, err)
+	}
 	return s
 }
 

@@ -207,7 +207,7 @@ func dialer(o *SafeTransportOptions, g *guard) func(ctx context.Context, network
 func (t *SafeTransport) CheckURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return refusal("the address is not a URL; give one like https://example.com/hook", "")
+		return notURL()
 	}
 	if t.guard == nil {
 		return unmade()
@@ -271,6 +271,10 @@ func (t *SafeTransport) admit(r *http.Request) error {
 		}
 	}
 	return nil
+}
+
+func notURL() error {
+	return refusal("the address is not a URL; give one like https://example.com/hook", "")
 }
 
 func unmade() error {

@@ -55,7 +55,7 @@ func Derived(t *SafeTransport) int {
 const MaxDerived = maxDerived
 
 // Try makes one attempt at d.
-func Try(ctx context.Context, o SenderOptions, d Claimed, keys Keys, clientKey string) Attempt {
+func Try(ctx context.Context, o SenderOptions, d Claimed, keys Keys, clientKey string) (Attempt, error) {
 	o.fill()
 	return newCourier(&o).attempt(ctx, d, keys, clientKey)
 }

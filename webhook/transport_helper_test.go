@@ -84,8 +84,15 @@ func (s *target) none(t *testing.T) {
 }
 
 // rawServer hands every connection to serve, after it has read the header of a
-// request, and closes it afterwards. The test ends only when all are over.
+// request, and closes it afterwards.
 func rawServer(t *testing.T, serve func(t *testing.T, c net.Conn, request string)) string {
+	t.Helper()
+	return rawListener(t, func(c net.Conn) { serve(t, c, readHeader(c)) })
+}
+
+// rawListener hands connections to serve, one after the other, and closes each
+// afterwards. The test ends only when all are over.
+func rawListener(t *testing.T, serve func(c net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,7 +107,7 @@ func rawServer(t *testing.T, serve func(t *testing.T, c net.Conn, request string
 				return
 			}
 			_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a broken test ends, too
-			serve(t, c, readHeader(c))
+			serve(c)
 			_ = c.Close()
 		}
 	}()

@@ -330,10 +330,10 @@ func TestTLSSettingsOfAnEndpointDoNotReachTheProxy(t *testing.T) {
 	address := *must(url.Parse(s.URL))(t)
 	tr := newTransport(t, webhook.SafeTransportOptions{Proxy: &address, RootCAs: ca.pool(t)})
 	chain, key := other.leaf(t, "sender")
-	a := webhook.Try(t.Context(), webhook.SenderOptions{Transport: tr}, claimed("https://example.com/hook", webhook.Settings{
+	a, err := webhook.Try(t.Context(), webhook.SenderOptions{Transport: tr}, claimed("https://example.com/hook", webhook.Settings{
 		TLS: webhook.TLSSettings{RootCAs: receiver.RootCAs(), Certificate: chain},
 	}), keysOf(t, testSecret), key)
-	if a.Status != 401 || seen.Load() != 1 {
+	if err != nil || a.Status != 401 || seen.Load() != 1 {
 		t.Errorf("%+v", a)
 	}
 	got := receiver.Received()
