@@ -138,6 +138,20 @@ func CreditStatements() map[string]string {
 	}
 }
 
+// WebhookStatements are those of publishing, claiming and settling, and those that
+// find what is to be moved and removed, by what they do.
+func WebhookStatements() map[string]string {
+	return map[string]string{
+		"known": messageKnown, "takers": takers, "taker": takerByName, "waiting": waitingEndpoints, "in flight": inFlight, "due": duePending,
+		"over": dueLeases, "head": headPending, "leased head": headLease, "next": nextWaiting, "next lease": nextLease, "claim": claimDeliveries,
+		"claimed": deliveriesClaimed, "messages": messagesNamed, "delivery": deliveryByName, "endpoint": endpointByID,
+		"of an endpoint": deliveriesOfEndpoint, "of a message": deliveriesOfMessage, "attempts": attemptsAfter, "message": messageByID,
+		"endpoints": endpointsAfter, "of an account": endpointsOfAccount, "movable": movable, "to pending": moveToPending, "to dropped": moveToDropped,
+		"prunable": prunable, "prune attempts": pruneAttempts, "prune deliveries": pruneDeliveries, "prune messages": pruneMessages,
+		"prune endpoints": pruneEndpoints, "replay": replayOwner, "replays over": replaysUntil,
+	}
+}
+
 // MigrateTo brings the tables to an older version.
 func (db *DB) MigrateTo(ctx context.Context, version int) error {
 	steps, err := migrationSteps()

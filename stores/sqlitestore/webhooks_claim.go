@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -23,9 +24,9 @@ const (
 				SELECT min(endpoint) FROM webhook_deliveries WHERE state = 2 AND endpoint > next.id)), 1
 			FROM next WHERE next.id IS NOT NULL
 		)
-		SELECT id,
-			(SELECT min(due) FROM webhook_deliveries WHERE state = 1 AND endpoint = id),
-			(SELECT min(lease) FROM webhook_deliveries WHERE state = 2 AND endpoint = id)
+		SELECT id, (SELECT state FROM webhook_endpoints e WHERE e.id = next.id),
+			(SELECT min(due) FROM webhook_deliveries WHERE state = 1 AND endpoint = next.id),
+			(SELECT min(lease) FROM webhook_deliveries WHERE state = 2 AND endpoint = next.id)
 		FROM next WHERE step = 1 AND id IS NOT NULL`
 
 	inFlight   = `SELECT count(*) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease > ?2`
@@ -47,32 +48,44 @@ const (
 	messagesNamed     = `SELECT ` + messageRow + `, m.payload FROM json_each(?1) CROSS JOIN webhook_messages m ON m.seq = value`
 )
 
-// Claim implements [webhook.Store]. It runs in the writer's turn, so that no other
-// claim runs beside it, in any process: what is in flight is counted exactly.
+// Claim implements [webhook.Store]. It hands out in the writer's turn, so that no
+// other claim runs beside it, in any process, and what is in flight is counted
+// exactly. That nothing is to be had it finds out without the writer: whoever
+// polls holds up nobody.
 func (w *WebhookStore) Claim(ctx context.Context, c webhook.Claim) (webhook.Claims, error) {
 	var out webhook.Claims
-	err := w.write(ctx, func(ctx context.Context, s *session, now time.Time) error {
-		claim := claimer{ctx: ctx, s: s, Claim: c, now: micros(now), from: make(map[string]*loadedEndpoint)}
+	run := func(ctx context.Context, s *session, now time.Time, handsOut bool) error {
+		claim := claimer{Claim: c, ctx: ctx, s: s, now: micros(now), handsOut: handsOut, from: make(map[string]*loadedEndpoint)}
 		err := claim.round()
 		if err == nil {
 			out = webhook.Claims{Now: now, Last: claim.last, Next: claim.next}
 			out.Deliveries, err = claim.handOut()
 		}
 		return err
+	}
+	err := w.db.snapshot(ctx, func(s *session) error {
+		return run(context.WithoutCancel(ctx), s, w.clock(), false)
 	})
+	if err == errDue { //nolint:errorlint // made here, never wrapped
+		err = w.write(ctx, func(ctx context.Context, s *session, now time.Time) error { return run(ctx, s, now, true) })
+	}
 	if err != nil {
 		return webhook.Claims{}, err
 	}
 	return out, nil
 }
 
+// errDue ends a look at what is due when there is something.
+var errDue error = &errors.Error{Msg: "something is due"}
+
 // A claimer carries out one claim.
 type claimer struct {
 	webhook.Claim
 
-	ctx context.Context //nolint:containedctx // of one call
-	s   *session
-	now int64
+	ctx      context.Context //nolint:containedctx // of one call
+	s        *session
+	now      int64
+	handsOut bool // otherwise errDue tells that there is something to be had
 
 	taken []int64                    // by seq, in the order in which they are handed out
 	from  map[string]*loadedEndpoint // whose they are
@@ -96,6 +109,7 @@ func (c *claimer) round() error {
 // does no longer: a due, or the end of a lease.
 type waiter struct {
 	id         string
+	state      webhook.EndpointState
 	due, lease sql.NullInt64
 }
 
@@ -110,12 +124,12 @@ func (w *waiter) first() int64 {
 // look takes what is to be had of the endpoints behind after, as long as they are
 // within, and reports whether that is as much as was asked for.
 func (c *claimer) look(after string, within func(id string) bool) (full bool, err error) {
-	const page = 256
-	for {
+	const longest = 256
+	for page := 8; ; page = min(4*page, longest) {
 		list := make([]waiter, 0, page)
 		err := c.s.rows(c.ctx, waitingEndpoints, []any{after}, func(rows *sql.Rows) error {
 			var w waiter
-			if err := rows.Scan(&w.id, &w.due, &w.lease); err != nil {
+			if err := rows.Scan(&w.id, &w.state, &w.due, &w.lease); err != nil {
 				return fault(c.ctx, err)
 			}
 			if !within(w.id) {
@@ -151,13 +165,16 @@ func (c *claimer) wait(at time.Time) {
 // take takes what is due of one endpoint, as far as there is room, and notes when
 // more may be had.
 func (c *claimer) take(w *waiter) error {
-	if first := w.first(); first > c.now {
-		c.wait(instant(first)) // or later, as a claim will find out then
-		return nil
+	first := w.first()
+	if w.state != webhook.EndpointActive || first > c.now && !c.next.IsZero() && !instant(first).Before(c.next) {
+		return nil // nothing is to be had, nor before something else is
 	}
 	e, err := loadEndpoint(c.ctx, c.s, w.id)
-	if err != nil || e.State != webhook.EndpointActive {
+	if err != nil {
 		return err
+	}
+	if first > c.now {
+		return c.later(e, 0)
 	}
 	running := 0
 	if w.lease.Valid {
@@ -171,6 +188,9 @@ func (c *claimer) take(w *waiter) error {
 		return err
 	}
 	if n := len(list); n > 0 {
+		if !c.handsOut {
+			return errDue
+		}
 		if err := c.claim(list); err != nil {
 			return err
 		}

@@ -9,7 +9,21 @@ import (
 
 	"github.com/keytoll/keytoll/stores/sqlitestore"
 	"github.com/keytoll/keytoll/webhook"
+	"github.com/keytoll/keytoll/webhook/webhooktest"
 )
+
+// timedWebhooks is a store with the clock that it goes by.
+type timedWebhooks struct {
+	*sqlitestore.WebhookStore
+	*clock
+}
+
+func TestWebhooksKeepTheContract(t *testing.T) {
+	webhooktest.Run(t, func(t *testing.T) webhook.Store {
+		c := newClock()
+		return timedWebhooks{open(t, &sqlitestore.Options{Now: c.now}).Webhooks(), c}
+	})
+}
 
 // addEndpoints makes active endpoints of the account "a".
 func addEndpoints(t testing.TB, w *sqlitestore.WebhookStore, ids ...string) {

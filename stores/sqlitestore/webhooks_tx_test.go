@@ -171,23 +171,24 @@ func TestTheWriterWaitsForTheHostsTransaction(t *testing.T) {
 	tx := begin(t, own)
 	order(t, tx, "one")
 	publish(t, db.Webhooks().In(tx), "one")
-	got := make(chan webhook.Claims, 1)
+	done := make(chan error, 1)
 	go func() {
-		c, err := db.Webhooks().Claim(t.Context(), webhook.Claim{Token: "t", Limit: 10, Lease: time.Minute})
-		if err != nil {
-			t.Error(err)
-		}
-		got <- c
+		_, err := db.Webhooks().Publish(t.Context(), messageOf("three"))
+		done <- err
 	}()
 	db.WaitQueued(1)
 	if list, err := db.Webhooks().Deliveries(t.Context(), webhook.DeliveryQuery{Endpoint: "e", Limit: 1}); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v; readers do not wait, and see nothing yet", list, err)
 	}
+	wantClaimed(t, claim(t, db.Webhooks(), "t", 10)) // nor does a claim when nothing is due
 	publish(t, db.Webhooks().In(tx), "two")
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	wantClaimed(t, <-got, "e/one", "e/two")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	wantClaimed(t, claim(t, db.Webhooks(), "t", 10), "e/one", "e/two", "e/three")
 }
 
 // While our writer has its turn the host's BEGIN IMMEDIATE waits, and then goes on.
