@@ -58,3 +58,7 @@ func TwilioBase(target, contentType string, body []byte) (base, fault string) {
 	b, fault := twilioBase(nil, target, contentType, body)
 	return string(b), fault
 }
+
+// ShortSecret takes a raw secret of a published vector, which may be shorter than
+// any that this package accepts.
+func ShortSecret(text string) Secret { return newSecret(SecretRaw, []byte(text)) }
