@@ -61,13 +61,11 @@ func (c *courier) attempt(ctx context.Context, d Claimed, keys Keys, clientKey s
 		unsigned = c.sign(r, d.Message, keys, begun)
 		err = unsigned
 	}
-	var res *http.Response
 	if err == nil {
-		res, err = c.transport.roundTrip(via, r)
+		err = c.exchange(&a, via, r, begun)
 	}
 	switch {
 	case err == nil:
-		c.read(&a, res, begun)
 		a.Address = w.seen().address
 	case unsigned != nil && !errors.Is(err, ErrNoKeys) && !errors.Is(err, ErrMessage):
 		a.Failure, a.Detail = FailedKeys, "the message could not be signed; nothing was sent"
@@ -121,8 +119,12 @@ func oneExchange(r *http.Request, payload []byte) {
 	}
 }
 
-// read takes from an answer what an Attempt keeps, and closes its body.
-func (c *courier) read(a *Attempt, res *http.Response, now time.Time) {
+// exchange sends r, and takes from its answer what an Attempt keeps.
+func (c *courier) exchange(a *Attempt, via *http.Transport, r *http.Request, now time.Time) error {
+	res, err := c.transport.roundTrip(via, r)
+	if err != nil {
+		return err
+	}
 	defer res.Body.Close() //nolint:errcheck // the answer is judged by its status
 	a.Status, a.Failure, a.Control = res.StatusCode, failureOf(res.StatusCode), controlOf(res.Header)
 	if a.Failure != 0 {
@@ -133,7 +135,7 @@ func (c *courier) read(a *Attempt, res *http.Response, now time.Time) {
 		a.Location = locationOf(res.Header)
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return // there is no body: what follows is another protocol
+		return nil // there is no body: what follows is another protocol
 	}
 	if c.keepBody > 0 {
 		// What breaks off or comes too late is left out.
@@ -144,6 +146,7 @@ func (c *courier) read(a *Attempt, res *http.Response, now time.Time) {
 		// is not waited for.
 		_, _ = io.CopyN(io.Discard, res.Body, maxDrain)
 	}
+	return nil
 }
 
 // statusDetail says in our own words what an answer means.

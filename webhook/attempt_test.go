@@ -369,15 +369,13 @@ func TestSlowLorisBodyEndsWithTheDeadline(t *testing.T) {
 
 func TestBodyThatTricklesEndsWithTheDeadline(t *testing.T) {
 	s := newTarget(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
 		for {
 			_, _ = w.Write([]byte("x"))
 			_ = http.NewResponseController(w).Flush()
 			select {
 			case <-r.Context().Done():
 				return
-			case <-tick.C:
+			case <-time.After(time.Millisecond):
 			}
 		}
 	})

@@ -27,12 +27,12 @@ type guard struct {
 // AllowHosts.
 func (g *guard) judge(addr netip.Addr, host bool) error {
 	addr = addr.Unmap()
-	shown := addr.String()
+	shown, held := addr, ""
 	for _, prefix := range g.nat64 {
 		if prefix.Contains(addr.WithZone("")) && addr.Zone() == "" {
 			b := addr.As16()
 			addr = netip.AddrFrom4([4]byte(b[12:]))
-			shown += ", which is " + addr.String() + " behind NAT64,"
+			held = ", which is " + addr.String() + " behind NAT64,"
 			break
 		}
 	}
@@ -51,7 +51,7 @@ func (g *guard) judge(addr netip.Addr, host bool) error {
 	if !s.prefix.IsValid() {
 		where = "scoped"
 	}
-	return refusal("the address is not public ("+s.name+"); "+hint, "%s is in %s, %s", shown, where, s.name)
+	return refusal("the address is not public ("+s.name+"); "+hint, "%s%s is in %s, %s", shown, held, where, s.name)
 }
 
 // refusal is an error that matches [ErrRefused]. msg is for the owner of the

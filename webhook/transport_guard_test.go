@@ -2,6 +2,8 @@ package webhook_test
 
 import (
 	"bufio"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -329,4 +331,42 @@ func TestZeroTransportRefusesEverything(t *testing.T) {
 		t.Error(err)
 	}
 	tr.CloseIdleConnections()
+}
+
+func TestNamesAreLeftToASOCKSProxy(t *testing.T) {
+	asked := make(chan string, 1)
+	address := rawListener(t, func(c net.Conn) {
+		// RFC 1928: no authentication, then the target, then what it would say.
+		var b [262]byte
+		_, _ = io.ReadFull(c, b[:2])
+		_, _ = io.ReadFull(c, b[:b[1]])
+		_, _ = c.Write([]byte{5, 0})
+		_, _ = io.ReadFull(c, b[:5])
+		kind := b[3]
+		_, _ = io.ReadFull(c, b[:int(b[4])+2])
+		asked <- fmt.Sprint(kind, string(b[:len("hook.example")]))
+		_, _ = c.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+		_ = readHeader(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	})
+	tr := newTransport(t, webhook.SafeTransportOptions{Proxy: &url.URL{Scheme: "socks5", Host: address}})
+	if status, _, err := get(t, tr, "http://hook.example/"); status != 202 {
+		t.Errorf("%d, %v", status, err)
+	}
+	if got := <-asked; got != "3hook.example" { // 3: a name
+		t.Errorf("asked for %q", got)
+	}
+}
+
+func TestAttemptSaysThatTheProxyIsOutOfReach(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	tr := newTransport(t, webhook.SafeTransportOptions{Proxy: &url.URL{Scheme: "http", Host: l.Addr().String()}})
+	a := try(t, webhook.SenderOptions{Transport: tr}, claimed("http://hook.example/", webhook.Settings{}))
+	if a.Failure != webhook.FailedConnect || !strings.Contains(a.Detail, "proxy") {
+		t.Errorf("%+v", a)
+	}
 }

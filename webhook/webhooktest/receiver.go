@@ -53,6 +53,7 @@ type Delivery struct {
 // A Verifier says whether a request is what the sender signed. A
 // [webhook.Verifier] is one, of whatever scheme.
 type Verifier interface {
+	// VerifyRequest reads the body of r and leaves it to be read again.
 	VerifyRequest(r *http.Request) (webhook.Verified, error)
 }
 
