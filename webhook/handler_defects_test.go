@@ -20,8 +20,6 @@ import (
 
 // Each test of this file is a defect that receivers of webhooks have or had.
 
-const rawSecret = "8f742231b10e8888abcd99yyyzzz85a5"
-
 // unsigned are the schemes that sign no id, with the header in which they carry
 // one all the same.
 func unsigned() map[string]webhook.Scheme {
