@@ -192,8 +192,8 @@ func TestNobodyIsFound(t *testing.T) {
 		_, keys := o.EndpointKeys(ctx, id)
 		_, rotate := o.RotateSecret(ctx, id, webhook.Key{}, 0)
 		_, certificate := o.SetClientCertificate(ctx, id, "", "")
-		_, recover := o.RecoverSince(ctx, id, noon, 1)
-		errs := []error{get, update, disable, enable, keys, rotate, certificate, recover, o.Resend(ctx, id, "msg_1")}
+		_, recovered := o.RecoverSince(ctx, id, noon, 1)
+		errs := []error{get, update, disable, enable, keys, rotate, certificate, recovered, o.Resend(ctx, id, "msg_1")}
 		if id != "ep_deleted" {
 			errs = append(errs, o.DeleteEndpoint(ctx, id))
 		}

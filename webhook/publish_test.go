@@ -20,7 +20,9 @@ type office struct {
 }
 
 // WebhookSent implements [webhook.SenderObserver].
-func (o *office) WebhookSent(_ context.Context, e webhook.SenderEvent) { o.events = append(o.events, e) }
+func (o *office) WebhookSent(_ context.Context, e webhook.SenderEvent) {
+	o.events = append(o.events, e)
+}
 
 func open(tb testing.TB, opts webhook.SenderOptions) *office {
 	tb.Helper()
@@ -54,8 +56,9 @@ func (o *office) claim(tb testing.TB) []webhook.Claimed {
 	return claims.Deliveries
 }
 
-// settle says of what was claimed that a came of it.
-func (o *office) settle(tb testing.TB, claimed []webhook.Claimed, a webhook.Attempt) {
+// settle says of what was claimed that a came of it, and returns what that leads
+// to.
+func (o *office) settle(tb testing.TB, claimed []webhook.Claimed, a webhook.Attempt) (events []webhook.SenderEvent) {
 	tb.Helper()
 	var list []webhook.Settlement
 	for _, c := range claimed {
@@ -64,13 +67,14 @@ func (o *office) settle(tb testing.TB, claimed []webhook.Claimed, a webhook.Atte
 	}
 	err := o.store.Settle(tb.Context(), list, func(now time.Time, cases []webhook.Case) error {
 		for i := range cases {
-			o.Decide(now, &cases[i])
+			events = append(events, o.Decide(now, &cases[i])...)
 		}
 		return nil
 	})
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return events
 }
 
 func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
