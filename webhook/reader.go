@@ -125,11 +125,11 @@ func (r *Reader) conclude() error {
 			}
 			right := c.compare(m.key.end(m.state, c.id, c.timestamp))
 			m.key.states.Put(m.state)
-			switch live := m.key.live(now) && r.verifier.holds(r.ring, m.key, now); {
-			case right && live && match == nil:
-				match = m.key
+			switch live := m.key.live(now); {
 			case right && !live:
 				expired = m.key
+			case right && match == nil && r.verifier.holds(r.ring, m.key, now):
+				match = m.key
 			}
 		}
 		switch {
