@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -41,7 +42,9 @@ type app struct {
 	keys     *apikey.Service
 	ledger   *credits.Ledger
 	gate     *middleware.Gate
-	hooks    *courier            // nil: nobody asked for webhooks
+	hooks    *webhook.Sender     // nil: nobody asked for webhooks
+	sending  sync.WaitGroup      // of hooks
+	stop     context.CancelFunc  // ends sending
 	routes   []*middleware.Route // what GET /v1/key tells of
 	handler  http.Handler
 	listener net.Listener
@@ -96,18 +99,20 @@ func open(ctx context.Context, c config, now func() time.Time, log *slog.Logger)
 	if err = a.sell(ctx); err != nil {
 		return a, err
 	}
-	a.secret = webhook.GenerateSecret()
-	if c.webhook != "" {
-		keys, err := webhook.NewKeys(webhook.Key{Secret: a.secret})
-		if err != nil {
-			return a, err
-		}
-		signer, err := webhook.NewSigner(keys, nil)
-		if err != nil {
-			return a, err
-		}
-		a.hooks = newCourier(c.webhook, signer, now, log)
+	if c.webhook == "" {
+		a.secret = webhook.GenerateSecret()
+		return a, nil
 	}
+	if a.hooks, a.secret, err = openHooks(ctx, c, a); err != nil {
+		return a, err
+	}
+	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.stop = stop
+	a.sending.Go(func() {
+		if err := a.hooks.Run(sending); err != nil {
+			log.Error("webhooks", "err", err)
+		}
+	})
 	return a, nil
 }
 
@@ -166,12 +171,20 @@ func (a *app) close(ctx context.Context) error {
 			note("listener", err)
 		}
 	}
-	if a.hooks != nil {
-		// A deadline of its own: a dead receiver must not use up the time of the
-		// rest. What it did not take is logged, and is no reason to fail.
-		delivering, cancel := context.WithTimeout(ctx, deliverTime)
-		a.hooks.close(delivering)
-		cancel()
+	if a.stop != nil {
+		if a.shelf.volatile {
+			// A deadline of its own: a dead receiver must not use up the time of the
+			// rest. What it did not take is logged, and is no reason to fail.
+			delivering, cancel := context.WithTimeout(ctx, deliverTime)
+			left, err := settleHooks(delivering, a.hooks)
+			cancel()
+			note("webhooks", err)
+			if left > 0 {
+				a.log.Error("webhooks lost: they were kept in memory", "at_least", left)
+			}
+		}
+		a.stop()
+		a.sending.Wait()
 	}
 	if a.keys != nil {
 		note("keys", a.keys.Close(ctx))

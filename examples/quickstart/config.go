@@ -17,6 +17,7 @@ type config struct {
 	postgres string // URL of the PostgreSQL server that keeps keys, credits and limits; "" is none
 	redis    string // URL of the Redis server that keeps the limits and carries what changes; "" is none
 	webhook  string // where finished images are posted; "" is nowhere
+	sealing  string // path of the file with the key that secrets of webhooks are sealed under; "" is beside what is kept
 	json     bool   // one JSON line instead of the banner
 }
 
@@ -29,6 +30,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one")
 	flags.StringVar(&c.db, "db", "", "keep keys, credits and limits in this SQLite `FILE`")
 	flags.StringVar(&c.webhook, "webhook", "", "post each finished image to this `URL`, signed")
+	flags.StringVar(&c.sealing, "sealing", "", "the `FILE` with the key that webhook secrets are sealed under; made if missing")
 	flags.BoolVar(&c.json, "json", false, "print one JSON line when ready, instead of the banner")
 	flags.StringVar(&c.postgres, "postgres", "", "keep keys, credits and limits on PostgreSQL at this `URL`, shared by all who do")
 	flags.StringVar(&c.redis, "redis", "", "keep limits on Redis at this `URL`, shared by all who do, and tell of changes to shared keys through it")

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
 
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/webhook"
 )
 
 // imageRequest is the body of POST /v1/images.
@@ -42,24 +44,37 @@ func (a *app) createImage(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
+	// Before the answer: whoever has the image can rely on the event.
+	if err := a.announceImage(r, in.Prompt, len(picture)); err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", "image/png")
 	w.Header().Set("Content-Length", strconv.Itoa(len(picture)))
 	if _, err := w.Write(picture); err != nil {
 		a.log.InfoContext(r.Context(), "the client left before its image", "err", err)
 	}
+}
+
+// announceImage publishes what was made, if anybody wants to know.
+func (a *app) announceImage(r *http.Request, prompt string, size int) error {
 	if a.hooks == nil {
-		return
+		return nil
 	}
 	pass, _ := middleware.PassFrom(r.Context())
-	a.hooks.send(event{
-		ID:   "msg_" + pass.RequestID(),
+	payload, err := json.Marshal(event{
 		Type: "image.created",
 		At:   a.now().UTC(),
 		Data: map[string]any{
 			"request_id": pass.RequestID(), "key_id": pass.Key().ID, "owner": pass.Key().Owner,
-			"prompt": in.Prompt, "width": side, "height": side, "bytes": len(picture), "credits": imagePrice,
+			"prompt": prompt, "width": side, "height": side, "bytes": size, "credits": imagePrice,
 		},
 	})
+	if err != nil {
+		return err
+	}
+	_, err = a.hooks.Publish(r.Context(), webhook.Message{Account: owner, Type: "image.created", Payload: payload})
+	return err
 }
 
 // listModels is free, so that a client can find out what there is.

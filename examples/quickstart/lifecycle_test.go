@@ -105,8 +105,8 @@ func TestTermOutlastsADeadReceiver(t *testing.T) {
 	if code := p.terminate(t); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if out := p.stderr.String(); !strings.Contains(out, "webhook lost") || strings.Contains(out, "stopped uncleanly") {
-		t.Errorf("want the webhook reported lost, and a clean stop, in:\n%s", out)
+	if out := p.stderr.String(); !strings.Contains(out, "webhooks lost") || strings.Contains(out, "stopped uncleanly") {
+		t.Errorf("want the webhooks reported lost, and a clean stop, in:\n%s", out)
 	}
 }
 

@@ -8,6 +8,8 @@
 //	-addr HOST:PORT   where to listen (default 127.0.0.1:8080; port 0 picks a free one)
 //	-db FILE          keep keys, credits and limits in this SQLite file; without it all is in memory
 //	-webhook URL      post each finished image there, signed with Standard Webhooks headers
+//	-sealing FILE     the key that secrets of webhooks are sealed under, made if missing (default FILE.sealing beside
+//	                  -db FILE, and keytoll/quickstart.sealing in the user's configuration folder with -postgres)
 //	-json             print one JSON line when ready, instead of the banner
 //	-postgres URL     keep keys, credits and limits on PostgreSQL, for several instances that share them
 //	-redis URL        keep limits on Redis, shared too, and carry what changes about shared keys
@@ -21,9 +23,11 @@
 // PostgreSQL, or over one -db FILE on one machine.
 //
 // SIGINT and SIGTERM stop it: requests in flight are finished and settled,
-// webhooks that wait are delivered (those that their receiver has not taken 8
-// seconds later are logged as lost), and it exits with 0. Wrong flags exit with
-// 2, everything else that fails with 1.
+// webhooks that are being sent are given time, and it exits with 0. Webhooks that
+// wait go on waiting in the -db FILE or on PostgreSQL: the next start delivers
+// them, as it does after a kill -9. In memory they are delivered before the end, and
+// those that their receiver has not taken 8 seconds later are logged as lost. Wrong
+// flags exit with 2, everything else that fails with 1.
 package main
 
 import (

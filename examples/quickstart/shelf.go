@@ -16,6 +16,7 @@ import (
 	"github.com/keytoll/keytoll/stores/pgstore"
 	"github.com/keytoll/keytoll/stores/redisstore"
 	"github.com/keytoll/keytoll/stores/sqlitestore"
+	"github.com/keytoll/keytoll/webhook"
 )
 
 // bound is the longest that a key which one instance revoked still works in
@@ -28,11 +29,13 @@ const nodes = 2
 // A shelf is where the service keeps what must outlive a request: in memory, in
 // a file, on servers.
 type shelf struct {
-	keys    apikey.Store
-	credits credits.Store
-	limits  ratelimit.Store
-	cache   *apikey.CacheOptions // nil: nobody tells what others change, so each look-up asks the store
-	open    []opened             // in the order of opening
+	keys     apikey.Store
+	credits  credits.Store
+	limits   ratelimit.Store
+	webhooks webhook.Store
+	volatile bool                 // webhooks are kept in memory
+	cache    *apikey.CacheOptions // nil: nobody tells what others change, so each look-up asks the store
+	open     []opened             // in the order of opening
 }
 
 // An opened thing is to be closed.
@@ -44,7 +47,7 @@ type opened struct {
 // openShelf opens the stores that c names. After an error what is open already
 // is in the shelf all the same, to be closed.
 func openShelf(ctx context.Context, c config, log *slog.Logger) (s shelf, err error) {
-	s = shelf{keys: apikey.NewMemoryStore(), credits: credits.NewMemoryStore(nil)}
+	s = shelf{keys: apikey.NewMemoryStore(), credits: credits.NewMemoryStore(nil), webhooks: webhook.NewMemoryStore(nil), volatile: true}
 	if s.limits, err = ratelimit.NewMemoryStore(nil); err != nil {
 		return s, err
 	}
@@ -58,6 +61,7 @@ func openShelf(ctx context.Context, c config, log *slog.Logger) (s shelf, err er
 			return s, err
 		}
 		s.keys, s.credits, s.limits = db.Keys(), db.Credits(), db.Limits()
+		s.webhooks, s.volatile = db.Webhooks(), false
 	}
 	if c.postgres != "" {
 		db, err := pgstore.Open(c.postgres, nil)
@@ -69,6 +73,7 @@ func openShelf(ctx context.Context, c config, log *slog.Logger) (s shelf, err er
 			return s, err
 		}
 		s.keys, s.credits, s.limits = db.Keys(), db.Credits(nil), db.Limits(nil)
+		s.webhooks, s.volatile = db.Webhooks(nil), false
 		// What PostgreSQL does not tell of has not changed, so that keys are read anew
 		// every few minutes only.
 		s.cache = &apikey.CacheOptions{Bound: bound, MaxAge: 5 * time.Minute, Feed: db.Feed()}

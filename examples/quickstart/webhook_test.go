@@ -33,7 +33,7 @@ func TestWebhookIsSignedAndRetried(t *testing.T) {
 		}
 		if attempts.Add(1) == 1 {
 			refused <- v.ID
-			w.WriteHeader(http.StatusServiceUnavailable)
+			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
 		taken <- delivery{v.ID, body}
@@ -41,19 +41,7 @@ func TestWebhookIsSignedAndRetried(t *testing.T) {
 	t.Cleanup(receiver.Close)
 
 	p := start(t, "-webhook", receiver.URL+"/hook")
-	secret, err := webhook.SecretFromString(p.WebhookSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := webhook.NewKeys(webhook.Key{Secret: secret})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := webhook.NewVerifier(keys, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	verifier.Store(v)
+	verifier.Store(verifierOf(t, p.WebhookSecret))
 
 	p.image(t, p.Key).want(t, http.StatusOK)
 	p.must(t, http.MethodPost, "/v1/images", p.Key, `{"prompt":"x","simulate":"failure"}`).want(t, http.StatusInternalServerError)
