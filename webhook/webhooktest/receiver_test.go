@@ -246,3 +246,5 @@ func TestNewRequestFillsIn(t *testing.T) {
 		t.Errorf("%+v, %v, %v", got, err, req.Header)
 	}
 }
+
+func TestExampleOfAReceiver(t *testing.T) { messageArrivesAtLast(t) }
