@@ -28,7 +28,7 @@ func prefixes(texts ...string) []netip.Prefix {
 
 // newTransport makes a transport that speaks http to any port, so that what is
 // refused is refused for its address.
-func newTransport(t *testing.T, o webhook.SafeTransportOptions) *webhook.SafeTransport {
+func newTransport(t testing.TB, o webhook.SafeTransportOptions) *webhook.SafeTransport {
 	t.Helper()
 	o.AllowHTTP = true
 	o.AnyPort = len(o.Ports) == 0
@@ -39,7 +39,7 @@ func newTransport(t *testing.T, o webhook.SafeTransportOptions) *webhook.SafeTra
 
 // local makes a transport that reaches 127.0.0.1, which stands for the public
 // internet in these tests, and no other loopback address.
-func local(t *testing.T) *webhook.SafeTransport {
+func local(t testing.TB) *webhook.SafeTransport {
 	t.Helper()
 	return newTransport(t, webhook.SafeTransportOptions{AllowPrefixes: prefixes("127.0.0.1/32")})
 }
@@ -52,7 +52,7 @@ type target struct {
 }
 
 // newTarget listens on a loopback address such as "127.0.0.2:0".
-func newTarget(t *testing.T, address string, handler http.HandlerFunc) *target {
+func newTarget(t testing.TB, address string, handler http.HandlerFunc) *target {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
