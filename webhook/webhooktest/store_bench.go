@@ -1,6 +1,7 @@
 package webhooktest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -51,9 +52,9 @@ func Bench(b *testing.B, open func(b *testing.B) webhook.Store) {
 func benchEndpoints(b *testing.B, s webhook.Store, prefix string, n int, edit func(e *webhook.Endpoint)) {
 	b.Helper()
 	ids := numbered(prefix, n)
-	err := together(8, func(i int) error {
+	err := together(b.Context(), 8, func(ctx context.Context, i int) error {
 		for ; i < n; i += 8 {
-			if err := changeEndpoint(b.Context(), s, ids[i], edit); err != nil {
+			if err := changeEndpoint(ctx, s, ids[i], edit); err != nil {
 				return err
 			}
 		}
@@ -99,7 +100,7 @@ func benchClaim(b *testing.B, s webhook.Store, endpoints, rows int, out bool) {
 	benchEndpoints(b, s, "dead", endpoints, nil)
 	messages := rows / endpoints
 	var next atomic.Int64
-	if err := together(8, func(int) error {
+	if err := together(ctx, 8, func(ctx context.Context, _ int) error {
 		for k := next.Add(1); k <= int64(messages); k = next.Add(1) {
 			if _, err := s.Publish(ctx, benchMessage(fmt.Sprintf("backlog%d", k))); err != nil {
 				return err

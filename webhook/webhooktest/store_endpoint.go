@@ -74,14 +74,14 @@ func endpointChecks() []storeCheck {
 		}},
 		{"of concurrent changes of one endpoint each sees the one before", func(ctx context.Context, q *queue) {
 			const writers, each = 8, 10
-			q.must(together(writers, func(int) error {
+			q.together(ctx, writers, func(ctx context.Context, _ int) error {
 				for range each {
 					if err := changeEndpoint(ctx, q, "e", func(e *webhook.Endpoint) { e.Health.Failures++ }); err != nil {
 						return err
 					}
 				}
 				return nil
-			}))
+			})
 			got := q.endpoint(ctx, "e").Health.Failures
 			q.want(got == writers*each, "%d changes at once add up to %d", writers*each, got)
 		}},

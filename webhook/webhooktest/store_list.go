@@ -26,7 +26,7 @@ func listChecks() []storeCheck {
 						break
 					}
 					for _, d := range list {
-						q.want(d.Endpoint == "e" && (before == 0 || d.Seq < before), "%+v is not of endpoint e before %d", d, before)
+						q.want(d.Endpoint == "e" && d.Seq > 0 && (before == 0 || d.Seq < before), "%+v is not of endpoint e before %d", d, before)
 						got, before = append(got, d.Message), d.Seq
 					}
 				}

@@ -185,7 +185,7 @@ func moveRace(ctx context.Context, q *queue) {
 		taken = map[string]int{}
 		moved int
 	)
-	q.must(together(4, func(i int) error {
+	q.together(ctx, 4, func(ctx context.Context, i int) error {
 		for round := range 10 {
 			if i%2 == 0 {
 				got, err := q.Claim(ctx, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 3, Lease: long})
@@ -208,7 +208,7 @@ func moveRace(ctx context.Context, q *queue) {
 			mu.Unlock()
 		}
 		return nil
-	}))
+	})
 	for _, id := range ids {
 		state := q.row(ctx, "e/"+id).State
 		switch {

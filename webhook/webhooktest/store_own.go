@@ -139,7 +139,7 @@ func raceChecks() []storeCheck {
 			q.endpoints(ctx, "e")
 			q.publish(ctx, numbered("m", 200)...)
 			var disabled atomic.Bool
-			q.must(together(4, func(i int) error {
+			q.together(ctx, 4, func(ctx context.Context, i int) error {
 				for round := 0; round < 30; round++ {
 					if i == 0 && round == 5 {
 						if err := changeEndpoint(ctx, q, "e", func(e *webhook.Endpoint) { e.State = webhook.EndpointDisabled }); err != nil {
@@ -157,7 +157,7 @@ func raceChecks() []storeCheck {
 					}
 				}
 				return nil
-			}))
+			})
 		}},
 		{"changes, claims and settlements at once lose nothing of an endpoint", countedRace},
 		{"publishing and claiming at once, every message is handed out once", publishRace},
@@ -170,21 +170,19 @@ func countedRace(ctx context.Context, q *queue) {
 	q.change(ctx, "e", func(e *webhook.Endpoint) { e.Settings.Rate = webhook.MaxRate })
 	const messages = 40
 	q.publish(ctx, numbered("m", messages)...)
-	race, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	var settled atomic.Int64
-	q.must(together(6, func(i int) error {
+	q.together(ctx, 6, func(ctx context.Context, i int) error {
 		for round := 0; settled.Load() < messages; round++ {
 			if i < 2 {
 				if round < 10 {
-					if err := changeEndpoint(race, q, "e", func(e *webhook.Endpoint) { e.Health.Trips, e.Health.Attempts = 0, e.Health.Attempts+1 }); err != nil {
+					if err := changeEndpoint(ctx, q, "e", func(e *webhook.Endpoint) { e.Health.Trips, e.Health.Attempts = 0, e.Health.Attempts+1 }); err != nil {
 						return err
 					}
 					continue
 				}
 				return nil
 			}
-			got, err := q.Claim(race, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 2, Lease: long})
+			got, err := q.Claim(ctx, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 2, Lease: long})
 			if err != nil {
 				return err
 			}
@@ -194,7 +192,7 @@ func countedRace(ctx context.Context, q *queue) {
 				}
 				continue
 			}
-			err = q.Settle(race, settlementsOf(got.Deliveries), func(now time.Time, cases []webhook.Case) error {
+			err = q.Settle(ctx, settlementsOf(got.Deliveries), func(now time.Time, cases []webhook.Case) error {
 				for i := range cases {
 					if cases[i].Late {
 						return errors.New("a settlement is late")
@@ -210,7 +208,7 @@ func countedRace(ctx context.Context, q *queue) {
 			settled.Add(int64(len(got.Deliveries)))
 		}
 		return nil
-	}))
+	})
 	got := q.endpoint(ctx, "e").Health
 	q.want(got.Missed == messages && got.Attempts <= 20, "%d settlements count %d, changes %d", messages, got.Missed, got.Attempts)
 	q.want(!got.PacedUntil.IsZero(), "the pace was lost")
@@ -224,12 +222,10 @@ func publishRace(ctx context.Context, q *queue) {
 		taken     [2 * publishers * each]atomic.Int64
 		claimed   atomic.Int64
 	)
-	race, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	q.must(together(2*publishers, func(i int) error {
+	q.together(ctx, 2*publishers, func(ctx context.Context, i int) error {
 		if i < publishers {
 			for k := range each {
-				if _, err := q.Publish(race, message(fmt.Sprintf("m%d", i*each+k))); err != nil {
+				if _, err := q.Publish(ctx, message(fmt.Sprintf("m%d", i*each+k))); err != nil {
 					return err
 				}
 				published.Add(1)
@@ -237,7 +233,7 @@ func publishRace(ctx context.Context, q *queue) {
 			return nil
 		}
 		for round := 0; claimed.Load() < int64(len(taken)); round++ {
-			got, err := q.Claim(race, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 10, Lease: long})
+			got, err := q.Claim(ctx, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 10, Lease: long})
 			if err != nil {
 				return err
 			}
@@ -256,5 +252,5 @@ func publishRace(ctx context.Context, q *queue) {
 			claimed.Add(int64(len(got.Deliveries)))
 		}
 		return nil
-	}))
+	})
 }

@@ -138,14 +138,14 @@ func fanOut(ctx context.Context, q *queue) {
 func wideFanOut(ctx context.Context, q *queue) {
 	const n = 1000
 	ids := numbered("e", n)
-	q.must(together(8, func(i int) error {
+	q.together(ctx, 8, func(ctx context.Context, i int) error {
 		for k := i; k < n; k += 8 {
 			if err := changeEndpoint(ctx, q, ids[k], nil); err != nil {
 				return err
 			}
 		}
 		return nil
-	}))
+	})
 	m := message("m")
 	m.Payload = bytes.Repeat([]byte("payload "), 4096)
 	p, err := q.Publish(ctx, m)
@@ -168,14 +168,14 @@ func wideFanOut(ctx context.Context, q *queue) {
 func seqGrows(ctx context.Context, q *queue) {
 	q.endpoints(ctx, "e", "f")
 	const publishers, each = 4, 10
-	q.must(together(publishers, func(i int) error {
+	q.together(ctx, publishers, func(ctx context.Context, i int) error {
 		for k := range each {
 			if _, err := q.Publish(ctx, message(fmt.Sprintf("m%d_%05d", i, k))); err != nil {
 				return err
 			}
 		}
 		return nil
-	}))
+	})
 	for _, endpoint := range []string{"e", "f"} {
 		last, seen := map[byte]string{}, map[int64]bool{}
 		for _, d := range q.rows(ctx, endpoint) {
@@ -254,7 +254,7 @@ func intentChecks() []storeCheck {
 			q.endpoints(ctx, "e", "f")
 			for _, id := range numbered("m", 10) {
 				var fresh atomic.Int64
-				q.must(together(8, func(int) error {
+				q.together(ctx, 8, func(ctx context.Context, _ int) error {
 					p, err := q.Publish(ctx, message(id))
 					if err == nil && p.Deliveries != 2 {
 						err = fmt.Errorf("publish at the same time = %+v", p)
@@ -263,7 +263,7 @@ func intentChecks() []storeCheck {
 						fresh.Add(1)
 					}
 					return err
-				}))
+				})
 				q.want(fresh.Load() == 1, "%d of 8 publishers at once were the first", fresh.Load())
 				q.gives(ctx, webhook.Claim{}, "e/"+id, "f/"+id)
 			}
@@ -272,7 +272,7 @@ func intentChecks() []storeCheck {
 			q.endpoints(ctx, "e")
 			for _, id := range numbered("m", 10) {
 				var won atomic.Int64
-				q.must(together(8, func(i int) error {
+				q.together(ctx, 8, func(ctx context.Context, i int) error {
 					m := message(id)
 					m.Payload = fmt.Append(nil, i)
 					_, err := q.Publish(ctx, m)
@@ -283,7 +283,7 @@ func intentChecks() []storeCheck {
 						return nil
 					}
 					return err
-				}))
+				})
 				q.want(won.Load() == 1, "%d of 8 messages under one ID were taken", won.Load())
 				q.gives(ctx, webhook.Claim{}, "e/"+id)
 			}

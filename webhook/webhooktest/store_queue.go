@@ -34,13 +34,17 @@ func (q *queue) now(ctx context.Context) (now time.Time) {
 
 // until lets time pass until done returns true.
 func (q *queue) until(what string, done func() bool) {
-	for begin := time.Now(); !done(); { //nolint:forbidigo // a deadline for a store with a clock of its own
+	const step = time.Millisecond
+	begin := time.Now() //nolint:forbidigo // a deadline for a store with a clock of its own
+	for moved := time.Duration(0); !done(); {
 		if q.clock != nil {
-			q.clock.Advance(time.Millisecond)
+			q.clock.Advance(step)
+			moved += step
 		} else {
-			wait(time.Millisecond)
+			wait(step)
+			moved = time.Since(begin) //nolint:forbidigo // the same
 		}
-		q.want(time.Since(begin) < patience, "%s has not come after %v", what, patience) //nolint:forbidigo // the same
+		q.want(moved < patience, "%s has not come after %v", what, patience)
 	}
 }
 
@@ -255,7 +259,11 @@ func (q *queue) rows(ctx context.Context, endpoint string) []webhook.Delivery {
 			slices.Reverse(all)
 			return all
 		}
-		all, before = append(all, list...), list[len(list)-1].Seq
+		for _, d := range list {
+			q.want(d.Seq > 0 && (before == 0 || d.Seq < before), "after Seq %d comes %d in the deliveries of %s", before, d.Seq, endpoint)
+			before = d.Seq
+		}
+		all = append(all, list...)
 	}
 }
 
@@ -270,17 +278,34 @@ func (q *queue) attempts(ctx context.Context, name string) []webhook.Attempt {
 // at returns d without its monotonic reading, in UTC and whole microseconds.
 func at(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// together runs f n times at once and returns the errors.
-func together(n int, f func(i int) error) error {
+// together runs f n times at once, as long as patience lasts, and ends the check on
+// an error.
+func (q *queue) together(ctx context.Context, n int, f func(ctx context.Context, i int) error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	q.must(together(ctx, n, f))
+}
+
+// together runs f n times at once and returns the first error, which ends the
+// context of the others.
+func together(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var (
 		wg    sync.WaitGroup
 		start = make(chan struct{})
-		errs  = make([]error, n)
+		once  sync.Once
+		first error
 	)
 	for i := range n {
-		wg.Go(func() { <-start; errs[i] = f(i) })
+		wg.Go(func() {
+			<-start
+			if err := f(ctx, i); err != nil {
+				once.Do(func() { first = err; cancel() })
+			}
+		})
 	}
 	close(start)
 	wg.Wait()
-	return errors.Join(errs...)
+	return first
 }

@@ -123,8 +123,6 @@ func claimRace(ctx context.Context, q *queue) {
 	}
 	const messages = 24
 	q.publish(ctx, numbered("m", messages)...)
-	race, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	var (
 		mu       sync.Mutex
 		inFlight = map[string]int{}
@@ -159,10 +157,10 @@ func claimRace(ctx context.Context, q *queue) {
 			inFlight[c.Delivery.Endpoint]--
 		}
 	}
-	q.must(together(8, func(i int) error {
+	q.together(ctx, 8, func(ctx context.Context, i int) error {
 		after := ""
 		for round := 0; left.Load() > 0; round++ {
-			got, err := q.Claim(race, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 1 + (i+round)%7, Lease: long, After: after})
+			got, err := q.Claim(ctx, webhook.Claim{Token: fmt.Sprintf("t%d_%d", i, round), Limit: 1 + (i+round)%7, Lease: long, After: after})
 			if err == nil {
 				err = take(got.Deliveries)
 			}
@@ -173,7 +171,7 @@ func claimRace(ctx context.Context, q *queue) {
 				continue
 			}
 			give(got.Deliveries)
-			err = q.Settle(race, settlementsOf(got.Deliveries), func(now time.Time, cases []webhook.Case) error {
+			err = q.Settle(ctx, settlementsOf(got.Deliveries), func(now time.Time, cases []webhook.Case) error {
 				for i := range cases {
 					if cases[i].Late {
 						return fmt.Errorf("the settlement of %+v is late", cases[i].Delivery)
@@ -188,5 +186,5 @@ func claimRace(ctx context.Context, q *queue) {
 			left.Add(-int64(len(got.Deliveries)))
 		}
 		return nil
-	}))
+	})
 }

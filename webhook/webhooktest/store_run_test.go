@@ -40,3 +40,9 @@ func TestMemoryQueueKeepsThePromises(t *testing.T) {
 func TestMemoryQueueKeepsThePromisesOnItsOwnClock(t *testing.T) {
 	Run(t, func(*testing.T) webhook.Store { return webhook.NewMemoryStore(nil) })
 }
+
+func (s *timed) time() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}

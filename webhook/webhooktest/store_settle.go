@@ -280,7 +280,7 @@ func lateChecks() []storeCheck {
 			q.publish(ctx, numbered("m", 8)...)
 			for _, c := range q.claim(ctx, webhook.Claim{}).Deliveries {
 				var inTime atomic.Int64
-				q.must(together(8, func(int) error {
+				q.together(ctx, 8, func(ctx context.Context, _ int) error {
 					var late bool
 					err := q.Settle(ctx, settlementsOf([]webhook.Claimed{c}), func(now time.Time, cases []webhook.Case) error {
 						if late = cases[0].Late; !late {
@@ -292,7 +292,7 @@ func lateChecks() []storeCheck {
 						inTime.Add(1)
 					}
 					return err
-				}))
+				})
 				q.want(inTime.Load() == 1, "%d of 8 settlements of one claim were in time", inTime.Load())
 			}
 		}},
