@@ -29,7 +29,7 @@ const (
 		budgets = ?, recalled_at = ?, pruned_to = ?
 		WHERE id = ? AND version = ?`
 
-	accountsAfter = `SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT ?`
+	accountsAfter = `SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT +?`
 )
 
 // Accounts implements [credits.Store].

@@ -14,7 +14,7 @@ const (
 		id, key, operation, zone, thresholds) AS budget`
 
 	budgetsByID  = `SELECT ` + budgetRow + listed + `budgets ON account = ?1 AND id = listed`
-	budgetsAfter = `SELECT ` + budgetRow + ` FROM budgets WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	budgetsAfter = `SELECT ` + budgetRow + ` FROM budgets WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT +?3`
 
 	// The scopes are pairs of a key and an operation.
 	budgetsByScope = `SELECT ` + budgetRow + listed + `budgets INDEXED BY budgets_by_scope

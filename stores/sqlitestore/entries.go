@@ -13,8 +13,8 @@ const (
 		octet_length(op), ' ', octet_length(key), ' ', octet_length(operation), ' ', octet_length(price), ' ',
 		op, key, operation, price) AS entry FROM entries`
 
-	entriesUp   = `SELECT ` + entryRow + ` WHERE account = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3`
-	entriesDown = `SELECT ` + entryRow + ` WHERE account = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3`
+	entriesUp   = `SELECT ` + entryRow + ` WHERE account = ?1 AND seq > ?2 ORDER BY seq LIMIT +?3`
+	entriesDown = `SELECT ` + entryRow + ` WHERE account = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT +?3`
 	insertEntry = `INSERT INTO entries (account, seq, at, kind, op, lot, from_bucket, to_bucket, amount, key, operation, price, hash)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )

@@ -141,7 +141,7 @@ func eventQuery(q *apikey.EventQuery) (string, []any) {
 	} else {
 		b.WriteString(` ORDER BY seq` + direction)
 	}
-	b.WriteString(` LIMIT ?8`)
+	b.WriteString(` LIMIT +?8`)
 	return b.String(), args
 }
 

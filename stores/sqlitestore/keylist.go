@@ -21,8 +21,8 @@ const (
 	keysByEnd         = `SELECT ` + keyColumns + keyTables + `WHERE (k.expires_at, k.id) > (?1, ?2) AND k.expires_at < coalesce(?11, 9223372036854775807)` + keyFilter + soonestFirst
 	keysByOwnerAndEnd = `SELECT ` + keyColumns + keyTables + `WHERE k.owner = ?3 AND (k.expires_at, k.id) > (?1, ?2) AND k.expires_at < coalesce(?11, 9223372036854775807)` + keyFilter + soonestFirst
 
-	newestFirst  = ` ORDER BY k.created_at DESC, k.id DESC LIMIT ?4`
-	soonestFirst = ` ORDER BY k.expires_at, k.id LIMIT ?4`
+	newestFirst  = ` ORDER BY k.created_at DESC, k.id DESC LIMIT +?4`
+	soonestFirst = ` ORDER BY k.expires_at, k.id LIMIT +?4`
 
 	keyFilter = ` AND k.state IN (?15, ?16, ?17, ?18)
 		AND CASE WHEN k.epoch < o.epoch AND k.state <> 'deleted' THEN 'revoked' ELSE k.state END IN (?5, ?6, ?7, ?8)

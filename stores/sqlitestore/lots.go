@@ -14,9 +14,9 @@ const (
 
 	lotByID   = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND id = ?2`
 	lotsByID  = `SELECT ` + lotRow + listed + `lots ON account = ?1 AND id = listed`
-	lotsDue   = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
+	lotsDue   = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT +?3`
 	lotsBurn  = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND available > 0 AND (due IS NULL OR due > ?2) ORDER BY rank`
-	lotsAfter = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	lotsAfter = `SELECT ` + lotRow + ` FROM lots WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT +?3`
 
 	insertLot = `INSERT INTO lots (account, id, op, schedule, effective_at,
 		priority, category, operations, expires_at, rank, due, pruned, ` + totalsColumns + `)

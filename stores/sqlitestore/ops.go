@@ -23,11 +23,11 @@ const (
 
 	opByID      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND id = ?2`
 	opsByID     = `SELECT ` + opRow + listed + `ops ON account = ?1 AND id = listed`
-	opsDue      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
-	opsPrunable = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND prunable <= ?2 ORDER BY prunable, id LIMIT ?3`
-	opsAfter    = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
-	opsOpen     = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND hold IN (1, 5) AND id > ?2 ORDER BY id LIMIT ?3`
-	opsOfTarget = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND target = ?4 AND target <> '' AND id > ?2 ORDER BY id LIMIT ?3`
+	opsDue      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT +?3`
+	opsPrunable = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND prunable <= ?2 ORDER BY prunable, id LIMIT +?3`
+	opsAfter    = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT +?3`
+	opsOpen     = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND hold IN (1, 5) AND id > ?2 ORDER BY id LIMIT +?3`
+	opsOfTarget = `SELECT ` + opRow + ` FROM ops WHERE account = ?1 AND target = ?4 AND target <> '' AND id > ?2 ORDER BY id LIMIT +?3`
 	opsAll      = `SELECT ` + opRow + ` FROM ops WHERE account = ?1`
 
 	insertOp = `INSERT INTO ops (account, id, kind, hold, intent, at, amount, target, parts, charges, terms, totals, seq,

@@ -14,6 +14,9 @@ import (
 func TestEveryQueryUsesAnIndex(t *testing.T) {
 	db := open(t, nil)
 	for _, query := range sqlitestore.Queries() {
+		if strings.Contains(query, "LIMIT ?") {
+			t.Errorf("%s\nis prepared anew each time; write LIMIT +?", query)
+		}
 		plan, err := db.Plan(t.Context(), query)
 		if err != nil {
 			t.Fatal(err)
@@ -119,6 +122,78 @@ func TestCreditsAreFoundByTheirIndex(t *testing.T) {
 			plan, err := db.Plan(t.Context(), query)
 			if got := strings.Join(plan, "; "); err != nil || got != want[name] {
 				t.Errorf("plan is\n%s, %v; want\n%s", got, err, want[name])
+			}
+		})
+	}
+}
+
+// What a claim costs must not grow with what waits, what was delivered or what is
+// dead: it seeks from endpoint to endpoint, and there to what is due.
+func TestWebhooksAreFoundByTheirIndex(t *testing.T) {
+	db := open(t, nil)
+	const (
+		list     = "SCAN json_each VIRTUAL TABLE INDEX 1:"
+		ofState  = "SEARCH webhook_deliveries USING COVERING INDEX webhook_deliveries_by_state (endpoint=? AND state=?"
+		waiting  = "SEARCH webhook_deliveries USING COVERING INDEX webhook_deliveries_waiting "
+		sending  = "SEARCH webhook_deliveries USING COVERING INDEX webhook_deliveries_sending "
+		byNumber = "USING INTEGER PRIMARY KEY (rowid=?)"
+	)
+	merged := func(each string) string {
+		return "MERGE (UNION ALL); LEFT; MERGE (UNION ALL); LEFT; " + each + "; RIGHT; " + each + "; RIGHT; MERGE (UNION ALL); LEFT; MERGE (UNION ALL); LEFT; " +
+			each + "; RIGHT; " + each + "; RIGHT; " + each
+	}
+	want := map[string]string{
+		"waiting": "CO-ROUTINE next; SETUP; SCAN CONSTANT ROW; RECURSIVE STEP; SCAN next; CORRELATED SCALAR SUBQUERY 4; CO-ROUTINE (subquery-3); " +
+			"COMPOUND QUERY; LEFT-MOST SUBQUERY; " + waiting + "(endpoint>?); UNION ALL; " + sending + "(endpoint>?); SEARCH (subquery-3); SCAN next; " +
+			"CORRELATED SCALAR SUBQUERY 6; SEARCH e USING INDEX sqlite_autoindex_webhook_endpoints_1 (id=?); " +
+			"CORRELATED SCALAR SUBQUERY 7; " + waiting + "(endpoint=?); CORRELATED SCALAR SUBQUERY 8; " + sending + "(endpoint=?)",
+		"in flight":      sending + "(endpoint=? AND lease>?)",
+		"due":            waiting + "(endpoint=? AND due<?)",
+		"over":           sending + "(endpoint=? AND lease<?)",
+		"head":           "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_state (endpoint=? AND state=?)",
+		"leased head":    "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_state (endpoint=? AND state=?)",
+		"next":           "SCAN CONSTANT ROW; SCALAR SUBQUERY 1; " + waiting + "(endpoint=?); SCALAR SUBQUERY 2; " + sending + "(endpoint=?)",
+		"next lease":     sending + "(endpoint=? AND lease>?)",
+		"claim":          "SEARCH webhook_deliveries " + byNumber + "; LIST SUBQUERY 1; " + list,
+		"claimed":        list + "; SEARCH d " + byNumber + "; SEARCH m " + byNumber,
+		"messages":       list + "; SEARCH m " + byNumber,
+		"endpoint":       "SEARCH e USING INDEX sqlite_autoindex_webhook_endpoints_1 (id=?)",
+		"endpoints":      "SEARCH e USING INDEX sqlite_autoindex_webhook_endpoints_1 (id>?)",
+		"of an account":  "SEARCH e USING INDEX webhook_endpoints_of_account (account=? AND id>?)",
+		"known":          "SEARCH webhook_messages USING INDEX sqlite_autoindex_webhook_messages_1 (id=?)",
+		"takers":         "SEARCH webhook_endpoints USING INDEX webhook_endpoints_of_account (account=?)",
+		"taker":          "SEARCH webhook_endpoints USING INDEX sqlite_autoindex_webhook_endpoints_1 (id=?)",
+		"message":        "SEARCH m USING INDEX sqlite_autoindex_webhook_messages_1 (id=?)",
+		"attempts":       "SEARCH webhook_attempts USING PRIMARY KEY (delivery=? AND number>?)",
+		"of an endpoint": "CO-ROUTINE (subquery-5); " + merged(ofState+" AND seq<?)") + "; SCAN (subquery-5); SEARCH d " + byNumber + "; SEARCH m " + byNumber,
+		"of a message": "SEARCH m USING INDEX sqlite_autoindex_webhook_messages_1 (id=?); " +
+			"SEARCH d USING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?)",
+		"delivery": "SEARCH m USING INDEX sqlite_autoindex_webhook_messages_1 (id=?); " +
+			"SEARCH d USING INDEX sqlite_autoindex_webhook_deliveries_1 (message=? AND endpoint=?)",
+		"movable":    strings.Replace(merged(ofState+")"), "COVERING INDEX", "INDEX", 1),
+		"to pending": "SEARCH webhook_deliveries " + byNumber + "; LIST SUBQUERY 1; " + list,
+		"to dropped": "SEARCH webhook_deliveries " + byNumber + "; LIST SUBQUERY 1; " + list,
+		"prunable": "SEARCH m USING COVERING INDEX webhook_messages_by_age (at<?); CORRELATED SCALAR SUBQUERY 1; " +
+			"SEARCH d USING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?); SEARCH e USING INDEX sqlite_autoindex_webhook_endpoints_1 (id=?)",
+		"prune attempts": "SEARCH webhook_attempts USING PRIMARY KEY (delivery=?); LIST SUBQUERY 1; " + list +
+			"; SEARCH d USING COVERING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?)",
+		"prune deliveries": "SEARCH webhook_deliveries USING COVERING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?); LIST SUBQUERY 1; " + list +
+			"; SEARCH webhook_attempts USING PRIMARY KEY (delivery=?)",
+		"prune messages": "SEARCH webhook_messages " + byNumber + "; LIST SUBQUERY 1; " + list +
+			"; SEARCH webhook_deliveries USING COVERING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?)",
+		"prune endpoints": "SCAN webhook_endpoints USING COVERING INDEX webhook_endpoints_deleted; CORRELATED SCALAR SUBQUERY 1; " +
+			"SEARCH d USING COVERING INDEX webhook_deliveries_by_state (endpoint=?); SEARCH webhook_deliveries USING COVERING INDEX webhook_deliveries_by_state (endpoint=?)",
+		"replay":       "SEARCH webhook_replays USING PRIMARY KEY (key=?)",
+		"replays over": "SEARCH webhook_replays USING PRIMARY KEY (key=?); LIST SUBQUERY 1; SEARCH webhook_replays USING COVERING INDEX webhook_replays_by_end (until<?)",
+	}
+	for name, query := range sqlitestore.WebhookStatements() {
+		t.Run(name, func(t *testing.T) {
+			plan, err := db.Plan(t.Context(), query)
+			if got := strings.Join(plan, "; "); err != nil || got != want[name] {
+				t.Errorf("plan is\n%s, %v; want\n%s", got, err, want[name])
+			}
+			if strings.Contains(query, "LIMIT ?") {
+				t.Errorf("%s\nis prepared anew each time; write LIMIT +?", query)
 			}
 		})
 	}

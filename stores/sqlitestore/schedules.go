@@ -15,8 +15,8 @@ const (
 		id, zone, operations) AS schedule`
 
 	schedulesByID  = `SELECT ` + scheduleRow + listed + `schedules ON account = ?1 AND id = listed`
-	schedulesDue   = `SELECT ` + scheduleRow + ` FROM schedules WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3`
-	schedulesAfter = `SELECT ` + scheduleRow + ` FROM schedules WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
+	schedulesDue   = `SELECT ` + scheduleRow + ` FROM schedules WHERE account = ?1 AND due <= ?2 ORDER BY due, id LIMIT +?3`
+	schedulesAfter = `SELECT ` + scheduleRow + ` FROM schedules WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT +?3`
 
 	insertSchedule = `INSERT INTO schedules (amount, unit, every, anchor, zone, until, catch_up, lifetime, rollover, priority,
 		category, operations, next, due, account, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`

@@ -84,7 +84,10 @@ func dataSource(path string, o Options, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
-// stmt returns the prepared statement of that text.
+// stmt returns the prepared statement of that text. Where SQLite could plan for
+// the value of a bare parameter, as after LIMIT or in a comparison that a partial
+// index might fit, it prepares the statement anew whenever that is bound, which
+// takes longer than most queries; +? has no value to plan for.
 func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if st := s.stmts[text]; st != nil {
 		return st, nil

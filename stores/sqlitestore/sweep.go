@@ -7,7 +7,7 @@ import (
 
 const (
 	statesAfter = `SELECT key, name, algorithm, expires FROM limits WHERE (key, name, algorithm) > (?, ?, ?)
-		ORDER BY key, name, algorithm LIMIT ?`
+		ORDER BY key, name, algorithm LIMIT +?`
 
 	settledUntil = `DELETE FROM settled WHERE id IN (SELECT id FROM settled WHERE until <= ? ORDER BY until LIMIT 4)`
 )

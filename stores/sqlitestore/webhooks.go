@@ -41,8 +41,8 @@ const (
 		hex(e.sealed), ' ', e.id, e.account, e.events, e.settings, e.health) AS endpoint`
 
 	endpointByID       = `SELECT ` + endpointRow + ` FROM webhook_endpoints e WHERE e.id = ?1 AND (?2 = '' OR e.account = ?2) AND e.id > ?3`
-	endpointsAfter     = `SELECT ` + endpointRow + ` FROM webhook_endpoints e WHERE e.id > ?1 AND e.state < 3 ORDER BY e.id LIMIT ?2`
-	endpointsOfAccount = `SELECT ` + endpointRow + ` FROM webhook_endpoints e WHERE e.account = ?3 AND e.id > ?1 AND e.state < 3 ORDER BY e.id LIMIT ?2`
+	endpointsAfter     = `SELECT ` + endpointRow + ` FROM webhook_endpoints e WHERE e.id > ?1 AND e.state < 3 ORDER BY e.id LIMIT +?2`
+	endpointsOfAccount = `SELECT ` + endpointRow + ` FROM webhook_endpoints e WHERE e.account = ?3 AND e.id > ?1 AND e.state < 3 ORDER BY e.id LIMIT +?2`
 
 	upsertEndpoint = `INSERT INTO webhook_endpoints (id, account, state, reason, created_at, updated_at, events, settings, health, sealed)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -30,8 +30,8 @@ const (
 		FROM next WHERE step = 1 AND id IS NOT NULL`
 
 	inFlight   = `SELECT count(*) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease > ?2`
-	duePending = `SELECT seq, due FROM webhook_deliveries WHERE endpoint = ?1 AND state = 1 AND due <= ?2 ORDER BY due, seq LIMIT ?3`
-	dueLeases  = `SELECT seq, lease FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease <= ?2 ORDER BY lease, seq LIMIT ?3`
+	duePending = `SELECT seq, due FROM webhook_deliveries WHERE endpoint = ?1 AND state = 1 AND due <= ?2 ORDER BY due, seq LIMIT +?3`
+	dueLeases  = `SELECT seq, lease FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease <= ?2 ORDER BY lease, seq LIMIT +?3`
 
 	// What an ordered endpoint may be sent next, and when.
 	headPending = `SELECT seq, due FROM webhook_deliveries WHERE endpoint = ?1 AND state = 1 ORDER BY seq LIMIT 1`

@@ -12,21 +12,21 @@ import (
 
 const (
 	deliveriesOfEndpoint = `SELECT ` + deliveryRow + ` FROM (
-			SELECT seq AS listed FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?4 AND seq < ?2
-			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?5 AND seq < ?2
-			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?6 AND seq < ?2
-			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?7 AND seq < ?2
-			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?8 AND seq < ?2
-			ORDER BY listed DESC LIMIT ?3
+			SELECT seq AS listed FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?4 AND seq < ?2
+			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?5 AND seq < ?2
+			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?6 AND seq < ?2
+			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?7 AND seq < ?2
+			UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?8 AND seq < ?2
+			ORDER BY listed DESC LIMIT +?3
 		) CROSS JOIN webhook_deliveries d ON d.seq = listed CROSS JOIN webhook_messages m ON m.seq = d.message`
 
 	// Those of one message have the order of their endpoints.
 	deliveriesOfMessage = `SELECT ` + deliveryRow + ` FROM webhook_messages m CROSS JOIN webhook_deliveries d ON d.message = m.seq
-		WHERE m.id = ?1 AND d.seq < ?2 AND d.state IN (?4, ?5, ?6, ?7, ?8) ORDER BY d.endpoint DESC LIMIT ?3`
+		WHERE m.id = ?1 AND d.seq < ?2 AND d.state IN (+?4, +?5, +?6, +?7, +?8) ORDER BY d.endpoint DESC LIMIT +?3`
 
 	attemptsAfter = `SELECT concat(number, ' ', at, ' ', took, ' ', failure, ' ', status, ' ', retry_after, ' ', control, ' ',
 		octet_length(detail), ' ', octet_length(location), ' ', octet_length(address), ' ', hex(body), ' ', detail, location, address) AS attempt
-		FROM webhook_attempts WHERE delivery = ?1 AND number > ?2 ORDER BY number LIMIT ?3`
+		FROM webhook_attempts WHERE delivery = ?1 AND number > ?2 ORDER BY number LIMIT +?3`
 
 	messageRow = `concat(m.seq, ' ', m.at, ' ', octet_length(m.id), ' ', octet_length(m.account), ' ', octet_length(m.type), ' ',
 		octet_length(m.endpoint), ' ', octet_length(m.content_type), ' ', m.id, m.account, m.type, m.endpoint, m.content_type) AS message`

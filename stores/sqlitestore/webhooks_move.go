@@ -13,12 +13,12 @@ import (
 const (
 	// The first of an endpoint in states ?4 to ?8, published since ?2; of those that
 	// are pending, when they are to be made so, only what is due after ?9.
-	movable = `SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?4 AND created_at >= ?2 AND due > ?9
-		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?5 AND created_at >= ?2
-		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?6 AND created_at >= ?2
-		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?7 AND created_at >= ?2
-		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = ?8 AND created_at >= ?2
-		ORDER BY seq LIMIT ?3`
+	movable = `SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?4 AND created_at >= ?2 AND due > ?9
+		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?5 AND created_at >= ?2
+		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?6 AND created_at >= ?2
+		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?7 AND created_at >= ?2
+		UNION ALL SELECT seq FROM webhook_deliveries WHERE endpoint = ?1 AND state = +?8 AND created_at >= ?2
+		ORDER BY seq LIMIT +?3`
 
 	moveToPending = `UPDATE webhook_deliveries SET state = 1, due = ?2, attempt = 0, failure = 0, manual = ?3, ended_at = NULL
 		WHERE seq IN (SELECT value FROM json_each(?1))`
@@ -28,7 +28,7 @@ const (
 	prunable = `SELECT m.seq FROM webhook_messages m WHERE m.at < ?1 AND NOT EXISTS (
 			SELECT 1 FROM webhook_deliveries d CROSS JOIN webhook_endpoints e ON e.id = d.endpoint
 			WHERE d.message = m.seq AND d.state < 3 AND e.state < 3)
-		ORDER BY m.at, m.seq LIMIT ?2`
+		ORDER BY m.at, m.seq LIMIT +?2`
 	pruneAttempts = `DELETE FROM webhook_attempts WHERE delivery IN (
 		SELECT d.seq FROM json_each(?1) CROSS JOIN webhook_deliveries d ON d.message = value)`
 	pruneDeliveries = `DELETE FROM webhook_deliveries WHERE message IN (SELECT value FROM json_each(?1))`
