@@ -430,6 +430,17 @@ func TestAttemptThatWasCanceledSaysNothingOfTheReceiver(t *testing.T) {
 	}
 }
 
+func TestAttemptThatBeginsTooLateIsNone(t *testing.T) {
+	s := newTarget(t, "127.0.0.1:0", nil)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
+	defer cancel()
+	a, err := webhook.Try(ctx, webhook.SenderOptions{Transport: local(t)}, claimed(s.URL, webhook.Settings{}), keysOf(t, testSecret), "")
+	if a.Number != 0 || err != nil {
+		t.Errorf("%+v, %v", a, err)
+	}
+	s.none(t)
+}
+
 func TestConnectionThatBreaksIsAFailure(t *testing.T) {
 	_, verifier := newPair(t)
 	r := webhooktest.NewReceiver(t, verifier, webhooktest.Answer{Abort: true}, webhooktest.Answer{Status: 200, Body: "abcd", Break: true})

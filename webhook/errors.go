@@ -26,7 +26,8 @@ var (
 	ErrSignature error = &errors.Error{Code: errors.Unauthenticated, Msg: "no webhook signature matches"}
 	// ErrKeyExpired: the signature is right, and its key is past its NotAfter.
 	ErrKeyExpired error = &errors.Error{Code: errors.Unauthenticated, Msg: "the webhook signature was made with a key that has expired"}
-	// ErrBodyTooLarge: the body is longer than the verifier's MaxBody.
+	// ErrBodyTooLarge: the body is longer than the verifier's MaxBody, or than the
+	// MaxResponse of a [SafeTransport].
 	ErrBodyTooLarge error = &errors.Error{Code: errors.Invalid, Msg: "the webhook body is too large"}
 	// ErrBody: the body broke off while it was read.
 	ErrBody error = &errors.Error{Code: errors.Invalid, Msg: "the webhook body could not be read"}

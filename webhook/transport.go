@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -316,5 +317,8 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 func (b *cappedBody) Close() error { return b.src.Close() }
 
 func (b *cappedBody) tooLarge() error {
-	return tooLarge("webhook.SafeTransport", b.limit, ErrBodyTooLarge)
+	return &errors.Error{
+		Op: "webhook.SafeTransport", Err: ErrBodyTooLarge,
+		Msg: fmt.Sprintf("the body of the answer is over %d bytes; read no further, or raise MaxResponse", b.limit),
+	}
 }
