@@ -151,6 +151,9 @@ func (s *Sender) Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage,
 	if q.Before < 0 {
 		faults.Add("Before is %d; give 0, or the Next of a page", q.Before)
 	}
+	if q.Endpoint != "" && !validEndpointID(q.Endpoint) || q.Message != "" && !validID(q.Message) {
+		faults.Add("Endpoint %.80q, Message %.300q: not IDs of an endpoint and of a message", q.Endpoint, q.Message)
+	}
 	limit := pageSize(&faults, q.Limit)
 	if err := faults.Err(); err != nil {
 		return DeliveryPage{}, err
@@ -179,6 +182,9 @@ func (s *Sender) Attempts(ctx context.Context, endpoint, message string, after, 
 	size := pageSize(&faults, limit)
 	if err := faults.Err(); err != nil {
 		return nil, err
+	}
+	if !validEndpointID(endpoint) || !validID(message) {
+		return nil, nil // there are none
 	}
 	list, err := s.store.Attempts(ctx, endpoint, message, after, size)
 	return list, errors.Wrap(op, err)

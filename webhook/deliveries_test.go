@@ -284,6 +284,8 @@ func TestDeliveriesComeInPages(t *testing.T) {
 		t.Errorf("of a message: %+v", p)
 	}
 	_, err := o.Deliveries(t.Context(), webhook.DeliveryQuery{States: []webhook.DeliveryState{0, 6}, Before: -1, Limit: -1})
+	_, bad := o.Deliveries(t.Context(), webhook.DeliveryQuery{Endpoint: "ep\x00", Message: "msg.1"})
+	wantFaults(t, bad, `Endpoint "ep\x00", Message "msg.1"`)
 	wantFaults(t, err, "neither Endpoint nor Message", "States[0] is 0", "States[1] is 6", "Before is -1", "Limit is -1; give 0 to 500")
 }
 
@@ -299,6 +301,9 @@ func TestAttemptsAndMessagesAreThereToRead(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	if list := must(o.Attempts(t.Context(), "ep_1", "msg_1", 0, 0))(t); len(list) != 3 {
+		t.Errorf("%+v", list)
+	}
+	if list := must(o.Attempts(t.Context(), "ep\x00", "msg_1", 0, 0))(t); len(list) != 0 {
 		t.Errorf("%+v", list)
 	}
 	if list := must(o.Attempts(t.Context(), "ep_1", "msg_2", 0, 0))(t); len(list) != 0 {

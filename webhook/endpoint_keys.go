@@ -149,8 +149,9 @@ func (s Secret) another() (Secret, error) {
 }
 
 // Reseal seals the secrets of all endpoints under the sealing key in front, and
-// returns how many it has sealed: those that were under another. Afterwards the
-// other keys can be left out of NewSender. It takes a while with many endpoints and
+// returns how many it has sealed: those that were under another. Once no process has
+// another in front, and it has been called, the others can be left out of
+// [NewSender]. It takes a while with many endpoints and
 // can be ended and called again. An endpoint that cannot be read does not keep it
 // from the others; the error names up to ten.
 func (s *Sender) Reseal(ctx context.Context) (int, error) {

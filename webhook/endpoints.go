@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
@@ -290,6 +291,9 @@ func (s *Sender) Endpoints(ctx context.Context, q EndpointQuery) (EndpointPage, 
 	if q.Account != "" && !validAccount(q.Account) {
 		faults.Add("Account %.140q: not up to %d bytes of visible ASCII", q.Account, maxAccount)
 	}
+	if q.ID != "" && !validEndpointID(q.ID) || q.After != "" && !validEndpointID(q.After) {
+		faults.Add("ID %.80q, After %.80q: not IDs of endpoints", q.ID, q.After)
+	}
 	limit := pageSize(&faults, q.Limit)
 	if err := faults.Err(); err != nil {
 		return EndpointPage{}, err
@@ -299,6 +303,7 @@ func (s *Sender) Endpoints(ctx context.Context, q EndpointQuery) (EndpointPage, 
 	if err != nil {
 		return EndpointPage{}, errors.Wrap(op, err)
 	}
+	list = slices.DeleteFunc(list, func(e Endpoint) bool { return e.State == EndpointDeleted }) // of one that is named
 	p := EndpointPage{Endpoints: list}
 	if len(list) > limit {
 		p.Endpoints, p.Next = list[:limit], list[limit-1].ID

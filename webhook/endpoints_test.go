@@ -33,9 +33,10 @@ func TestEveryFaultOfAnEndpointIsNamed(t *testing.T) {
 		t.Errorf("names what is in order:\n%v", text)
 	}
 	_, err = o.CreateEndpoint(t.Context(), webhook.EndpointSpec{Account: "a", Settings: webhook.Settings{
-		URL: "https://example.com", Events: make([]string, webhook.MaxFilters+1), Schedule: make([]time.Duration, webhook.MaxSteps+1),
+		URL: "https://example.com/\xff", Events: make([]string, webhook.MaxFilters+1), Schedule: make([]time.Duration, webhook.MaxSteps+1),
+		Note: "a\x00b", TLS: webhook.TLSSettings{RootCAs: "\x00"},
 	}})
-	wantFaults(t, err, "Events: 101 filters; give up to 100", "Schedule: 65 steps; give up to 64")
+	wantFaults(t, err, "URL: not UTF-8; write other bytes as %XX", "Events: 101 filters; give up to 100", "Schedule: 65 steps; give up to 64", "Note", "TLS: RootCAs or")
 }
 
 // What can be seen of an address without looking its name up is said early.
@@ -319,8 +320,16 @@ func TestEndpointsComeInPages(t *testing.T) {
 	if p := must(o.Endpoints(t.Context(), webhook.EndpointQuery{}))(t); len(p.Endpoints) != 8 {
 		t.Errorf("all: %d", len(p.Endpoints))
 	}
-	_, err := o.Endpoints(t.Context(), webhook.EndpointQuery{Account: "a b", Limit: 501})
-	wantFaults(t, err, `Account "a b"`, "Limit is 501; give 0 to 500")
+	_, err := o.Endpoints(t.Context(), webhook.EndpointQuery{Account: "a b", ID: "ep/1", After: "\x00", Limit: 501})
+	wantFaults(t, err, `Account "a b"`, `ID "ep/1", After "\x00"`, "Limit is 501; give 0 to 500")
+	if err := o.DeleteEndpoint(t.Context(), "ep_other"); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]int{"ep_3": 1, "ep_other": 0, "ep_none": 0} {
+		if p := must(o.Endpoints(t.Context(), webhook.EndpointQuery{ID: id}))(t); len(p.Endpoints) != want {
+			t.Errorf("of the ID %s there are %d", id, len(p.Endpoints))
+		}
+	}
 }
 
 func TestPrivateKeysOfClientsDoNotPrint(t *testing.T) {

@@ -103,7 +103,7 @@ func TestHealthAgreesWithAPlainReading(t *testing.T) {
 	for _, seed := range seeds(t) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
-			for range 40 {
+			for range 12 {
 				b := newBench(t, webhook.SenderOptions{})
 				j := new(reading)
 				failing := random.Float64()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/keytoll/keytoll/errors"
@@ -98,6 +99,9 @@ func (s *Settings) check(faults *errors.Faults, maxTimeout time.Duration) {
 	if len(s.URL) > MaxURL {
 		faults.Add("URL: %d bytes; give up to %d", len(s.URL), MaxURL)
 	}
+	if !utf8.ValidString(s.URL) {
+		faults.Add("URL: not UTF-8; write other bytes as %%XX")
+	}
 	if strings.Contains(s.URL, "#") {
 		faults.Add("URL: it has a fragment, which is never sent; take it out")
 	}
@@ -129,7 +133,18 @@ func (s *Settings) check(faults *errors.Faults, maxTimeout time.Duration) {
 	if len(s.TLS.RootCAs) > MaxPEM || len(s.TLS.Certificate) > MaxPEM {
 		faults.Add("TLS: %d and %d bytes of PEM; give up to %d each", len(s.TLS.RootCAs), len(s.TLS.Certificate), MaxPEM)
 	}
-	if len(s.Note) > MaxNote || !utf8.ValidString(s.Note) {
-		faults.Add("Note: not up to %d bytes of UTF-8", MaxNote)
+	if !plain(s.TLS.RootCAs) || !plain(s.TLS.Certificate) {
+		faults.Add("TLS: RootCAs or Certificate holds more than text; give PEM")
 	}
+	if len(s.Note) > MaxNote || !plain(s.Note) {
+		faults.Add("Note: not up to %d bytes of text in UTF-8, without control characters", MaxNote)
+	}
+}
+
+// plain reports whether text is UTF-8 without control characters other than tabs
+// and line breaks: what every store keeps as it is.
+func plain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r'
+	})
 }
