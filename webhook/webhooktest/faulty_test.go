@@ -9,12 +9,6 @@ import (
 	"github.com/keytoll/keytoll/webhook/webhooktest"
 )
 
-func TestAFaultyStoreKeepsThePromisesWhenItDecidesTwice(t *testing.T) {
-	webhooktest.Run(t, func(*testing.T) webhook.Store {
-		return webhooktest.NewFaulty(webhook.NewMemoryStore(nil), func(string, int) webhooktest.Fault { return webhooktest.DecideTwice })
-	})
-}
-
 func TestAFaultyStoreFailsBeforeOrAfterItHasWritten(t *testing.T) {
 	for _, fault := range []webhooktest.Fault{webhooktest.FailFirst, webhooktest.FailWritten} {
 		inner := webhook.NewMemoryStore(nil)

@@ -89,7 +89,7 @@ func endpointChecks() []storeCheck {
 			q.endpoints(ctx, "e")
 			last := q.now(ctx)
 			check := func(what string, now time.Time) {
-				q.want(now == at(now), "the time of %s is %v, want UTC and whole microseconds", what, now)
+				q.want(inWhole(now), "the time of %s is %v, want UTC and whole microseconds", what, now)
 				q.want(!now.Before(last) && now.Sub(last) < patience, "the time of %s is %v, that of the call before %v", what, now, last)
 				last = now
 			}

@@ -37,7 +37,7 @@ func spoil(e *webhook.Endpoint) {
 
 func belongs(ctx context.Context, q *queue) {
 	var want, kept webhook.Endpoint
-	make := func(now time.Time) webhook.Endpoint {
+	fresh := func(now time.Time) webhook.Endpoint {
 		e := fullEndpoint(now)
 		e.Account, e.State, e.Settings.Rate, e.Settings.Ordered, e.Health = account, webhook.EndpointActive, 0, false, webhook.Health{}
 		return e
@@ -47,7 +47,7 @@ func belongs(ctx context.Context, q *queue) {
 		q.want(reflect.DeepEqual(got, want), "%s the endpoint is\n%+v, want\n%+v", after, got, want)
 	}
 	q.must(q.Change(ctx, "e", func(now time.Time, e *webhook.Endpoint) error {
-		kept, want = make(now), make(now)
+		kept, want = fresh(now), fresh(now)
 		*e = kept
 		return nil
 	}))
@@ -140,7 +140,7 @@ func raceChecks() []storeCheck {
 			q.publish(ctx, numbered("m", 200)...)
 			var disabled atomic.Bool
 			q.together(ctx, 4, func(ctx context.Context, i int) error {
-				for round := 0; round < 30; round++ {
+				for round := range 30 {
 					if i == 0 && round == 5 {
 						if err := changeEndpoint(ctx, q, "e", func(e *webhook.Endpoint) { e.State = webhook.EndpointDisabled }); err != nil {
 							return err

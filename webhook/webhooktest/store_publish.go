@@ -89,7 +89,7 @@ func messageKept(ctx context.Context, q *queue) {
 		p, err := q.Publish(ctx, m)
 		q.must(err)
 		after := q.now(ctx)
-		q.want(p == webhook.Publication{ID: m.ID, At: at(p.At), Deliveries: 1}, "Publish = %+v", p)
+		q.want(p == webhook.Publication{ID: m.ID, At: p.At, Deliveries: 1} && inWhole(p.At), "Publish = %+v", p)
 		q.want(!p.At.Before(before) && !p.At.After(after), "published at %v, which is not between %v and %v of the same clock", p.At, before, after)
 		m.At = p.At
 		got, err := q.Message(ctx, m.ID)

@@ -275,8 +275,8 @@ func (q *queue) attempts(ctx context.Context, name string) []webhook.Attempt {
 	return list
 }
 
-// at returns d without its monotonic reading, in UTC and whole microseconds.
-func at(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+// inWhole reports whether t is in UTC and in whole microseconds.
+func inWhole(t time.Time) bool { return t == t.UTC().Truncate(time.Microsecond) } //nolint:revive // it is about what Equal does not see
 
 // together runs f n times at once, as long as patience lasts, and ends the check on
 // an error.

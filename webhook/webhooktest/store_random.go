@@ -27,7 +27,7 @@ func modelChecks() []storeCheck { return []storeCheck{random(1, 300), random(2, 
 
 func random(seed uint64, commands int) storeCheck {
 	return storeCheck{fmt.Sprintf("random commands do what a plain model does, seed %d", seed), func(ctx context.Context, q *queue) {
-		r := &player{queue: q, model: model{fanOut: map[string]int{}}, rng: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // a seed that can be told
+		r := &player{queue: q, model: model{fanOut: map[string]int{}}, rng: rand.New(rand.NewPCG(seed, 0))}
 		for step := range commands {
 			r.at = fmt.Sprintf("seed %d, command %d", seed, step)
 			r.step(ctx)
@@ -159,7 +159,7 @@ func (r *player) settles(ctx context.Context) {
 		d := recent[r.rng.IntN(len(recent))]
 		s := webhook.Settlement{Endpoint: d.Endpoint, Message: d.Message, Token: d.Token}
 		if r.rng.IntN(4) > 0 {
-			s.Attempt = webhook.Attempt{Number: d.Tries, At: at(d.Lease), Status: 200 + r.rng.IntN(300), Detail: among(r, "", "a detail")}
+			s.Attempt = webhook.Attempt{Number: d.Tries, At: d.Lease, Status: 200 + r.rng.IntN(300), Detail: among(r, "", "a detail")}
 		}
 		if !slices.ContainsFunc(list, func(o webhook.Settlement) bool { return o.Endpoint == s.Endpoint && o.Message == s.Message }) {
 			list = append(list, s)

@@ -46,3 +46,24 @@ func (s *timed) time() time.Time {
 	defer s.mu.Unlock()
 	return s.now
 }
+
+// Functions that are called twice, with rows that were loaded anew, decide the same.
+func TestMemoryQueueKeepsThePromisesWhenItDecidesTwice(t *testing.T) {
+	Run(t, func(*testing.T) webhook.Store {
+		s := newTimed()
+		return struct {
+			webhook.Store
+			Advancer
+		}{NewFaulty(s, func(string, int) Fault { return DecideTwice }), s}
+	})
+}
+
+func TestMemoryQueueDoesWhatTheModelDoes(t *testing.T) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
+		RunRandom(t, newTimed(), 1000+seed, 400)
+	}
+}
