@@ -268,73 +268,80 @@ BEGIN
 	content := int8send(now) || oidsend(pg_typeof(NULL::keytoll.endpoints)) || oidsend(pg_typeof(NULL::keytoll.deliveries))
 		|| oidsend(pg_typeof(NULL::keytoll.attempts));
 	RETURN NEXT;
-	WHILE rest > 0 LOOP
-		SELECT active.id, active.ready, active.ordered, waiting.endpoint, waiting.at INTO leap
-		FROM (
-			SELECT id, CASE WHEN noted <= now THEN ready ELSE 0 END AS ready, ordered FROM keytoll.endpoints
-			WHERE state = 1 AND id >= since ORDER BY id LIMIT 1
-		) active
-		LEFT JOIN LATERAL (
-			SELECT endpoint, at FROM keytoll.deliveries WHERE at IS NOT NULL AND endpoint >= active.id ORDER BY endpoint, at, seq LIMIT 1
-		) waiting ON true;
-		IF leap.endpoint IS NULL THEN -- there is no other
-			EXIT WHEN wrapped;
-			wrapped := true;
-			since := '';
-			CONTINUE;
-		END IF;
-		EXIT WHEN wrapped AND upto <> '' AND leap.endpoint > upto;
-		IF leap.endpoint <> leap.id THEN
-			since := leap.endpoint;
-			CONTINUE;
-		END IF;
-		last := leap.id;
-		since := leap.id || ' '; -- which comes right behind it
-		IF leap.ordered THEN
-			SELECT at INTO leap.at FROM keytoll.deliveries WHERE endpoint = leap.id AND state <= 2 ORDER BY endpoint, seq LIMIT 1;
-		END IF;
-		IF greatest(leap.at, leap.ready) > now THEN
-			soonest := least(soonest, greatest(leap.at, leap.ready));
-			CONTINUE;
-		END IF;
-
-		SELECT * INTO e FROM keytoll.endpoints WHERE id = leap.id AND state = 1 FOR NO KEY UPDATE SKIP LOCKED;
-		CONTINUE WHEN NOT FOUND; -- somebody else has hold of it
-		SELECT count(*), min(at) INTO running, ends FROM keytoll.deliveries WHERE endpoint = e.id AND state = 2 AND at > now;
-		free := least(e.room - running, rest);
-		IF free <= 0 THEN
-			soonest := least(soonest, ends);
-			CONTINUE;
-		END IF;
-		n := 0;
-		next := NULL;
-		kind := 2;
-		FOR d IN
-			SELECT first.* FROM (
-				SELECT record_send(x) AS content, x.ctid AS place, x.at FROM keytoll.deliveries x
-				WHERE e.ordered AND endpoint = e.id AND state <= 2 ORDER BY endpoint, seq LIMIT 1) first
-			UNION ALL
-			SELECT first.* FROM (
-				SELECT record_send(x) AS content, x.ctid AS place, x.at FROM keytoll.deliveries x
-				WHERE NOT e.ordered AND endpoint = e.id AND at IS NOT NULL ORDER BY endpoint, at, seq LIMIT free + 1) first
+	LOOP
+		FOR leap IN
+			WITH RECURSIVE leaps (id, ready, room, ordered, endpoint, at, onward) AS (
+				SELECT NULL::text COLLATE "C", 0::bigint, 0::bigint, false, NULL::text COLLATE "C", 0::bigint, since COLLATE "C"
+				UNION ALL
+				SELECT active.id, active.ready, active.room, active.ordered, waiting.endpoint, waiting.at,
+					CASE waiting.endpoint WHEN active.id THEN active.id || ' ' ELSE waiting.endpoint END -- which comes right behind it
+				FROM leaps
+				CROSS JOIN LATERAL (
+					SELECT id, CASE WHEN noted <= now THEN ready ELSE 0 END AS ready, room, ordered FROM keytoll.endpoints
+					WHERE state = 1 AND id >= leaps.onward ORDER BY id LIMIT 1
+				) active
+				CROSS JOIN LATERAL (
+					SELECT endpoint, at FROM keytoll.deliveries WHERE at IS NOT NULL AND endpoint >= active.id ORDER BY endpoint, at, seq LIMIT 1
+				) waiting
+				WHERE NOT wrapped OR upto = '' OR waiting.endpoint <= upto
+			)
+			SELECT leaps.id, greatest(leaps.ready, CASE WHEN leaps.ordered THEN (
+					SELECT at FROM keytoll.deliveries WHERE endpoint = leaps.id AND state <= 2 ORDER BY endpoint, seq LIMIT 1
+				) ELSE leaps.at END) AS opens, busy.running >= leaps.room AS busy, busy.ends
+			FROM leaps
+			LEFT JOIN LATERAL (
+				SELECT count(*) AS running, min(at) AS ends FROM keytoll.deliveries
+				WHERE endpoint = leaps.id AND state = 2 AND at > now
+			) busy ON greatest(leaps.at, leaps.ready) <= now
+			WHERE leaps.endpoint = leaps.id
 		LOOP
-			next := d.at;
-			EXIT WHEN n = free OR d.at > now;
-			n := n + 1;
+			last := leap.id;
+			IF leap.opens > now OR leap.busy THEN
+				soonest := least(soonest, CASE WHEN leap.opens > now THEN leap.opens ELSE leap.ends END);
+				CONTINUE;
+			END IF;
+			SELECT * INTO e FROM keytoll.endpoints WHERE id = leap.id AND state = 1 FOR NO KEY UPDATE SKIP LOCKED;
+			CONTINUE WHEN NOT FOUND; -- somebody else has hold of it
+			SELECT count(*), min(at) INTO running, ends FROM keytoll.deliveries WHERE endpoint = e.id AND state = 2 AND at > now;
+			free := least(e.room - running, rest);
+			IF free <= 0 THEN
+				soonest := least(soonest, ends);
+				CONTINUE;
+			END IF;
+			n := 0;
 			next := NULL;
-			content := d.content;
-			place := d.place;
+			kind := 2;
+			FOR d IN
+				SELECT first.* FROM (
+					SELECT record_send(x) AS content, x.ctid AS place, x.at FROM keytoll.deliveries x
+					WHERE e.ordered AND endpoint = e.id AND state <= 2 ORDER BY endpoint, seq LIMIT 1) first
+				UNION ALL
+				SELECT first.* FROM (
+					SELECT record_send(x) AS content, x.ctid AS place, x.at FROM keytoll.deliveries x
+					WHERE NOT e.ordered AND endpoint = e.id AND at IS NOT NULL ORDER BY endpoint, at, seq LIMIT free + 1) first
+			LOOP
+				next := d.at;
+				EXIT WHEN n = free OR d.at > now;
+				n := n + 1;
+				next := NULL;
+				content := d.content;
+				place := d.place;
+				RETURN NEXT;
+			END LOOP;
+			IF n = 0 THEN
+				soonest := least(soonest, next);
+				CONTINUE;
+			END IF;
+			rest := rest - n;
+			kind := 1;
+			content := record_send(e);
+			place := NULL;
 			RETURN NEXT;
+			EXIT WHEN rest = 0;
 		END LOOP;
-		IF n = 0 THEN
-			soonest := least(soonest, next);
-			CONTINUE;
-		END IF;
-		rest := rest - n;
-		kind := 1;
-		content := record_send(e);
-		place := NULL;
-		RETURN NEXT;
+		EXIT WHEN wrapped OR rest = 0;
+		wrapped := true;
+		since := '';
 	END LOOP;
 	kind := 3;
 	content := textsend(last);
