@@ -76,7 +76,7 @@ func newStatements(schema string) statements {
 		moveWebhooks:    in(`SELECT keytoll.webhooks_move($1, $2, $3, $4, $5, $6, $7, $8)`),
 		pruneWebhooks:   in(`SELECT keytoll.webhooks_prune($1, $2)`),
 		endpoints:       in(`SELECT e FROM keytoll.endpoints e WHERE `),
-		deliveries:      in(`SELECT d, m.account, m.type FROM keytoll.deliveries d JOIN keytoll.messages m ON m.id = d.message WHERE `),
+		deliveries:      in(`SELECT * FROM keytoll.webhooks_deliveries($1, $2, $3, $4, $5)`),
 		attemptsAfter: in(`SELECT a FROM keytoll.attempts a WHERE message = $1 AND endpoint = $2 AND number > $3
 			ORDER BY message, endpoint, number LIMIT $4`),
 		message: in(`SELECT m FROM keytoll.messages m WHERE id = $1`),

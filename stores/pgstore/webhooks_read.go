@@ -3,7 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"slices"
+	"math"
 	"strings"
 
 	"github.com/keytoll/keytoll/errors"
@@ -32,43 +32,18 @@ func (s *WebhookStore) Endpoints(ctx context.Context, q webhook.EndpointQuery) (
 
 // Deliveries implements [webhook.Store].
 func (s *WebhookStore) Deliveries(ctx context.Context, q webhook.DeliveryQuery) ([]webhook.Delivery, error) {
-	var f filter
-	if q.Endpoint != "" {
-		f.where(`d.endpoint = $%d`, q.Endpoint)
+	var states []int64 // null for all
+	for _, state := range q.States {
+		states = append(states, int64(state))
 	}
-	if q.Message != "" {
-		f.where(`d.message = $%d`, q.Message)
+	if q.Before == 0 {
+		q.Before = math.MaxInt64
 	}
-	if q.Before != 0 {
-		f.where(`d.seq < $%d`, q.Before)
-	}
-	f.deliveryStates(q.States)
-	order := `d.seq DESC`
-	if q.Endpoint != "" && q.Message == "" {
-		order = `d.endpoint DESC, d.seq DESC` // that of the indexes that are meant
-	}
-	return listOf(ctx, s.db, f.list(s.db.sql.deliveries, order, q.Limit), f.args, func(c [][]byte, d *webhook.Delivery) error {
+	args := []any{q.Endpoint, q.Message, states, q.Before, int64(q.Limit)}
+	return listOf(ctx, s.db, s.db.sql.deliveries, args, func(c [][]byte, d *webhook.Delivery) error {
 		d.Account, d.Type = string(c[1]), string(c[2])
 		return readDelivery(c[0], d)
 	})
-}
-
-// deliveryStates selects by state, in words that name the index that serves.
-func (f *filter) deliveryStates(states []webhook.DeliveryState) {
-	if len(states) == 0 {
-		return
-	}
-	numbers := make([]string, len(states))
-	for i, state := range states {
-		numbers[i] = fmt.Sprint(uint8(state))
-	}
-	f.where(`d.state IN (` + strings.Join(numbers, ", ") + `)`)
-	switch {
-	case slices.Max(states) <= webhook.DeliverySending:
-		f.where(`d.state <= 2`)
-	case slices.Min(states) >= webhook.DeliveryDead:
-		f.where(`d.state >= 4`)
-	}
 }
 
 // Attempts implements [webhook.Store].

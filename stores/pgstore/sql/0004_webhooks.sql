@@ -57,7 +57,7 @@ CREATE TABLE keytoll.messages (
 	CONSTRAINT messages_sound CHECK (id <> '' AND account <> '' AND deliveries >= 0 AND (endpoint = '' OR deliveries = 1))
 );
 
-CREATE INDEX messages_by_age ON keytoll.messages (at, id);
+CREATE INDEX messages_by_age ON keytoll.messages (at);
 
 
 -- Deliveries: messages on their way. No foreign keys: a publisher that checked
@@ -375,7 +375,8 @@ BEGIN
 		RETURN QUERY SELECT 2::smallint, record_send(found.d), found.place, need.number, about.type
 			FROM unnest(case_endpoints, case_messages) WITH ORDINALITY AS need (endpoint, message, number)
 			CROSS JOIN LATERAL (
-				SELECT d, d.ctid AS place FROM keytoll.deliveries d WHERE d.message = need.message AND d.endpoint = need.endpoint
+				SELECT d, d.ctid AS place FROM keytoll.deliveries d -- in words that only the primary key can serve
+				WHERE (d.message, d.endpoint) >= (need.message, need.endpoint) AND (d.message, d.endpoint) <= (need.message, need.endpoint)
 				OFFSET 0 FOR NO KEY UPDATE
 			) found
 			CROSS JOIN LATERAL (SELECT m.type FROM keytoll.messages m WHERE m.id = need.message OFFSET 0) about;
@@ -449,7 +450,8 @@ BEGIN
 	IF only_message <> '' THEN
 		places := ARRAY(
 			SELECT ctid FROM keytoll.deliveries
-			WHERE message = only_message AND endpoint = target AND created_at >= since AND state = ANY (froms)
+			WHERE (message, endpoint) >= (only_message, target) AND (message, endpoint) <= (only_message, target)
+				AND created_at >= since AND state = ANY (froms)
 				AND (state <> 1 OR into_state <> 1 OR due > now) AND most > 0);
 	ELSE
 		places := ARRAY(
@@ -477,10 +479,47 @@ BEGIN
 END $$;
 
 
+-- webhooks_deliveries lists deliveries as a DeliveryQuery of package webhook says;
+-- states is null for all. For those of an endpoint, each kind of state has an index
+-- of its own.
+CREATE FUNCTION keytoll.webhooks_deliveries(target text, only_message text, states bigint[], before bigint, most bigint)
+	RETURNS TABLE (delivery keytoll.deliveries, account text, type text) LANGUAGE plpgsql STABLE
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
+	SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+	waiting boolean := states <@ '{1,2}';
+	failed  boolean := states <@ '{4,5}';
+BEGIN
+	IF only_message <> '' THEN
+		RETURN QUERY SELECT d, m.account, m.type FROM keytoll.deliveries d
+			CROSS JOIN LATERAL (SELECT x.account, x.type FROM keytoll.messages x WHERE x.id = d.message OFFSET 0) m
+			WHERE (d.message, d.endpoint) >= (only_message, target) AND (d.message, d.endpoint) <= (only_message, coalesce(nullif(target, ''), '~'))
+				AND seq < before AND (states IS NULL OR state = ANY (states))
+			ORDER BY seq DESC LIMIT most;
+		RETURN;
+	END IF;
+	RETURN QUERY SELECT found.d, m.account, m.type
+		FROM (
+			(SELECT d, seq FROM keytoll.deliveries d
+			WHERE waiting AND endpoint = target AND state <= 2 AND seq < before AND state = ANY (states) ORDER BY endpoint DESC, seq DESC LIMIT most)
+			UNION ALL
+			(SELECT d, seq FROM keytoll.deliveries d
+			WHERE failed AND endpoint = target AND state >= 4 AND seq < before AND state = ANY (states) ORDER BY endpoint DESC, seq DESC LIMIT most)
+			UNION ALL
+			(SELECT d, seq FROM keytoll.deliveries d
+			WHERE (waiting OR failed) IS NOT TRUE AND endpoint = target AND seq < before AND (states IS NULL OR state = ANY (states))
+			ORDER BY endpoint DESC, seq DESC LIMIT most)
+		) found
+		CROSS JOIN LATERAL (SELECT x.account, x.type FROM keytoll.messages x WHERE x.id = (found.d).message OFFSET 0) m
+		ORDER BY seq DESC;
+END $$;
+
+
 -- webhooks_prune deletes messages as Prune of package webhook says, but for those
 -- that somebody is busy with, and returns how many.
 CREATE FUNCTION keytoll.webhooks_prune(before bigint, most bigint) RETURNS bigint LANGUAGE plpgsql
-	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 	SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -489,15 +528,16 @@ BEGIN
 	old := ARRAY(
 		SELECT m.id FROM keytoll.messages m WHERE m.at < before AND NOT EXISTS (
 			SELECT FROM keytoll.deliveries d WHERE d.message = m.id AND d.state <= 2
-				AND EXISTS (SELECT FROM keytoll.endpoints e WHERE e.id = d.endpoint AND e.state <> 3))
-		ORDER BY m.at, m.id LIMIT most FOR UPDATE OF m SKIP LOCKED);
+				AND EXISTS (SELECT FROM keytoll.endpoints e WHERE e.id = d.endpoint AND e.state <> 3 OFFSET 0)
+			OFFSET 0) -- looked for message by message
+		ORDER BY m.at LIMIT most FOR UPDATE OF m SKIP LOCKED);
 	-- Once all its rows are locked, nobody moves, settles or claims any of a message.
 	old := ARRAY(
 		SELECT m.id FROM unnest(old) AS it (id)
 		CROSS JOIN LATERAL (SELECT x.id, x.deliveries FROM keytoll.messages x WHERE x.id = it.id OFFSET 0) m
 		CROSS JOIN LATERAL (
 			SELECT count(*) FILTER (WHERE locked.state > 2 OR NOT EXISTS (
-				SELECT FROM keytoll.endpoints e WHERE e.id = locked.endpoint AND e.state <> 3)) AS n
+				SELECT FROM keytoll.endpoints e WHERE e.id = locked.endpoint AND e.state <> 3 OFFSET 0)) AS n
 			FROM (SELECT d.state, d.endpoint FROM keytoll.deliveries d WHERE d.message = m.id OFFSET 0 FOR UPDATE SKIP LOCKED) locked
 		) free
 		WHERE free.n = m.deliveries);
@@ -506,7 +546,7 @@ BEGIN
 	DELETE FROM keytoll.messages m USING unnest(old) AS it (id) WHERE m.id = it.id;
 	DELETE FROM keytoll.endpoints WHERE id IN (
 		SELECT e.id FROM keytoll.endpoints e WHERE e.state = 3
-			AND NOT EXISTS (SELECT FROM keytoll.deliveries d WHERE d.endpoint = e.id)
+			AND NOT EXISTS (SELECT FROM keytoll.deliveries d WHERE d.endpoint = e.id OFFSET 0)
 		ORDER BY e.id LIMIT most FOR UPDATE SKIP LOCKED);
 	RETURN cardinality(old);
 END $$;
