@@ -45,7 +45,7 @@ func parseAddress(text string) (_ address, fault string) {
 
 func newAddress(scheme, host, request string) (_ address, fault string) {
 	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
-	port := ""
+	var port string
 	switch scheme {
 	case "https":
 		port = ":443"

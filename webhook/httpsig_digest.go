@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
+	"slices"
 )
 
 // The header of RFC 9530, and the two of its algorithms that are not broken.
@@ -38,10 +39,8 @@ func (d *contentDigest) parse(field string) (fault string) {
 		if !ok {
 			return shape
 		}
-		for _, other := range seen[:n] {
-			if other == key {
-				return "an algorithm is there twice"
-			}
+		if slices.Contains(seen[:n], key) {
+			return "an algorithm is there twice"
 		}
 		seen[n] = key
 		text, ok := s.bytes()

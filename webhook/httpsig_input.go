@@ -1,6 +1,9 @@
 package webhook
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // A signatureInput is a member of Signature-Input: what one signature covers,
 // and when and how it was made.
@@ -21,12 +24,7 @@ type signatureInput struct {
 
 // covers reports whether the signature covers a component.
 func (in *signatureInput) covers(name string) bool {
-	for _, c := range in.components[:in.n] {
-		if c == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(in.components[:in.n], name)
 }
 
 const inputShape = `not like "sig1=("@method" "@target-uri" "content-digest");created=1618884473", in the one spelling of RFC 9651`
@@ -47,10 +45,8 @@ func parseInputs(field string, yield func(in *signatureInput) bool) (fault strin
 		if !ok {
 			return inputShape
 		}
-		for _, other := range seen[:n] {
-			if other == label {
-				return "a label is there twice"
-			}
+		if slices.Contains(seen[:n], label) {
+			return "a label is there twice"
 		}
 		seen[n] = label
 		in := signatureInput{label: label}
@@ -110,10 +106,8 @@ func (in *signatureInput) parseParameters(s *scanner) (fault string) {
 		if !ok {
 			return inputShape
 		}
-		for _, other := range seen[:n] {
-			if other == name {
-				return "a parameter is there twice"
-			}
+		if slices.Contains(seen[:n], name) {
+			return "a parameter is there twice"
 		}
 		seen[n] = name
 		if ok = s.skip('='); ok {
@@ -207,10 +201,8 @@ func findSignature(field, label string) (text, fault string) {
 		if !ok {
 			return "", shape
 		}
-		for _, other := range seen[:n] {
-			if other == key {
-				return "", "a label is there twice"
-			}
+		if slices.Contains(seen[:n], key) {
+			return "", "a label is there twice"
 		}
 		seen[n] = key
 		value, ok := s.bytes()

@@ -2,7 +2,7 @@ package webhook_test
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // Twilio has no other
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
