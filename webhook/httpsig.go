@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -180,10 +181,7 @@ type memberClaim struct {
 
 // read implements whole. A signature that the scheme does not ask for, such as
 // that of a proxy, is passed over; when none is left, the first says why.
-func (h httpSignatures) read(s *Scheme, _ []*ringKey, in *incoming) (wholeClaim, error) {
-	if in.request == nil {
-		return nil, refuse(ErrMissing, s.Name+" signs the method and the address; verify the request with VerifyRequest")
-	}
+func (h httpSignatures) read(s *Scheme, keys []*ringKey, in *incoming) (wholeClaim, error) {
 	field, err := line(in.header, inputHeader)
 	if err != nil {
 		return nil, err
@@ -198,24 +196,33 @@ func (h httpSignatures) read(s *Scheme, _ []*ringKey, in *incoming) (wholeClaim,
 	}
 	c := covered{method: methodOf(in.request), target: target, header: in.header}
 	claim := &memberClaim{matched: -1}
-	var first, broken error
+	var first error
+	pairs := 0
 	fault = parseInputs(field, func(input *signatureInput) bool {
 		member, err := h.member(s, &c, input, signatures)
+		if err == nil && !slices.ContainsFunc(keys, member.madeFor) {
+			err = refuse(ErrSignature, inputHeader+": "+input.label+" is of another kind than all keys; ask the sender for one that is shared, or of a pair, as you have it")
+		}
 		if err == nil {
 			claim.list = append(claim.list, member)
+			if member.size == ed25519.SignatureSize {
+				pairs++
+			}
 		} else if first == nil {
 			first = err
 		}
 		return true
 	})
-	if fault != "" {
+	switch {
+	case fault != "":
 		return nil, refuse(ErrMalformed, inputHeader+": "+fault)
-	}
-	if len(claim.list) == 0 {
+	case pairs > maxPublic:
+		return nil, refuse(ErrMalformed, fmt.Sprintf("%s: more than %d signatures of key pairs", inputHeader, maxPublic))
+	case len(claim.list) == 0:
 		return nil, first
 	}
-	if broken = claim.readHeaders(s, &c); broken != nil {
-		return nil, broken
+	if err := claim.readHeaders(s, &c); err != nil {
+		return nil, err
 	}
 	return claim, nil
 }
@@ -359,13 +366,18 @@ func (c *memberClaim) matches(k *ringKey) bool {
 // matches reports whether m was made with k. A signature of the other kind never
 // was: what one side calls a public key is not used as a secret.
 func (m *signedMember) matches(k *ringKey) bool {
-	switch shared := k.Secret.Kind().shared(); {
-	case shared && m.size == sha256.Size:
+	switch {
+	case !m.madeFor(k):
+		return false
+	case m.size == sha256.Size:
 		return subtle.ConstantTimeCompare(k.mac(sha256.New, string(m.base)), m.signature[:m.size]) == 1
-	case !shared && m.size == ed25519.SignatureSize:
-		return ed25519.Verify(k.Secret.public(), m.base, m.signature[:])
 	}
-	return false
+	return ed25519.Verify(k.Secret.public(), m.base, m.signature[:])
+}
+
+// madeFor reports whether m is a signature of the kind of k.
+func (m *signedMember) madeFor(k *ringKey) bool {
+	return k.Secret.Kind().shared() == (m.size == sha256.Size)
 }
 
 // proven implements wholeClaim.

@@ -357,6 +357,27 @@ func TestAPublicKeyIsNoSharedSecret(t *testing.T) {
 	}
 }
 
+// Each would cost as much as hashing 50 KB.
+func TestSignaturesOfKeyPairsAreFew(t *testing.T) {
+	private, public := sigPair(t)
+	s := webhook.HTTPSignatures()
+	key := webhook.Key{ID: "k", Secret: private, Scheme: s}
+	for n, want := range map[int]error{4: nil, 5: webhook.ErrMalformed} {
+		r := signedHTTP(t, testBody, key)
+		input, signature := strings.TrimPrefix(r.Header.Get("Signature-Input"), "sig1="), strings.TrimPrefix(r.Header.Get("Signature"), "sig1=")
+		for i := 2; i <= n; i++ {
+			for name, text := range map[string]string{"Signature-Input": input, "Signature": signature} {
+				r.Header.Set(name, fmt.Sprintf("%s, s%d=%s", r.Header.Get(name), i, text))
+			}
+		}
+		key.Secret = public
+		if _, err := sigVerifier(t, key).VerifyRequest(r); !errors.Is(err, want) {
+			t.Errorf("%d: %v, want %v", n, err, want)
+		}
+		key.Secret = private
+	}
+}
+
 func TestHTTPSignaturesSurviveARotation(t *testing.T) {
 	fresh, old := sigKey(t, "new", testSecret), sigKey(t, "old", otherSecret)
 	old.NotAfter = t0.Add(time.Second)
