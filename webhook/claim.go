@@ -267,14 +267,15 @@ func parseTimestamp(s string) (seconds int64, ok bool) {
 }
 
 // validEntry reports whether an entry that is passed over looks like one:
-// 1 to 16 of a-z and 0-9, the delimiter, and visible ASCII without a comma.
+// 1 to 16 of a-z and 0-9, the delimiter, and visible ASCII without a comma or
+// the delimiter again.
 func validEntry(entry string, delimiter byte) bool {
 	at := strings.IndexByte(entry, delimiter)
 	if at < 0 || !validVersion(entry[:at]) || at+1 == len(entry) {
 		return false
 	}
 	for i := at + 1; i < len(entry); i++ {
-		if c := entry[i]; c <= ' ' || c >= 0x7f || c == ',' {
+		if c := entry[i]; c <= ' ' || c >= 0x7f || c == ',' || c == delimiter {
 			return false
 		}
 	}
