@@ -213,16 +213,20 @@ func TestDefectJunkInEverySignatureHeader(t *testing.T) {
 			return
 		}
 		delimiter := (b.Entry + b.PublicEntry)[len(b.Entry+b.PublicEntry)-1:]
-		for _, list := range []string{"v9" + delimiter + "what-ever" + b.Separator + good, good + b.Separator + "v0" + delimiter + "x=y"} {
+		for _, list := range []string{"v9" + delimiter + "what-ever" + b.Separator + good, good + b.Separator + "v0" + delimiter + "x!y"} {
 			h := b.header.Clone()
 			h[b.SignatureHeader] = []string{list}
 			if _, err := b.verifier.Verify(h, []byte(testBody)); err != nil {
 				t.Errorf("with an unknown entry, %q: %v", list, err)
 			}
 		}
+		twice := b.header.Clone() // stripe-go refuses it too
+		twice[b.SignatureHeader] = []string{good + b.Separator + "v0" + delimiter + "x" + delimiter + "y"}
+		_, err := b.verifier.Verify(twice, []byte(testBody))
+		wantIs(t, err, webhook.ErrMalformed)
 		many := b.header.Clone()
 		many[b.SignatureHeader] = []string{good + strings.Repeat(b.Separator+"v9"+delimiter+"x", 16)}
-		_, err := b.verifier.Verify(many, []byte(testBody))
+		_, err = b.verifier.Verify(many, []byte(testBody))
 		wantIs(t, err, webhook.ErrMalformed)
 	})
 }
