@@ -1,7 +1,7 @@
 // Package redisstore keeps Keytoll's short-lived shared state in Redis, Redis
 // Cluster, or a server that speaks their protocol, such as Valkey, for fleets of
-// servers: the rate limits that they share, and the feed that tells the caches of
-// all of them which keys to forget.
+// servers: the rate limits that they share, which received webhooks were handled,
+// and the feed that tells the caches of all of them which keys to forget.
 //
 //	client := redis.NewUniversalClient(&redis.UniversalOptions{
 //		Addrs: []string{"127.0.0.1:6379"}, ContextTimeoutEnabled: true,
@@ -11,6 +11,11 @@
 //		return err
 //	}
 //	// Give store to ratelimit.NewLimiter in every server.
+//	replays, err := redisstore.NewReplays(redisstore.Coalesced(client), nil)
+//	if err != nil {
+//		return err
+//	}
+//	// Give replays to webhook.Verifier.Handler in every server.
 //	feed, err := redisstore.NewFeed(client, nil)
 //	if err != nil {
 //		return err
@@ -18,8 +23,8 @@
 //	// Give feed to the apikey.Service of every server that shares the store.
 //
 // What belongs here, and nowhere else: the Redis driver (go-redis, through its
-// universal client), the Lua script, and what a fleet shares for as long as a
-// limit counts. Credits do not belong here: a ledger needs durable transactions, so
+// universal client), the Lua scripts, and what a fleet shares for as long as a
+// limit counts or a message may come again. Credits do not belong here: a ledger needs durable transactions, so
 // this package has no constructor for one. Importing this module is what adds
 // the driver to a program; the root module never does.
 //
@@ -93,6 +98,33 @@
 // A call whose answer was lost may have taken what it reports as an error, and is
 // not made again: see [GoRedis]. A take never passes that was not taken.
 //
+// # The replays
+//
+// [ReplayStore] is a [webhook.ReplayStore]: one key for each message, and one
+// script about it for each call, on whichever server has the slot. The server's
+// clock decides, to the microsecond. Under
+//
+//	wh:billing.msg_27UH4WbU6Z5A5EzD8u03UvzRbpk
+//
+// stands "f", when the lease ends in milliseconds since the Unix epoch, and the
+// owner; or "d" and until when the message is remembered. } and % are written as
+// in subjects, and a key longer than 64 bytes is named by 192 bits of its SHA-256.
+// Every key lives a millisecond longer than it counts, so that nothing stays, and no
+// decision relies on that. A key that holds something else is an error of code
+// Corrupt, never a free one.
+//
+// What is carried out twice changes nothing. So a call that failed is made once
+// again, be it that its answer was lost; and after an error the owner of a claim can
+// ask again.
+//
+// A message counts as handled for as long as the server remembers it. Set
+// maxmemory-policy to noeviction: a server that evicts lets messages be handled
+// again, with any policy that touches keys with a time to live (volatile-* and
+// allkeys-*). One that is full answers [webhook.ErrFull], and the sender tries
+// again. appendonly yes keeps handled messages over a restart; with appendfsync
+// everysec those of the last second may be handled again, and so may those of
+// which a replica had not heard when it took over.
+//
 // # Which client
 //
 // [GoRedis] is go-redis as it is, one connection for each caller at once.
@@ -140,7 +172,7 @@
 //
 // # Time
 //
-// For limits the clock is the server's: see above. When it goes back, as a
+// For limits and replays the clock is the server's: see above. When it goes back, as a
 // replica's may when it takes over, nothing is minted. For the feed the clock is
 // the listener's. It may jump: an instant before the one told last is not told.
 //
@@ -164,14 +196,19 @@
 // ZREMRANGEBYSCORE and ZSCORE and the keys that begin with the prefix. Whoever
 // may write those can grant and refuse at will.
 //
+// For replays it needs EVAL, EVALSHA, TIME, GET, SET and DEL and the keys that begin
+// with the prefix. Whoever may write those can have messages handled again, or
+// never. A webhook's id can be read in its key.
+//
 // # Errors
 //
-// A server that cannot be reached, and a line that broke, is code Unavailable.
+// A server that cannot be reached, and a line that broke, is code Unavailable; a
+// key that holds something else is Corrupt.
 // A context that is over is its own error.
 //
 // # Concurrency
 //
-// A [LimitStore], its clients and a [Feed] are safe for concurrent use. A
+// A [LimitStore], a [ReplayStore], their clients and a [Feed] are safe for concurrent use. A
 // [Coalesced] client has up to four goroutines while callers wait, and a decision
 // over several slots one for each until it returns.
 //

@@ -284,13 +284,15 @@ func TestReplaysOnAFullServer(t *testing.T) {
 // A server that evicts forgets what was handled: why the documentation asks for
 // noeviction.
 func TestReplaysAreForgottenByAServerThatEvicts(t *testing.T) {
-	client := redistest.StartOwn(t, "--maxmemory-policy", "allkeys-lru").Client(t)
-	s := newReplays(t, redisstore.GoRedis(client), prefix())
-	noError(t, s.Done(t.Context(), "handled", time.Hour))
-	noError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
-	_, _ = s.Claim(t.Context(), "other", "a", time.Hour) // makes the server look for room
-	noError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
-	claims(t, s, "handled", "a", webhook.ClaimGranted)
+	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
+		client := redistest.StartOwn(t, "--maxmemory-policy", policy).Client(t)
+		s := newReplays(t, redisstore.GoRedis(client), prefix())
+		noError(t, s.Done(t.Context(), "handled", time.Hour))
+		noError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+		_, _ = s.Claim(t.Context(), "other", "a", time.Hour) // makes the server look for room
+		noError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+		claims(t, s, "handled", "a", webhook.ClaimGranted)
+	}
 }
 
 // A server that hangs costs a caller its deadline and no more.

@@ -14,6 +14,8 @@ import (
 	"github.com/keytoll/keytoll/stores/redisstore"
 	"github.com/keytoll/keytoll/stores/redisstore/redistest"
 	"github.com/keytoll/keytoll/stores/redisstore/rueidisclient"
+	"github.com/keytoll/keytoll/webhook"
+	"github.com/keytoll/keytoll/webhook/webhooktest"
 )
 
 func connect(t testing.TB, addrs ...string) rueidis.Client {
@@ -80,6 +82,17 @@ func TestLimitsByTheCallersClock(t *testing.T) {
 func TestLimitsInACluster(t *testing.T) {
 	client := connect(t, redistest.StartCluster(t).Addrs()...)
 	ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return divided{newMoved(t, client)} })
+}
+
+func TestReplays(t *testing.T) {
+	client := rueidisclient.New(connect(t, redistest.Start(t).Addr()))
+	webhooktest.RunReplay(t, func(t *testing.T) webhook.ReplayStore {
+		s, err := redisstore.NewReplays(client, &redisstore.ReplaysOptions{Prefix: fmt.Sprintf("wh:%d:%d:", time.Now().UnixNano(), prefixes.Add(1))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
 }
 
 // The server forgets the script again and again, and no call notices.

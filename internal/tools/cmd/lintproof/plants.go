@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"stores/sqlitestore":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
 	"stores/pgstore":                  {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
 	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
-	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "stores/redisstore"},
+	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "webhook", "stores/redisstore"},
 	"examples/program": {
 		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "newcomer",
