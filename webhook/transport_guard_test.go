@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -283,20 +285,30 @@ func TestNamesAreLeftToTheEgressProxy(t *testing.T) {
 	}
 }
 
+// net/http reads the environment once in the life of a process, so that only a
+// process of its own tells anything.
 func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
-	env := newTarget(t, "127.0.0.1:0", nil)
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
-		t.Setenv(name, env.URL)
+	const child = "KEYTOLL_TEST_CHILD"
+	if os.Getenv(child) == "" {
+		env := newTarget(t, "127.0.0.1:0", nil)
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxyOfTheEnvironmentIsIgnored$")
+		c.Env = append(os.Environ(), child+"=1", "NO_PROXY=", "no_proxy=")
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+			c.Env = append(c.Env, name+"="+env.URL)
+		}
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		env.none(t)
+		return
 	}
-	t.Setenv("NO_PROXY", "")
 	s := newTarget(t, "127.0.0.1:0", nil)
 	resolver := nameServer(t, func(string, int) []netip.Addr { return []netip.Addr{netip.MustParseAddr("127.0.0.1")} })
 	tr := newTransport(t, webhook.SafeTransportOptions{Resolver: resolver, AllowPrefixes: prefixes("127.0.0.1/32")})
-	if status, _, err := get(t, tr, "http://hook.test:"+s.port); status != 200 {
+	if status, _, err := get(t, tr, "http://hook.test:"+s.port); status != 200 || s.conns.Load() != 1 {
 		t.Errorf("%d, %v", status, err)
 	}
 	refused(t, tr, "http://169.254.169.254/")
-	env.none(t)
 }
 
 func TestTransportOptionsReportEveryFault(t *testing.T) {
