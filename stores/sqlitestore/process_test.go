@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 
 		"take":        takeAll,
 		"keep taking": takeForEver,
+
+		"webhooks": webhooksForEver,
+		"deliver":  deliverAll,
 	}
 	role := roles[os.Getenv(childRole)]
 	if role == nil {
