@@ -147,7 +147,7 @@ func WebhookStatements() map[string]string {
 		"claimed": deliveriesClaimed, "messages": messagesNamed, "delivery": deliveryByName, "endpoint": endpointByID,
 		"of an endpoint": deliveriesOfEndpoint, "of a message": deliveriesOfMessage, "attempts": attemptsAfter, "message": messageByID,
 		"endpoints": endpointsAfter, "of an account": endpointsOfAccount, "movable": movable, "to pending": moveToPending, "to dropped": moveToDropped,
-		"prunable": prunable, "prune attempts": pruneAttempts, "prune deliveries": pruneDeliveries, "prune messages": pruneMessages,
+		"prunable": prunable, "still prunable": stillPrunable, "prune attempts": pruneAttempts, "prune deliveries": pruneDeliveries, "prune messages": pruneMessages,
 		"prune endpoints": pruneEndpoints, "replay": replayOwner, "replays over": replaysUntil,
 	}
 }

@@ -175,6 +175,8 @@ func TestWebhooksAreFoundByTheirIndex(t *testing.T) {
 		"to dropped": "SEARCH webhook_deliveries " + byNumber + "; LIST SUBQUERY 1; " + list,
 		"prunable": "SEARCH m USING COVERING INDEX webhook_messages_by_age (at<?); CORRELATED SCALAR SUBQUERY 1; " +
 			"SEARCH d USING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?); SEARCH e USING INDEX sqlite_autoindex_webhook_endpoints_1 (id=?)",
+		"still prunable": list + "; SEARCH m " + byNumber + "; CORRELATED SCALAR SUBQUERY 1; " +
+			"SEARCH d USING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?); SEARCH e USING INDEX sqlite_autoindex_webhook_endpoints_1 (id=?)",
 		"prune attempts": "SEARCH webhook_attempts USING PRIMARY KEY (delivery=?); LIST SUBQUERY 1; " + list +
 			"; SEARCH d USING COVERING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?)",
 		"prune deliveries": "SEARCH webhook_deliveries USING COVERING INDEX sqlite_autoindex_webhook_deliveries_1 (message=?); LIST SUBQUERY 1; " + list +

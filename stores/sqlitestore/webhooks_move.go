@@ -24,11 +24,12 @@ const (
 		WHERE seq IN (SELECT value FROM json_each(?1))`
 	moveToDropped = `UPDATE webhook_deliveries SET state = 5, ended_at = ?2 WHERE seq IN (SELECT value FROM json_each(?1))`
 
-	// Messages of which nothing is to become any more, the oldest first.
-	prunable = `SELECT m.seq FROM webhook_messages m WHERE m.at < ?1 AND NOT EXISTS (
+	// Messages of which nothing is to become any more.
+	isPrunable = `m.at < ?1 AND NOT EXISTS (
 			SELECT 1 FROM webhook_deliveries d CROSS JOIN webhook_endpoints e ON e.id = d.endpoint
-			WHERE d.message = m.seq AND d.state < 3 AND e.state < 3)
-		ORDER BY m.at, m.seq LIMIT +?2`
+			WHERE d.message = m.seq AND d.state < 3 AND e.state < 3)`
+	prunable      = `SELECT m.seq FROM webhook_messages m WHERE ` + isPrunable + ` ORDER BY m.at, m.seq LIMIT +?2`
+	stillPrunable = `SELECT m.seq FROM json_each(?2) CROSS JOIN webhook_messages m ON m.seq = value WHERE ` + isPrunable
 	pruneAttempts = `DELETE FROM webhook_attempts WHERE delivery IN (
 		SELECT d.seq FROM json_each(?1) CROSS JOIN webhook_deliveries d ON d.message = value)`
 	pruneDeliveries = `DELETE FROM webhook_deliveries WHERE message IN (SELECT value FROM json_each(?1))`
@@ -91,21 +92,26 @@ func (s *session) numbers(ctx context.Context, query string, args []any) ([]int6
 	return list, err
 }
 
-// Prune implements [webhook.Store].
+// Prune implements [webhook.Store]. It looks for old messages without the writer,
+// because it may have to look past many that are held.
 func (w *WebhookStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	var pruned int
-	err := w.write(ctx, func(ctx context.Context, s *session, _ time.Time) error {
-		list, err := s.numbers(ctx, prunable, []any{ceiling(before), limit})
-		if err != nil {
-			return err
-		}
-		pruned = len(list)
-		for _, statement := range []string{pruneAttempts, pruneDeliveries, pruneMessages} {
-			if pruned == 0 {
-				break
-			}
-			if err := s.exec(ctx, statement, listOf(list)); err != nil {
+	var list []int64
+	err := w.db.read(ctx, func(s *session) (err error) {
+		list, err = s.numbers(ctx, prunable, []any{ceiling(before), limit})
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	err = w.write(ctx, func(ctx context.Context, s *session, _ time.Time) (err error) {
+		if len(list) > 0 {
+			if list, err = s.numbers(ctx, stillPrunable, []any{ceiling(before), listOf(list)}); err != nil {
 				return err
+			}
+			for _, statement := range []string{pruneAttempts, pruneDeliveries, pruneMessages} {
+				if err := s.exec(ctx, statement, listOf(list)); err != nil {
+					return err
+				}
 			}
 		}
 		return s.exec(ctx, pruneEndpoints)
@@ -113,5 +119,5 @@ func (w *WebhookStore) Prune(ctx context.Context, before time.Time, limit int) (
 	if err != nil {
 		return 0, err
 	}
-	return pruned, nil
+	return len(list), nil
 }
