@@ -19,9 +19,9 @@ const (
 )
 
 const (
-	retryAfter  = 5 * time.Second // told to a sender whose message is in flight
-	askWithin = 5 * time.Second // for one call of the replay store
-	maxSource   = 64
+	retryAfter = 5 * time.Second // told to a sender whose message is in flight
+	askWithin  = 5 * time.Second // for one call of the replay store
+	maxSource  = 64
 )
 
 // HandlerOptions adjusts [Verifier.Handler].

@@ -159,7 +159,7 @@ func (x *endpointSecrets) encode() ([]byte, error) {
 		t.ClientKey = []byte(x.ClientKey)
 	}
 	text, err := json.Marshal(t) //nolint:gosec // to be sealed
-	if err != nil { // an end beyond the year 9999
+	if err != nil {              // an end beyond the year 9999
 		return nil, &errors.Error{Code: errors.Invalid, Msg: "a key of the endpoint has an end that cannot be stored; give one before the year 10000", Err: err}
 	}
 	return append([]byte{sealedForm}, text...), nil

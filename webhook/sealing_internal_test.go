@@ -217,3 +217,35 @@ func TestSealingKeysOfASenderAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// Whatever an endpoint seals, reading it is an error with words, or it is sealed
+// the same again.
+func FuzzUnsealEndpoint(f *testing.F) {
+	s := testSealer(f, 1)
+	x := testSecrets(f)
+	text, err := x.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("\x01" + `{"keys":[{"id":"a","text":"","kind":5}],"client_key":null}`))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := s.open("ep", s.text(t, "ep", string(text)))
+		if err != nil {
+			if errors.CodeOf(err) != errors.Corrupt || got.Keys.Len() != 0 {
+				t.Errorf("%q: %v, want corrupt", text, err)
+			}
+			return
+		}
+		sealed, err := s.seal("ep", got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.open("ep", sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSecrets(t, again, got)
+	})
+}

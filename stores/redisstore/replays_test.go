@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -336,5 +339,60 @@ func BenchmarkReplays(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			webhooktest.BenchReplay(b, func(b *testing.B) webhook.ReplayStore { return newReplays(b, wrap(client), prefix()) })
 		})
+	}
+}
+
+// Two servers that receive share what was handled: of many deliveries of one
+// message at once exactly one is handled, none while Redis is away, and what was
+// turned away then is handled when it comes again.
+func TestTwoReceiversHandleAMessageOnce(t *testing.T) {
+	server := redistest.StartOwn(t, "--appendonly", "yes", "--appendfsync", "always")
+	keys, err := webhook.NewKeys(webhook.Key{Secret: webhook.GenerateSecret()})
+	noError(t, err)
+	signer, err := webhook.NewSigner(keys, nil)
+	noError(t, err)
+	var handled atomic.Int64
+	var receivers []http.Handler
+	for range 2 {
+		verifier, err := webhook.NewVerifier(keys, nil)
+		noError(t, err)
+		h, err := verifier.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { handled.Add(1) }), &webhook.HandlerOptions{
+			Replay: newReplays(t, redisstore.Coalesced(once(t, redis.Options{Addr: server.Addr(), DialerRetries: 1})), "wh:"), Source: "s",
+		})
+		noError(t, err)
+		receivers = append(receivers, h)
+	}
+	deliver := func(i int, id string) int {
+		out := httptest.NewRecorder()
+		receivers[i%2].ServeHTTP(out, webhooktest.NewRequest(t, signer, webhooktest.Message{ID: id, Body: []byte("{}")}))
+		return out.Code
+	}
+	var all sync.WaitGroup
+	for i := range 32 {
+		all.Go(func() {
+			if code := deliver(i, "msg_1"); code != http.StatusOK && code != http.StatusConflict {
+				t.Errorf("status %d", code)
+			}
+		})
+	}
+	all.Wait()
+	if n := handled.Load(); n != 1 {
+		t.Errorf("one message was handled %d times", n)
+	}
+	server.Kill()
+	for i := range 2 {
+		if code := deliver(i, "msg_2"); code != http.StatusServiceUnavailable || handled.Load() != 1 {
+			t.Errorf("while Redis is away: status %d, %d handled", code, handled.Load())
+		}
+	}
+	server.Restart()
+	for i, want := range []int64{2, 2} {
+		if code := deliver(i, "msg_2"); code != http.StatusOK || handled.Load() != want {
+			t.Errorf("afterwards: status %d, %d handled", code, handled.Load())
+		}
+		deliver(i, "msg_1")
+	}
+	if n := handled.Load(); n != 2 {
+		t.Errorf("%d were handled, want 2", n)
 	}
 }

@@ -183,7 +183,7 @@ func crowd(ctx context.Context, s *subject) error {
 }
 
 func longAndShort(ctx context.Context, s *subject) error {
-	const longest = math.MaxInt64 / time.Millisecond * time.Millisecond
+	const longest = time.Duration(math.MaxInt64 - math.MaxInt64%1_000_000) // whole milliseconds
 	errs := []error{
 		s.Done(ctx, "done", longest),
 		wantState(webhook.ClaimGranted, "flight", "a")(s.Claim(ctx, "flight", "a", longest)),
