@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ type benchMessage struct {
 	signature string
 }
 
-func benchSet(b *testing.B, signer *webhook.Signer, size int) []benchMessage {
+func benchSet(b *testing.B, signer *webhook.Signer, scheme webhook.Scheme, size int) []benchMessage {
 	b.Helper()
 	seen := map[string]bool{}
 	set := make([]benchMessage, benchMessages)
@@ -50,8 +51,8 @@ func benchSet(b *testing.B, signer *webhook.Signer, size int) []benchMessage {
 		if err := signer.Sign(m.header, m.id, time.Unix(testTime, 0), m.body); err != nil {
 			b.Fatal(err)
 		}
-		m.signature = m.header.Get("webhook-signature")
-		m.preimage = append([]byte(m.id+"."+strconv.Itoa(testTime)+"."), m.body...)
+		m.signature = m.header.Get(scheme.SignatureHeader)
+		m.preimage = []byte(strings.NewReplacer("{id}", m.id, "{timestamp}", strconv.Itoa(testTime), "{body}", string(m.body)).Replace(scheme.Signed))
 		if seen[m.signature] {
 			b.Fatal("two messages have one signature: the set does not vary")
 		}
@@ -65,7 +66,7 @@ func benchSet(b *testing.B, signer *webhook.Signer, size int) []benchMessage {
 func BenchmarkFloor(b *testing.B) {
 	signer := newSigner(b, testSecret)
 	for _, size := range benchSizes {
-		set := benchSet(b, signer, size.bytes)
+		set := benchSet(b, signer, webhook.Standard(""), size.bytes)
 		b.Run(size.name, func(b *testing.B) {
 			mac := hmac.New(sha256.New, make([]byte, 24))
 			out := make([]byte, 0, sha256.Size)
@@ -84,54 +85,63 @@ func BenchmarkFloor(b *testing.B) {
 // whatever else the machine does falls on all of them alike. It reports the
 // median time of each, and of signing and verifying as multiples of the floor.
 func BenchmarkOverFloor(b *testing.B) {
-	signer, verifier, at := newSigner(b, testSecret), newVerifier(b, testSecret), time.Unix(testTime, 0)
 	for _, size := range benchSizes {
-		set := benchSet(b, signer, size.bytes)
-		b.Run(size.name, func(b *testing.B) {
-			mac := hmac.New(sha256.New, make([]byte, 24))
-			var out, buf []byte
-			contenders := [3]func(m *benchMessage){
-				func(m *benchMessage) {
-					mac.Reset()
-					mac.Write(m.preimage)
-					out = mac.Sum(out[:0])
-				},
-				func(m *benchMessage) { buf, _ = signer.AppendSignature(buf[:0], m.id, at, m.body) },
-				func(m *benchMessage) {
-					if _, err := verifier.Verify(m.header, m.body); err != nil {
-						b.Error(err)
-					}
-				},
-			}
-			const turn = 16 // messages
-			var times [3][]float64
-			for i := 0; b.Loop(); i += turn {
-				for j, run := range contenders {
-					start := time.Now()
-					for k := range turn {
-						run(&set[(i+k)%benchMessages])
-					}
-					times[j] = append(times[j], float64(time.Since(start))/turn)
-				}
-			}
-			for j := range times {
-				slices.Sort(times[j])
-			}
-			median := func(j int) float64 { return times[j][len(times[j])/2] }
-			b.ReportMetric(0, "ns/op") // of a turn of all three, which means nothing
-			b.ReportMetric(median(0), "floor-ns")
-			b.ReportMetric(median(1), "sign-ns")
-			b.ReportMetric(median(2), "verify-ns")
-			b.ReportMetric(median(1)/median(0), "sign/floor")
-			b.ReportMetric(median(2)/median(0), "verify/floor")
-		})
+		b.Run(size.name, func(b *testing.B) { overFloor(b, webhook.Standard(""), size.bytes) })
 	}
+	for _, s := range known()[2:] {
+		b.Run("1KB/"+s.Name, func(b *testing.B) { overFloor(b, s, 1<<10) })
+	}
+}
+
+func overFloor(b *testing.B, scheme webhook.Scheme, size int) {
+	b.Helper()
+	keys := oneKey(b, scheme, must(webhook.SecretFromRaw(rawSecret))(b))
+	signer, at := must(webhook.NewSigner(keys, nil))(b), time.Unix(testTime, 0)
+	verifier := must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(testTime)}))(b)
+	set := benchSet(b, signer, scheme, size)
+	mac := hmac.New(sha256.New, []byte(rawSecret))
+	var out, buf []byte
+	contenders := [3]func(m *benchMessage){
+		func(m *benchMessage) {
+			mac.Reset()
+			mac.Write(m.preimage)
+			out = mac.Sum(out[:0])
+		},
+		func(m *benchMessage) { buf, _ = signer.AppendSignature(buf[:0], m.id, at, m.body) },
+		func(m *benchMessage) {
+			if _, err := verifier.Verify(m.header, m.body); err != nil {
+				b.Error(err)
+			}
+		},
+	}
+	const turn = 16 // messages
+	var times [3][]float64
+	b.ResetTimer()
+	for i := 0; b.Loop(); i += turn {
+		for j, run := range contenders {
+			start := time.Now()
+			for k := range turn {
+				run(&set[(i+k)%benchMessages])
+			}
+			times[j] = append(times[j], float64(time.Since(start))/turn)
+		}
+	}
+	for j := range times {
+		slices.Sort(times[j])
+	}
+	median := func(j int) float64 { return times[j][len(times[j])/2] }
+	b.ReportMetric(0, "ns/op") // of a turn of all three, which means nothing
+	b.ReportMetric(median(0), "floor-ns")
+	b.ReportMetric(median(1), "sign-ns")
+	b.ReportMetric(median(2), "verify-ns")
+	b.ReportMetric(median(1)/median(0), "sign/floor")
+	b.ReportMetric(median(2)/median(0), "verify/floor")
 }
 
 func BenchmarkSign(b *testing.B) {
 	signer, at := newSigner(b, testSecret), time.Unix(testTime, 0)
 	for _, size := range benchSizes {
-		set := benchSet(b, signer, size.bytes)
+		set := benchSet(b, signer, webhook.Standard(""), size.bytes)
 		b.Run(size.name, func(b *testing.B) {
 			var buf []byte
 			b.SetBytes(int64(size.bytes))
@@ -153,7 +163,7 @@ func BenchmarkSign(b *testing.B) {
 			})
 		})
 	}
-	set := benchSet(b, signer, 1<<10)
+	set := benchSet(b, signer, webhook.Standard(""), 1<<10)
 	b.Run("1KB/headers", func(b *testing.B) {
 		header := http.Header{}
 		b.ReportAllocs()
@@ -169,7 +179,7 @@ func BenchmarkSign(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	signer, verifier := newSigner(b, testSecret), newVerifier(b, testSecret)
 	for _, size := range benchSizes {
-		set := benchSet(b, signer, size.bytes)
+		set := benchSet(b, signer, webhook.Standard(""), size.bytes)
 		b.Run(size.name, func(b *testing.B) {
 			b.SetBytes(int64(size.bytes))
 			b.ReportAllocs()
@@ -194,13 +204,58 @@ func BenchmarkVerify(b *testing.B) {
 			})
 		})
 	}
-	set := benchSet(b, signer, 1<<10)
-	rotating := newVerifier(b, otherSecret, testSecret)
-	b.Run("1KB/two keys", func(b *testing.B) {
+	set := benchSet(b, signer, webhook.Standard(""), 1<<10)
+	for _, n := range []int{2, 4, webhook.MaxKeys} {
+		keys := generated(n)
+		keys[n-1].Secret = must(webhook.SecretFromString(testSecret))(b)
+		rotating := must(webhook.NewVerifier(must(webhook.NewKeys(keys...))(b), &webhook.VerifierOptions{Now: clockAt(testTime)}))(b)
+		b.Run(fmt.Sprintf("1KB/%d keys", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m := &set[i%benchMessages]
+				if _, err := rotating.Verify(m.header, m.body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	large := benchSet(b, signer, webhook.Standard(""), 64<<10)
+	b.Run("64KB/reader", func(b *testing.B) {
+		b.SetBytes(64 << 10)
+		b.ReportAllocs()
+		buf := make([]byte, 16<<10)
+		for i := 0; b.Loop(); i++ {
+			m := &large[i%benchMessages]
+			r, err := verifier.NewReader(m.header, bytes.NewReader(m.body))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkPairs is Ed25519, beside which hashing costs little.
+func BenchmarkPairs(b *testing.B) {
+	private := must(webhook.PrivateKeyFromString(vectorPrivate))(b)
+	signer := must(webhook.NewSigner(oneKey(b, webhook.Scheme{}, private), nil))(b)
+	verifier := must(webhook.NewVerifier(oneKey(b, webhook.Scheme{}, private.Public()), &webhook.VerifierOptions{Now: clockAt(testTime)}))(b)
+	set := benchSet(b, signer, webhook.Standard(""), 1<<10)
+	b.Run("sign", func(b *testing.B) {
+		var buf []byte
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			m := &set[i%benchMessages]
-			if _, err := rotating.Verify(m.header, m.body); err != nil {
+			buf, _ = signer.AppendSignature(buf[:0], m.id, time.Unix(testTime, 0), m.body)
+		}
+	})
+	b.Run("verify", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			m := &set[i%benchMessages]
+			if _, err := verifier.Verify(m.header, m.body); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -210,17 +265,24 @@ func BenchmarkVerify(b *testing.B) {
 // BenchmarkRefuse is what a stranger can make a verifier spend before anything
 // is hashed, with headers of about 1 MiB.
 func BenchmarkRefuse(b *testing.B) {
-	verifier := newVerifier(b, testSecret)
-	for _, name := range slices.Sorted(maps.Keys(hostile)) {
-		h := headers(testID, testTime, hostile[name])
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := verifier.Verify(h, nil); err == nil {
-					b.Fatal("accepted")
+	for _, s := range known()[1:] {
+		verifier := must(webhook.NewVerifier(oneKey(b, s, must(webhook.SecretFromRaw(rawSecret))(b)), &webhook.VerifierOptions{Now: clockAt(testTime)}))(b)
+		for _, name := range slices.Sorted(maps.Keys(hostile)) {
+			h := http.Header{}
+			for header, value := range map[string]string{s.SignatureHeader: hostile[name], s.IDHeader: testID, s.TimestampHeader: strconv.Itoa(testTime)} {
+				if header != "" {
+					h.Set(header, value)
 				}
 			}
-		})
+			b.Run(s.Name+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := verifier.Verify(h, nil); err == nil {
+						b.Fatal("accepted")
+					}
+				}
+			})
+		}
 	}
 }
 

@@ -46,14 +46,14 @@ func (c *claim) addMAC(text string, start int) bool {
 	if c.n == 0 {
 		dst = &c.first // most often the only one
 	}
-	c.macs[c.n] = uint16(start) //nolint:gosec // at most maxSignature
+	c.macs[c.n] = uint16(start)
 	c.n++
 	return decodeText(dst, text, c.form.Encoding, c.form.sumSize)
 }
 
 func (c *claim) addPair(text string, start int) bool {
 	var room [maxSum]byte
-	c.pairs[c.p] = uint16(start) //nolint:gosec // at most maxSignature
+	c.pairs[c.p] = uint16(start)
 	c.p++
 	return decodeText(&room, text, c.form.Encoding, ed25519.SignatureSize)
 }
@@ -109,7 +109,7 @@ func (c *claim) read(in *incoming) error {
 		return refuse(ErrMalformed, f.SignatureHeader+": longer than 4096 bytes")
 	}
 	c.list = signature
-	fault := ""
+	var fault string
 	if f.Separator == "" {
 		fault = c.readOne()
 	} else {

@@ -101,11 +101,11 @@ func (r *Reader) Read(p []byte) (int, error) {
 // Verified returns what is proven once Read has returned io.EOF, and an error
 // until then.
 func (r *Reader) Verified() (Verified, error) {
-	switch r.err {
-	case io.EOF:
-		return r.verified, nil
-	case nil:
+	switch {
+	case r.err == nil:
 		return Verified{}, refuse(ErrSignature, "the body has not been read to its end; nothing is proven before")
+	case errors.Is(r.err, io.EOF) && r.verified.Scheme != "":
+		return r.verified, nil
 	}
 	return Verified{}, r.err
 }

@@ -2,7 +2,7 @@ package webhook_test
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // what is not accepted
+	"crypto/sha1"
 	"encoding/hex"
 	"net/http"
 	"slices"

@@ -158,7 +158,7 @@ func ParseSecret(kind SecretKind, text string) (Secret, error) {
 // value, and for a key that is held elsewhere. It is the only way to read a
 // secret: whoever calls it keeps the result out of logs.
 func (s Secret) Reveal() string {
-	prefix := ""
+	var prefix string
 	switch s.Kind() {
 	case SecretRaw:
 		return string(s.bytes())
