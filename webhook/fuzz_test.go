@@ -6,6 +6,8 @@ import (
 	"math/big"
 	"net/http"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +152,128 @@ func FuzzSignThenVerify(f *testing.F) {
 		}
 		if _, err := verifier.Verify(h, changed); !errors.Is(err, webhook.ErrSignature) {
 			t.Errorf("with another body: %v", err)
+		}
+	})
+}
+
+// naiveList returns how a list of hexadecimal signatures ought to be judged,
+// in which t begins the timestamp.
+func naiveList(list, separator, t, entry, want string) error {
+	if len(list) > 4096 {
+		return webhook.ErrMalformed
+	}
+	entries := strings.Split(list, separator)
+	if len(entries) > 16 {
+		return webhook.ErrMalformed
+	}
+	timestamps, signatures := 0, 0
+	for _, e := range entries {
+		switch {
+		case strings.HasPrefix(e, t):
+			timestamps++
+			if timestamps > 1 || !naiveTimestamp.MatchString(e[len(t):]) {
+				return webhook.ErrMalformed
+			}
+		case strings.HasPrefix(e, entry):
+			signatures++
+			if !naiveHex.MatchString(e[len(entry):]) {
+				return webhook.ErrMalformed
+			}
+		case !naivePair.MatchString(e):
+			return webhook.ErrMalformed
+		}
+	}
+	switch {
+	case timestamps == 0:
+		return webhook.ErrMissing
+	case signatures == 0:
+		return webhook.ErrSignature
+	case !slices.Contains(entries, t+"1614265330"):
+		return errAnyTime
+	case !slices.Contains(entries, entry+want):
+		return webhook.ErrSignature
+	}
+	return nil
+}
+
+var (
+	naiveHex  = regexp.MustCompile(`\A[0-9a-f]{64}\z`)
+	naivePair = regexp.MustCompile(`\A[a-z0-9]{1,16}=[\x21-\x2b\x2d-\x7e]+\z`)
+	// errAnyTime: another timestamp, which is too old, too new or not signed.
+	errAnyTime = errors.New("any of the three")
+)
+
+func FuzzSignatureLists(f *testing.F) {
+	type list struct {
+		verifier                    *webhook.Verifier
+		separator, t, entry, header string
+		mac                         string
+	}
+	var lists []list
+	for _, s := range []webhook.Scheme{webhook.Stripe(), webhook.Paddle()} {
+		keys := oneKey(f, s, must(webhook.SecretFromRaw(rawSecret))(f))
+		value := string(must(must(webhook.NewSigner(keys, nil))(f).AppendSignature(nil, testID, t0, []byte(testBody)))(f))
+		mac := value[strings.LastIndex(value, "=")+1:]
+		lists = append(lists, list{must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(testTime)}))(f), s.Separator, s.TimestampEntry, s.Entry, s.SignatureHeader, mac})
+		for _, text := range []string{
+			value, value + s.Separator, value + s.Separator + "v0=x", "v9=a=b" + s.Separator + value, value + s.Separator + s.TimestampEntry + "1", s.TimestampEntry + s.Separator + value,
+			s.Entry + mac, s.Entry + strings.ToUpper(mac) + s.Separator + s.TimestampEntry + "1614265330", " " + value, value + " ", s.TimestampEntry + "1614265331" + s.Separator + s.Entry + mac,
+			s.TimestampEntry + "01614265330" + s.Separator + s.Entry + mac, strings.Repeat(s.Entry+mac+s.Separator, 15) + s.TimestampEntry + "1614265330", strings.Repeat(s.Entry+mac+s.Separator, 16) + s.TimestampEntry + "1614265330",
+		} {
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, l := range lists {
+			_, err := l.verifier.Verify(http.Header{l.header: {text}}, []byte(testBody))
+			want := naiveList(text, l.separator, l.t, l.entry, l.mac)
+			if want == errAnyTime && (errors.Is(err, webhook.ErrTooOld) || errors.Is(err, webhook.ErrTooNew) || errors.Is(err, webhook.ErrSignature)) {
+				continue
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("%s %q: %v, want %v", l.header, text, err, want)
+			}
+		}
+	})
+}
+
+// A scheme that is accepted verifies what it signs, and what it hashes can be
+// taken apart in one way only.
+func FuzzScheme(f *testing.F) {
+	for _, s := range slices.Concat(known(), described()) {
+		f.Add(s.Signed, s.Entry, s.PublicEntry, s.TimestampEntry, s.Separator, s.Encoding, s.Hash, "id-1", uint32(testTime), []byte("1.2:3,4"))
+	}
+	f.Add("{id}{timestamp}{body}", "", "", "", "", "hex", "", "1", uint32(1), []byte("1"))
+	f.Add("{body}1{timestamp}", "", "", "t=", ",", "hex", "", "1", uint32(11), []byte("1"))
+	f.Add("{timestamp}.{body}.{id}", "v=", "", "", ";", "base64", "sha512", "a", uint32(7), []byte(".a.a"))
+	f.Fuzz(func(t *testing.T, signed, entry, public, timestamp, separator, encoding, hash, id string, seconds uint32, body []byte) {
+		s := webhook.Scheme{Name: "fuzz", Signed: signed, SignatureHeader: "X-Sig", IDHeader: "X-Id", Entry: entry, PublicEntry: public, TimestampEntry: timestamp, Separator: separator, Encoding: encoding, Hash: hash}
+		if timestamp == "" && strings.Contains(signed, "{timestamp}") {
+			s.TimestampHeader = "X-Time"
+		}
+		keys, err := webhook.NewKeys(webhook.Key{Secret: must(webhook.SecretFromRaw(rawSecret))(t), Scheme: s})
+		if err != nil || strings.HasPrefix(signed, "(") || signed == webhook.Twilio().Signed || seconds == 0 || !naiveID.MatchString(id) {
+			return
+		}
+		at := time.Unix(int64(seconds), 0)
+		h := http.Header{}
+		if err := must(webhook.NewSigner(keys, nil))(t).Sign(h, id, at, body); err != nil {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		verifier := must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(int64(seconds))}))(t)
+		if _, err := verifier.Verify(h, body); err != nil {
+			t.Fatalf("%+v does not verify %v: %v", s, h, err)
+		}
+		text := strings.NewReplacer("{id}", id, "{timestamp}", strconv.FormatInt(int64(seconds), 10), "{body}", string(body)).Replace(signed)
+		greedy := regexp.QuoteMeta(signed)
+		for place, values := range map[string]string{"{id}": "[A-Za-z0-9_-]{1,256}", "{timestamp}": "[1-9][0-9]{0,10}", "{body}": ".*"} {
+			greedy = strings.ReplaceAll(greedy, regexp.QuoteMeta(place), "("+values+")")
+		}
+		lazy := strings.NewReplacer("{1,256}", "{1,256}?", "{0,10}", "{0,10}?", ".*", ".*?").Replace(greedy)
+		one := regexp.MustCompile(`(?s)\A` + greedy + `\z`).FindStringSubmatch(text)
+		two := regexp.MustCompile(`(?s)\A` + lazy + `\z`).FindStringSubmatch(text)
+		if one == nil || !slices.Equal(one, two) {
+			t.Errorf("%q under %q reads as %q and as %q", text, signed, one, two)
 		}
 	})
 }
