@@ -184,7 +184,7 @@ func (c *claim) readList() (fault string) {
 			if !c.setTimestamp(entry[len(f.TimestampEntry):]) {
 				return fmt.Sprintf("%q%s", f.TimestampEntry, timestampFault)
 			}
-		case !validEntry(entry, f.delimiter):
+		case !f.passesOver(entry):
 			return fmt.Sprintf("an entry is not like %q, with one %q between entries", c.example()+"{signature}", f.Separator)
 		}
 		start += len(entry) + 1
@@ -266,16 +266,18 @@ func parseTimestamp(s string) (seconds int64, ok bool) {
 	return seconds, true
 }
 
-// validEntry reports whether an entry that is passed over looks like one:
-// 1 to 16 of a-z and 0-9, the delimiter, and visible ASCII without a comma or
-// the delimiter again.
-func validEntry(entry string, delimiter byte) bool {
-	at := strings.IndexByte(entry, delimiter)
+// passesOver reports whether an entry that no key is for looks like one: 1 to
+// 16 of a-z and 0-9, the delimiter, and visible ASCII without a comma. An entry
+// that the scheme does not know holds the delimiter once; one that it does may
+// hold it again, as base64 ends with '='.
+func (f *form) passesOver(entry string) bool {
+	at := strings.IndexByte(entry, f.delimiter)
 	if at < 0 || !validVersion(entry[:at]) || at+1 == len(entry) {
 		return false
 	}
+	known := entry[:at+1] == f.Entry || entry[:at+1] == f.PublicEntry
 	for i := at + 1; i < len(entry); i++ {
-		if c := entry[i]; c <= ' ' || c >= 0x7f || c == ',' || c == delimiter {
+		if c := entry[i]; c <= ' ' || c >= 0x7f || c == ',' || c == f.delimiter && !known {
 			return false
 		}
 	}

@@ -198,7 +198,7 @@ func naiveList(list, separator, t, entry, want string) error {
 
 var (
 	naiveHex  = regexp.MustCompile(`\A[0-9a-f]{64}\z`)
-	naivePair = regexp.MustCompile(`\A[a-z0-9]{1,16}=[\x21-\x2b\x2d-\x7e]+\z`)
+	naivePair = regexp.MustCompile(`\A[a-z0-9]{1,16}=[\x21-\x2b\x2d-\x3c\x3e-\x7e]+\z`)
 	// errAnyTime: another timestamp, which is too old, too new or not signed.
 	errAnyTime = errors.New("any of the three")
 )

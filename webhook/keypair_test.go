@@ -127,6 +127,25 @@ func TestSharedAndPairedKeysSignTogether(t *testing.T) {
 	}
 }
 
+// Signatures that a receiver has no key for are passed over, though their
+// base64 ends with the character that entries begin with.
+func TestSignaturesOfTheOtherKindArePassedOver(t *testing.T) {
+	scheme := webhook.Scheme{Name: "own", Signed: "{timestamp}.{body}", SignatureHeader: "X-Sig", TimestampEntry: "t=", Entry: "h=", PublicEntry: "p=", Separator: ",", Encoding: "base64"}
+	private, public := webhook.GenerateKeyPair()
+	shared := webhook.GenerateSecret()
+	h := http.Header{}
+	both := must(webhook.NewKeys(webhook.Key{Secret: shared, Scheme: scheme}, webhook.Key{Secret: private, Scheme: scheme}))(t)
+	if err := must(webhook.NewSigner(both, nil))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []webhook.Secret{shared, public} {
+		verifier := must(webhook.NewVerifier(oneKey(t, scheme, secret), &webhook.VerifierOptions{Now: clockAt(testTime)}))(t)
+		if _, err := verifier.Verify(h, []byte(testBody)); err != nil {
+			t.Errorf("%v: %v", secret.Kind(), err)
+		}
+	}
+}
+
 // Each Ed25519 signature costs as much as the MAC of 50 KB: a stranger may not
 // ask for many.
 func TestPairsAndTheirSignaturesAreBounded(t *testing.T) {
