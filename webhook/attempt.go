@@ -38,10 +38,11 @@ func newCourier(o *SenderOptions) *courier {
 // endpoint, clientKey is the PEM private key of its certificate.
 //
 // It takes no longer than the Timeout of the endpoint, nor than ctx has. What a
-// deadline cuts short has failed; when ctx was over before it began, or was canceled,
-// so that nothing can be said of the receiver, Number is 0. A status that came is what counts, even
-// when the body that should follow does not. The error says why the host
-// could not sign the message, with FailedKeys: that is for the operator to know.
+// deadline cuts short has failed; when ctx was over before it began, or was
+// canceled, so that nothing can be said of the receiver, Number is 0. A status that
+// came is what counts, even when the body that should follow does not. The error
+// says why the host could not sign the message, with FailedKeys: that is for the
+// operator to know.
 func (c *courier) attempt(ctx context.Context, d Claimed, keys Keys, clientKey string) (a Attempt, unsigned error) {
 	begun := c.now()
 	a = Attempt{
