@@ -611,3 +611,16 @@ func TestBodyThatEndsWithItsConnectionIsNotWaitedFor(t *testing.T) {
 		t.Errorf("the sender waited until the server gave up: %v", err)
 	}
 }
+
+func TestClockThatGoesBackMakesNoAttemptOfNegativeLength(t *testing.T) {
+	_, verifier := newPair(t)
+	r := webhooktest.NewReceiver(t, verifier, webhooktest.Answer{Status: 503, Header: http.Header{"Retry-After": {time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)}}})
+	now := time.Now().Round(0)
+	clock := func() time.Time {
+		now = now.Add(-time.Minute)
+		return now
+	}
+	if a := try(t, webhook.SenderOptions{Now: clock}, claimed(r.URL(), webhook.Settings{})); a.Took != 0 || a.RetryAfter != 0 || a.Status != 503 {
+		t.Errorf("%+v", a)
+	}
+}
