@@ -41,3 +41,27 @@ func TestAFullMemoryStoreTakesMessagesAgainOnceItIsPruned(t *testing.T) {
 		t.Errorf("after it was pruned: %v", err)
 	}
 }
+
+func TestTheTimeOfAMemoryStoreDoesNotRunBackwards(t *testing.T) {
+	now := time.Date(2027, 1, 31, 10, 0, 0, 123_456_789, time.FixedZone("east", 3600))
+	store := webhook.NewMemoryStore(&webhook.MemoryStoreOptions{Now: func() time.Time { return now }})
+	claim := func() time.Time {
+		got, err := store.Claim(t.Context(), webhook.Claim{Token: "t", Limit: 1, Lease: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Now
+	}
+	first := claim()
+	if want := time.Date(2027, 1, 31, 9, 0, 0, 123_456_000, time.UTC); first != want {
+		t.Errorf("Now is %v, want %v", first, want)
+	}
+	now = now.Add(-time.Hour)
+	if again := claim(); again != first {
+		t.Errorf("Now is %v an hour back, want %v still", again, first)
+	}
+	now = now.Add(2 * time.Hour)
+	if later := claim(); later != first.Add(time.Hour) {
+		t.Errorf("Now is %v, want an hour after %v", later, first)
+	}
+}

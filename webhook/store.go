@@ -123,7 +123,7 @@ type Claim struct {
 // Claims is what a [Store] hands out.
 type Claims struct {
 	Now        time.Time
-	Deliveries []Claimed
+	Deliveries []Claimed // in no particular order
 	// Last is the ID of the last endpoint looked at; "" when none was.
 	Last string
 	// Next is when time alone may let another claim hand out more: the least, over the

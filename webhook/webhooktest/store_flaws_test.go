@@ -108,6 +108,32 @@ func publishFlaws() []flaw {
 				}
 			}
 		}},
+		{"the longest names", "cuts ids", func(_ context.Context, s *bent) {
+			s.publish = func(ctx context.Context, m webhook.Message) (webhook.Publication, error) {
+				id := m.ID
+				m.ID = id[:min(len(id), 255)]
+				p, err := s.timed.Publish(ctx, m)
+				p.ID = id
+				return p, err
+			}
+		}},
+		{"the longest names", "cuts details", func(_ context.Context, s *bent) {
+			s.attempts = func(_, _ string, list *[]webhook.Attempt) {
+				for i := range *list {
+					(*list)[i].Detail = (*list)[i].Detail[:255]
+				}
+			}
+		}},
+		{"a message appears for all", "files one by one", func(_ context.Context, s *bent) {
+			calls := 0
+			s.shown = func(_ webhook.DeliveryQuery, list *[]webhook.Delivery) {
+				s.locked(func() {
+					if calls++; calls%3 == 0 {
+						*list = (*list)[:len(*list)/2]
+					}
+				})
+			}
+		}},
 		{"ids compare byte by byte", "folds case", func(_ context.Context, s *bent) {
 			s.publish = func(ctx context.Context, m webhook.Message) (webhook.Publication, error) {
 				p, err := s.timed.Publish(ctx, message(strings.ToLower(m.ID)))
@@ -162,7 +188,7 @@ func endpointFlaws() []flaw {
 			}
 		}},
 		{"of concurrent changes", "reads, then writes", func(_ context.Context, s *bent) { readThenWrite(s) }},
-		{"functions handed in", "tells nanoseconds", func(_ context.Context, s *bent) {
+		{"functions handed in get", "tells nanoseconds", func(_ context.Context, s *bent) {
 			s.change = func(ctx context.Context, id string, fn func(time.Time, *webhook.Endpoint) error) error {
 				return s.timed.Change(ctx, id, func(now time.Time, e *webhook.Endpoint) error { return fn(now.Add(1), e) })
 			}
@@ -202,6 +228,18 @@ func endpointFlaws() []flaw {
 						kept = (*list)[i].Sealed
 					}
 					(*list)[i].Sealed = kept
+				}
+			}
+		}},
+		{"functions handed in are over", "does not wait for them", func(_ context.Context, s *bent) {
+			s.change = func(ctx context.Context, id string, fn func(time.Time, *webhook.Endpoint) error) error {
+				result := make(chan error, 1)
+				go func() { result <- s.timed.Change(context.WithoutCancel(ctx), id, fn) }()
+				select {
+				case err := <-result:
+					return err
+				case <-ctx.Done():
+					return ctx.Err()
 				}
 			}
 		}},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ func ownChecks() []storeCheck {
 	return []storeCheck{
 		{"values handed in and out belong to the caller", belongs},
 		{"a call whose context is over changes nothing and says so", nothingChanges},
+		{"functions handed in are over when the method returns, whatever becomes of its context", waitsForFunctions},
 	}
 }
 
@@ -133,8 +135,75 @@ func nothingChanges(ctx context.Context, q *queue) {
 	q.settle(ctx, named(got.Deliveries, "e/claimed"), end(delivered))
 }
 
+// waitsForFunctions has contexts end while functions run.
+func waitsForFunctions(ctx context.Context, q *queue) {
+	q.endpoints(ctx, "e")
+	q.publish(ctx, "m")
+	got := q.gives(ctx, webhook.Claim{}, "e/m")
+	for method, call := range map[string]func(ctx context.Context, within func() error) error{
+		"Change": func(ctx context.Context, within func() error) error {
+			return q.Change(ctx, "e", func(time.Time, *webhook.Endpoint) error { return within() })
+		},
+		"Settle": func(ctx context.Context, within func() error) error {
+			return q.Settle(ctx, settlementsOf(got.Deliveries), func(time.Time, []webhook.Case) error { return within() })
+		},
+	} {
+		over, cancel := context.WithCancel(ctx)
+		var running, calls atomic.Int64
+		err := call(over, func() error {
+			running.Add(1)
+			defer running.Add(-1)
+			calls.Add(1)
+			cancel()
+			for range 1000 {
+				runtime.Gosched()
+			}
+			return errLook
+		})
+		before := calls.Load()
+		q.want(running.Load() == 0, "%s returned while its function ran", method)
+		q.want(err != nil, "%s swallowed the error of its function", method)
+		q.now(ctx)
+		q.want(calls.Load() == before && running.Load() == 0, "%s called its function after it had returned", method)
+		cancel()
+	}
+}
+
 func raceChecks() []storeCheck {
 	return []storeCheck{
+		{"a message appears for all its endpoints at once", func(ctx context.Context, q *queue) {
+			ids := numbered("e", 20)
+			q.endpoints(ctx, ids...)
+			messages := numbered("m", 20)
+			var done atomic.Bool
+			q.together(ctx, 3, func(ctx context.Context, i int) error {
+				if i == 0 {
+					defer done.Store(true)
+					for _, id := range messages {
+						if _, err := q.Publish(ctx, message(id)); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
+				for k := 0; k < len(messages); {
+					last := done.Load()
+					list, err := q.Deliveries(ctx, webhook.DeliveryQuery{Message: messages[k], Limit: 100})
+					if err != nil {
+						return err
+					}
+					switch {
+					case len(list) == len(ids):
+						k++
+					case len(list) > 0:
+						return fmt.Errorf("%d of %d deliveries of a message are there", len(list), len(ids))
+					case last:
+						return fmt.Errorf("no delivery of %s is there, which was published", messages[k])
+					}
+				}
+				return nil
+			})
+		}},
 		{"claims and settlements see the changes of an endpoint that returned before", func(ctx context.Context, q *queue) {
 			q.endpoints(ctx, "e")
 			q.publish(ctx, numbered("m", 200)...)

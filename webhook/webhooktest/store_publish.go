@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -288,6 +289,7 @@ func intentChecks() []storeCheck {
 				q.gives(ctx, webhook.Claim{}, "e/"+id)
 			}
 		}},
+		{"the longest names are kept apart and come back whole", longestNames},
 		{"ids compare byte by byte", func(ctx context.Context, q *queue) {
 			q.endpoints(ctx, "e", "E")
 			q.change(ctx, "other", func(e *webhook.Endpoint) { e.Account = "Acct_1" })
@@ -298,5 +300,36 @@ func intentChecks() []storeCheck {
 			q.must(err)
 			q.gives(ctx, webhook.Claim{}, "e/m", "e/M", "e/m-", "e/m_", "E/m", "E/M", "E/m-", "E/m_", "e/mine")
 		}},
+	}
+}
+
+// longestNames uses all that may be long at its longest.
+func longestNames(ctx context.Context, q *queue) {
+	name := func(n int, last string) string { return strings.Repeat("x", n-1) + last }
+	ends := []string{"a", "b"}
+	for _, end := range ends {
+		q.change(ctx, name(64, end), func(e *webhook.Endpoint) {
+			e.Account = name(128, end)
+			e.Settings.Note, e.Settings.URL = name(256, end), "https://example.com/"+name(2000, end)
+			e.Settings.Events = numbered(name(120, end), webhook.MaxFilters-1)
+			e.Settings.Events = append(e.Settings.Events, name(webhook.MaxType, end))
+		})
+	}
+	for _, end := range ends {
+		m := message(name(256, end))
+		m.Account, m.Type, m.ContentType = name(128, end), name(webhook.MaxType, end), name(256, end)
+		p, err := q.Publish(ctx, m)
+		q.must(err)
+		q.want(p == webhook.Publication{ID: m.ID, At: p.At, Deliveries: 1}, "Publish of the longest names = %+v", p)
+		m.At = p.At
+		got := q.gives(ctx, webhook.Claim{Token: name(64, end)}, name(64, end)+"/"+m.ID)
+		q.want(sameMessage(*got.Deliveries[0].Message, m), "the message:\n got %+v\nwant %+v", *got.Deliveries[0].Message, m)
+		e := got.Deliveries[0].Endpoint
+		q.want(e.Settings.Note == name(256, end) && len(e.Settings.Events) == webhook.MaxFilters, "the endpoint has the note %q and %d filters", e.Settings.Note, len(e.Settings.Events))
+		s := settlementsOf(got.Deliveries)
+		s[0].Attempt = webhook.Attempt{Number: 1, At: p.At, Detail: name(256, end), Location: name(1024, end), Body: bytes.Repeat([]byte{0}, webhook.MaxKeepBody)}
+		q.must(q.Settle(ctx, s, func(now time.Time, cases []webhook.Case) error { wake(time.Hour)(now, &cases[0]); return nil }))
+		list := q.attempts(ctx, name(64, end)+"/"+m.ID)
+		q.want(len(list) == 1 && list[0].Detail == name(256, end) && list[0].Location == name(1024, end) && len(list[0].Body) == webhook.MaxKeepBody, "the attempts are %+v", list)
 	}
 }
