@@ -111,8 +111,8 @@ func TestHalfOfTenAttemptsOpenTheBreaker(t *testing.T) {
 func TestTheBreakerOpensForLongerEachTime(t *testing.T) {
 	b := newBench(t, webhook.SenderOptions{DisableAfter: -1})
 	b.times(5, failure)
-	for i, want := range []time.Duration{30, 60, 120, 240, 480, 900, 900, 900} {
-		want *= time.Second
+	for i, seconds := range []int{30, 60, 120, 240, 480, 900, 900, 900} {
+		want := time.Duration(seconds) * time.Second
 		b.wantBlocked(want)
 		b.now = b.now.Add(want - 1)
 		b.wantBlocked(1)

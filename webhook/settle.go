@@ -70,7 +70,7 @@ func (s *Sender) again(o *outcome, manual bool) {
 		o.end(DeliveryDead, MessageExhausted)
 		return
 	}
-	wait = max(min(max(0, wait), MaxWait), min(a.RetryAfter, MaxRetryAfter))
+	wait = max(0, min(wait, MaxWait), min(a.RetryAfter, MaxRetryAfter))
 	d.State, d.Due = DeliveryPending, o.now.Add(wait.Truncate(time.Microsecond))
 	if manual {
 		d.Attempt-- // somebody asked for it: the schedule has as many left as before
