@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,6 +86,46 @@ func TestSecretsOfAnEndpointComeBackAsTheyWere(t *testing.T) {
 		if bytes.Contains(sealed, []byte(word)) {
 			t.Errorf("%q can be read in what is sealed", word)
 		}
+	}
+}
+
+// So do both halves of a key pair, and schemes other than the usual one. A key
+// that is held elsewhere has nothing to seal.
+func TestKeysOfEveryKindAndSchemeAreSealed(t *testing.T) {
+	s := testSealer(t, 1)
+	private, _ := GenerateKeyPair()
+	_, public := GenerateKeyPair()
+	raw, err := SecretFromRaw("8f742231b10e8888abcd99yyyzzz85a5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := NewKeys(
+		Key{ID: "private", Secret: private}, Key{ID: "public", Secret: public},
+		Key{ID: "brand", Secret: GenerateSecret(), Scheme: Standard("svix-")}, Key{ID: "slack", Secret: raw, Scheme: Slack()},
+		Key{ID: "rfc", Secret: GenerateSecret(), Scheme: HTTPSignatures()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := s.seal("ep", endpointSecrets{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.open("ep", sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSecrets(t, got, endpointSecrets{Keys: keys})
+
+	elsewhere, err := SecretFromSigner(ed25519.NewKeyFromSeed([]byte("0a1b2c3d4e5f60718293a4b5c6d7e8f9")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err = NewKeys(Key{ID: "kms", Secret: elsewhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed, err = s.seal("ep", endpointSecrets{Keys: keys}); errors.CodeOf(err) != errors.Invalid || !strings.Contains(fmt.Sprint(err), `"kms" is held elsewhere`) || sealed != nil {
+		t.Errorf("a key that is held elsewhere: %v, want invalid", err)
 	}
 }
 
