@@ -22,13 +22,19 @@ const (
 	spenders = 4   // goroutines of a process
 )
 
-// childLedger opens the ledger of a child process.
-func childLedger(ctx context.Context, url string) (*credits.Ledger, error) {
+// openChild opens the database of a child process.
+func openChild(ctx context.Context, url string) (*pgstore.DB, error) {
 	db, err := pgstore.Open(url, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Migrate(ctx); err != nil {
+	return db, db.Migrate(ctx)
+}
+
+// childLedger opens the ledger of a child process.
+func childLedger(ctx context.Context, url string) (*credits.Ledger, error) {
+	db, err := openChild(ctx, url)
+	if err != nil {
 		return nil, err
 	}
 	return credits.NewLedger(db.Credits(nil), nil)
@@ -80,17 +86,17 @@ func spendOne(ctx context.Context, l *credits.Ledger, id credits.OpID, held bool
 	return err
 }
 
-// A child is a process that runs spend.
+// A child is a process that runs spend, or something else.
 type child struct {
 	cmd   *exec.Cmd
 	in    io.Writer
 	lines *bufio.Scanner
 }
 
-func startSpender(t *testing.T, number int, url string) *child {
+func startChild(t *testing.T, kind string, number int, url string) *child {
 	t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), childNumber+"="+fmt.Sprint(number), childURL+"="+url, childKind+"=spend")
+	c.cmd.Env = append(os.Environ(), childNumber+"="+fmt.Sprint(number), childURL+"="+url, childKind+"="+kind)
 	c.cmd.Stderr = os.Stderr
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -126,8 +132,8 @@ func TestThreeProcessesSpendOneAccountToZero(t *testing.T) {
 		grant(t, l, "a", credits.OpID(fmt.Sprint("grant ", i)), purse/4)
 	}
 	children := []*child{
-		startSpender(t, 1, url), startSpender(t, 2, withParameter(url, "default_transaction_isolation", "serializable")),
-		startSpender(t, 3, withParameter(url, "pool_max_conns", "1")),
+		startChild(t, "spend", 1, url), startChild(t, "spend", 2, withParameter(url, "default_transaction_isolation", "serializable")),
+		startChild(t, "spend", 3, withParameter(url, "pool_max_conns", "1")),
 	}
 	for _, c := range children {
 		c.begin(t)
@@ -164,7 +170,7 @@ func TestAProcessThatIsKilledLosesAndDoublesNothing(t *testing.T) {
 	grant(t, l, "a", "grant", plenty)
 	tried := 0
 	for run, point := range []int{1, 2, 7, 20, 41} {
-		c := startSpender(t, run+1, url)
+		c := startChild(t, "spend", run+1, url)
 		c.begin(t)
 		open := make(map[credits.OpID]bool) // tried, and whether it is not known to be done
 		read := func() bool {

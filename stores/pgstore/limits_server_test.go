@@ -386,13 +386,15 @@ func TestATakeThatMissesItsDeadlineIsToldSo(t *testing.T) {
 }
 
 // After Migrate the program needs no more rights than the documentation says.
-func TestLimitsAndCreditsNeedFewRights(t *testing.T) {
+func TestTheStoresNeedFewRights(t *testing.T) {
 	d := newDatabase(t)
 	db := d.open(t)
 	role := "keytoll_test_" + strings.ToLower(db.Schema()) + fmt.Sprint(rand.Int64())
 	for _, s := range []string{
 		"CREATE ROLE " + role, "GRANT USAGE ON SCHEMA keytoll. TO " + role, "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA keytoll. TO " + role,
-		"GRANT DELETE ON keytoll.limits, keytoll.limit_entries, keytoll.settled, keytoll.ops, keytoll.budgets, keytoll.schedules TO " + role, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA keytoll. TO " + role,
+		"GRANT DELETE ON keytoll.limits, keytoll.limit_entries, keytoll.settled, keytoll.ops, keytoll.budgets, keytoll.schedules TO " + role,
+		"GRANT DELETE ON keytoll.replays, keytoll.endpoints, keytoll.messages, keytoll.deliveries, keytoll.attempts TO " + role,
+		"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA keytoll. TO " + role,
 	} {
 		run(t, d.pool, strings.ReplaceAll(strings.ReplaceAll(s, "SCHEMA keytoll.", "SCHEMA "+db.Schema()), "keytoll.", db.Schema()+"."))
 	}
@@ -432,6 +434,15 @@ func TestLimitsAndCreditsNeedFewRights(t *testing.T) {
 		t.Error(err)
 	}
 	audit(t, t.Context(), ledger)
+	webhooks, replays := as.Webhooks(nil), as.Replays(nil)
+	endpointsOf(t, webhooks, "a", 1)
+	publish(t, webhooks, "a", "m")
+	_, err = replays.Claim(t.Context(), "k", "me", time.Hour)
+	err = errors.Join(err, replays.Done(t.Context(), "k", time.Hour), replays.Release(t.Context(), "k", "me"))
+	err = errors.Join(err, webhooks.Settle(t.Context(), settlements(takeDue(t, webhooks, 1).Deliveries), delivered))
+	if n, failed := webhooks.Prune(t.Context(), time.Now().Add(time.Hour), 10); n != 1 || failed != nil || err != nil {
+		t.Errorf("%d pruned, %v, %v", n, failed, err)
+	}
 }
 
 func TestKeysOfAnyLengthAreApart(t *testing.T) {

@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 			run = takeAll
 		case "spend":
 			run = spend
+		case "deliver":
+			run = deliver
 		}
 		if err := run(context.Background(), number, os.Getenv(childURL)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

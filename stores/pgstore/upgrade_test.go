@@ -96,3 +96,35 @@ func TestASchemaOfTheSecondVersionGetsCredits(t *testing.T) {
 	}
 	audit(t, t.Context(), ledger)
 }
+
+// A schema of the third version gets webhooks, and keeps its credits.
+func TestASchemaOfTheThirdVersionGetsWebhooks(t *testing.T) {
+	d := newDatabase(t)
+	old := d.raw(t, "old")
+	if err := pgstore.MigrateTo(t.Context(), old, 3); err != nil {
+		t.Fatal(err)
+	}
+	run(t, d.pool, `INSERT INTO old.accounts SELECT 'a', 1, 0, sha256(''), 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL`)
+	s := old.Webhooks(nil)
+	if _, err := s.Publish(t.Context(), letter("a", "m")); !errors.Is(err, pgstore.ErrNotMigrated) {
+		t.Errorf("a publication before Migrate: %v, want ErrNotMigrated", err)
+	}
+	if _, err := old.Replays(nil).Claim(t.Context(), "k", "me", time.Hour); !errors.Is(err, pgstore.ErrNotMigrated) {
+		t.Errorf("a claim before Migrate: %v, want ErrNotMigrated", err)
+	}
+	each(4, func(int) {
+		if err := d.raw(t, "old").Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	endpointsOf(t, s, "a", 1)
+	publish(t, s, "a", "m")
+	if got := takeDue(t, s, 10); len(got.Deliveries) != 1 {
+		t.Errorf("%d deliveries, want 1", len(got.Deliveries))
+	}
+	ledger := newLedger(t, old.Credits(nil))
+	grant(t, ledger, "a", "grant", 10)
+	if b, err := ledger.Balance(t.Context(), "a"); err != nil || b.Available != 10 {
+		t.Errorf("the balance is %+v, %v", b, err)
+	}
+}
