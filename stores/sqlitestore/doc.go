@@ -1,5 +1,5 @@
-// Package sqlitestore keeps API keys, credits and rate limits in one SQLite
-// file: the durable default for a service that runs on one machine. The driver
+// Package sqlitestore keeps API keys, credits, rate limits and webhooks in one
+// SQLite file: the durable default for a service that runs on one machine. The driver
 // is pure Go, so nothing needs a C compiler.
 //
 //	db, err := sqlitestore.Open("keytoll.db", nil)
@@ -13,9 +13,11 @@
 //	keys, err := apikey.NewService(db.Keys(), format, nil)
 //	ledger, err := credits.NewLedger(db.Credits(), nil)
 //	limiter, err := ratelimit.NewLimiter(db.Limits(), limits, nil)
+//	sender, err := webhook.NewSender(db.Webhooks(), sealing, nil)
+//	handler, err := verifier.Handler(next, &webhook.HandlerOptions{Replay: db.Replays()})
 //
-// The stores hold no rule of keys, credits or limits: those are in the packages
-// apikey, credits and ratelimit. The file holds the constraints behind them: amounts are
+// The stores hold no rule of keys, credits, limits or deliveries: those are in the
+// packages apikey, credits, ratelimit and webhook. The file holds the constraints behind them: amounts are
 // never negative, the parts of an account and of a lot sum to what was issued
 // and is owed, only lot 0 owes, a handle and an op id are used once, a hold ends once
 // (but for a late capture, and a lease whose owner is heard after all), a denied debit
@@ -23,7 +25,9 @@
 // account, a lot and a journal entry are never deleted, and an entry is never
 // changed; a label is taken once by an owner, nothing proves a
 // deleted key, an owner's epoch never falls, and the events of an owner have no
-// gap and are never changed or deleted. A write that would break one fails with
+// gap and are never changed or deleted; a webhook message is never changed, goes to an
+// endpoint once, and is not deleted while it is on its way; an attempt is never
+// changed. A write that would break one fails with
 // code Corrupt and changes nothing. The tables are described in the sql folder of
 // this package; other programs may read them while the service runs.
 //
@@ -93,6 +97,39 @@
 // bounds it: an attacker who invents subjects fills the disk, so hold invented
 // subjects to a limit on something that cannot be invented.
 //
+// # Webhooks
+//
+// [DB.Webhooks] is the queue of a [webhook.Sender]. A claim is one turn of the one
+// writer, so the attempts in flight to an endpoint are counted exactly, over all
+// processes; one that finds nothing only reads, and holds up nobody. What it costs
+// grows with the endpoints for which something waits, not with how much waits,
+// was delivered or is dead. A payload is stored once, however many endpoints take
+// it. Publications and settlements that wait together share a commit.
+//
+// [WebhookStore.In] publishes in a transaction of the host's own, with tables of the
+// host's in the same file: the message is there exactly if the transaction is
+// committed.
+//
+//	own, err := sql.Open("sqlite", "file:keytoll.db?_txlock=immediate&_busy_timeout=5000")
+//	tx, err := own.BeginTx(ctx, nil)
+//	_, err = tx.ExecContext(ctx, `INSERT INTO shop_orders ...`)
+//	_, err = sender.PublishIn(ctx, db.Webhooks().In(tx), message)
+//	err = tx.Commit()
+//	sender.Wake()
+//
+// Call Migrate before the host makes tables of its own: a file that has tables but
+// none of this package's is refused ([ErrForeign]). Give them names with a prefix
+// of the host's own, so that no later version of this package comes to need one.
+//
+// Settings and health of an endpoint are JSON. A version of this package that adds
+// a field to them adds a schema version, so an older program does not open the file
+// and cannot drop the field; a row with a field that it does not know is refused
+// with code Corrupt.
+//
+// [DB.Replays] remembers the messages that were received. A claim is a write, on
+// the disk before it is granted; one that is refused changes no byte. What is over
+// is deleted as others come.
+//
 // # Caches
 //
 // A file tells nobody of its changes: the store is no [apikey.Feed]. What a
@@ -119,8 +156,8 @@
 // # Time
 //
 // Instants are stored as microseconds since 1970, in UTC. [Options.Now] is the
-// clock of credits and limits, read once for each update and each decision; it
-// may jump.
+// clock of credits, limits and webhooks, read once for each update, each decision and
+// each claim; it may jump. When it is put back, leases last so much longer.
 //
 // # Security
 //
@@ -136,8 +173,8 @@
 //
 // It makes no backups; copy the file with sqlite3's .backup or VACUUM INTO,
 // never with cp while it is in use. It deletes nothing but what expired of
-// limits and what [credits.Ledger.Prune] drops, so the file grows with the
-// journal and the events. A read that goes on for long, such as an audit of an
+// limits and of received webhooks, and what [credits.Ledger.Prune] and
+// [webhook.Sender.Prune] drop, so the file grows with the journal and the events. A read that goes on for long, such as an audit of an
 // account with a great journal, keeps the write-ahead log from being folded
 // back meanwhile.
 package sqlitestore

@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 
 		"webhooks": webhooksForEver,
 		"deliver":  deliverAll,
+		"send":     send,
 	}
 	role := roles[os.Getenv(childRole)]
 	if role == nil {

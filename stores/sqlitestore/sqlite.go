@@ -44,13 +44,13 @@ type Options struct {
 	// they are needed. 0 is the greater of 4 and the number of CPUs; at most 256.
 	Readers int
 
-	// Now is the clock of the stores of credits and of limits, by default the
+	// Now is the clock of the stores of credits, limits and webhooks, by default the
 	// system's. It must be safe for concurrent use.
 	Now func() time.Time
 }
 
-// A DB is one SQLite file with API keys, credits and rate limits in it. Make one with
-// [Open]; it is safe for concurrent use, and must be closed.
+// A DB is one SQLite file with API keys, credits, rate limits and webhooks in it.
+// Make one with [Open]; it is safe for concurrent use, and must be closed.
 type DB struct {
 	path    string
 	writer  *writer
@@ -105,7 +105,7 @@ func (o *Options) complete(op, path string) error {
 	case path == "":
 		faults.Add("path is empty; give the name of a file")
 	case path == ":memory:":
-		faults.Add(`path ":memory:" is not a file; use the memory stores of the packages apikey and credits`)
+		faults.Add(`path ":memory:" is not a file; use the memory stores of the packages apikey, credits, ratelimit and webhook`)
 	case strings.ContainsRune(path, 0):
 		faults.Add("path %q holds a NUL byte; give a name without", path)
 	}

@@ -108,17 +108,18 @@ func recipients(ctx context.Context, s *session, m *webhook.Message) ([]string, 
 // and never was if it does not.
 //
 // tx is of a connection of the host's to the same file, by the driver of
-// modernc.org/sqlite. It must have begun with BEGIN IMMEDIATE, which that driver
-// does when the connection is opened with _txlock=immediate: a transaction that
-// reads first and wants to write later fails when anybody wrote between. Open the
-// connection with a _busy_timeout too, for the moments in which this package
-// writes. Migrate comes before; tx must see its tables ([ErrNotMigrated]).
+// modernc.org/sqlite, which importing this package registers as "sqlite". It must
+// have begun with BEGIN IMMEDIATE, which that driver does when the connection is
+// opened with _txlock=immediate: a transaction that reads first and wants to write
+// later fails when anybody wrote between. Open the connection with a _busy_timeout
+// too, for the moments in which this package writes. Migrate comes before; tx must
+// see its tables ([ErrNotMigrated]).
 //
 // Until tx ends, all writes of this package wait, up to [Options.BusyTimeout]: keep
 // tx short, and call nothing of this package in between that writes, but the
 // outbox. A Publish that fails leaves tx as it was, unless the database ended it.
 // The sender learns of the message when it looks next, after at most
-// [webhook.SenderOptions.Poll].
+// [webhook.SenderOptions.Poll], or when [webhook.Sender.Wake] is called.
 func (w *WebhookStore) In(tx *sql.Tx) webhook.Outbox { return outbox{w, tx} }
 
 // outbox publishes in a transaction of the host's own.
