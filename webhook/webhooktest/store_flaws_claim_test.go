@@ -117,13 +117,6 @@ func claimFlaws() []flaw {
 		{"of 8 claimers at once", "has room for one more", func(_ context.Context, s *bent) {
 			s.changed = func(_ webhook.Endpoint, e *webhook.Endpoint) { e.Settings.MaxInFlight++ }
 		}},
-		{"of 8 claimers at once", "knows no order", func(_ context.Context, s *bent) {
-			s.changed = func(_ webhook.Endpoint, e *webhook.Endpoint) {
-				if e.Settings.Ordered {
-					e.Settings.Ordered, e.Settings.MaxInFlight = false, 2
-				}
-			}
-		}},
 	}
 }
 

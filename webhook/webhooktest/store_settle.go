@@ -311,7 +311,7 @@ func (q *queue) late(ctx context.Context, s webhook.Settlement) {
 			return fmt.Errorf("a settlement under the token %q is not late: %+v", s.Token, cases)
 		}
 		end(webhook.DeliveryDropped)(now, &cases[0])
-		cases[0].Delivery.Due = now.Add(long)
+		cases[0].Delivery.Due, cases[0].Late = now.Add(long), false // which is not for it to say
 		return nil
 	}))
 	q.want(q.row(ctx, name) == before, "a late settlement made the delivery\n%+v, which was\n%+v", q.row(ctx, name), before)
