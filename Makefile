@@ -2,7 +2,7 @@
 
 TOOLS := ./internal/tools/cmd
 
-.PHONY: test lint fmt bench limits credits ledgers leases fuzz cover lint-proof mutants servers
+.PHONY: test lint fmt bench limits credits webhooks ledgers leases fuzz cover lint-proof mutants servers
 
 # Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
 test: servers
@@ -43,6 +43,15 @@ credits:
 	@mkdir -p bin
 	go test -run='^$$' -bench='^Benchmark($(CREDITS))$$' -benchtime=500ms -count=$(CREDITSCOUNT) -timeout=4h ./internal/benchcmp > bin/ledgers.txt
 	go run ./internal/benchcmp/benchreport -page docs/credits.md -plot docs/credits-cost.svg bin/ledgers.txt
+
+# Measures signing and verifying beside others, which takes about WEBHOOKSCOUNT times 3 minutes and a quiet machine, and
+# writes the figures into docs/webhooks.md and docs/webhooks-cost.svg. WEBHOOKS=Hostile measures a part and leaves the rest.
+WEBHOOKS ?= Sign|Verify|Hostile
+WEBHOOKSCOUNT ?= 5
+webhooks:
+	@mkdir -p bin
+	go test -run='^$$' -bench='^Benchmark($(WEBHOOKS))$$' -benchtime=500ms -count=$(WEBHOOKSCOUNT) -timeout=4h ./internal/benchcmp > bin/webhooks.txt
+	go run ./internal/benchcmp/benchreport -page docs/webhooks.md -plot docs/webhooks-cost.svg bin/webhooks.txt
 
 # Long random runs over memory, SQLite and PostgreSQL: the stores agree, batches equal one by one, and histories of
 # callers at once are linearizable. It takes about a quarter of an hour. LEDGERSEED=7 makes other runs.

@@ -5,9 +5,10 @@
 // # Running it
 //
 //	make limits                                        # limiters: writes docs/limits.md, about an hour
+//	make webhooks                                      # signing and verifying: writes docs/webhooks.md
 //	cd internal/benchcmp
 //	go test ./...                                      # each peer decides as it should
-//	go test -run='^$' -bench='Prove|Sign|Verify' -count=6 | tee new.txt
+//	go test -run='^$' -bench='Prove|Sign|Verify|Hostile' -count=6 | tee new.txt
 //	go test -run='^$' -bench='Limit/keys=10000/' -benchtime=200ms
 //	go test -short -run='^$' -bench=. -benchtime=10x   # does each of them run at all
 //
@@ -28,7 +29,8 @@
 //     counted up under the shard's lock. It has no clock: what is used up stays so.
 //   - Redis: a PING, and a script that returns 1, by each client. They have no
 //     keys, and for three limits they are asked three times.
-//   - Sign, Verify: HMAC-SHA-256 with a reused state over the same bytes.
+//   - Sign, Verify: HMAC-SHA-256 with a reused state over the same bytes, once for
+//     each key.
 //   - Prove: the same over the key's text, and one look-up in a map that nobody
 //     writes.
 //
@@ -51,8 +53,21 @@
 // peer=httprate is that, without the headers, and peer=httprate-counter the
 // counter below it, counted up in the same way. Of stripe-go, Sign is the bare
 // MAC, and Verify checks no future timestamp.
-// peer=keytoll-headers sets all three headers of a new request, and
-// keytoll-plain keeps keys without a pepper.
+// peer=keytoll-headers sets all three headers of a new request, keytoll-stripe
+// signs and verifies as stripe-go does, and keytoll-plain keeps keys without a
+// pepper.
+//
+// keys=3 of Sign and Verify is a change of keys: all three sign, and what is
+// verified was signed with the last. Libraries without sets of keys are asked once
+// for each, and stop at the first that matches; keytoll tries all, in constant
+// time. Hostile is a header of 1 MiB, of which nothing is right.
+//
+// # What the official libraries of webhooks accept
+//
+// TestWeAreOnlyStricterThanTheOfficialLibraries asks those of Standard Webhooks,
+// Svix and Stripe and us about the same messages. Longer runs, and others:
+//
+//	KEYTOLL_WEBHOOK_SAMPLES=1000000 KEYTOLL_WEBHOOK_SEED=7 go test -run=OfficialLibraries -v .
 //
 // # Redis
 //

@@ -10,7 +10,7 @@ import (
 
 // A plot has panels, two side by side. Of limits they are the time of a decision
 // and the bytes of a key against the number of keys, one line for each number of
-// limits; of ledgers see ledgerPanels.
+// limits; of ledgers see ledgerPanels, of webhooks webhookPanels.
 const (
 	panelWidth, panelHeight = 300, 200
 	left, top               = 64, 56
@@ -55,7 +55,7 @@ const style = `<style>
 
 // draw returns the plot as SVG, or "" when there is nothing to plot.
 func draw(r *report) string {
-	panels := append(limitPanels(r), ledgerPanels(r)...)
+	panels := slices.Concat(limitPanels(r), ledgerPanels(r), webhookPanels(r))
 	panels = slices.DeleteFunc(panels, func(p panel) bool { return len(p.lines) == 0 })
 	if len(panels) == 0 {
 		return ""

@@ -30,6 +30,10 @@ func tables(r *report) []table {
 		{"ratios ledger", ledgerRatios(r)},
 		{"hold entries", holdsBy(r, "entries")},
 		{"hold lots", holdsBy(r, "lots")},
+		{"webhook sign", webhooks(r, "Sign")},
+		{"webhook verify", webhooks(r, "Verify")},
+		{"webhook hostile", hostile(r)},
+		{"ratios webhook", webhookRatios(r)},
 	}
 	list = slices.DeleteFunc(list, func(t table) bool { return t.text == "" })
 	if len(list) > 0 {
