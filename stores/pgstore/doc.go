@@ -1,5 +1,5 @@
-// Package pgstore keeps API keys, rate limits and credits in PostgreSQL, for
-// fleets of servers that share them, and tells every server of a change of keys
+// Package pgstore keeps API keys, rate limits, credits and webhooks in PostgreSQL,
+// for fleets of servers that share them, and tells every server of a change of keys
 // the moment it is committed.
 //
 //	db, err := pgstore.Open("postgres://user:password@host:5432/database", nil)
@@ -13,6 +13,7 @@
 //	keys, err := apikey.NewService(db.Keys(), format, nil)
 //	limiter, err := ratelimit.NewLimiter(db.Limits(nil), limits, nil)
 //	ledger, err := credits.NewLedger(db.Credits(nil), nil)
+//	sender, err := webhook.NewSender(db.Webhooks(nil), sealing, nil)
 //
 // [New] takes a pool that the program has already. Tables and functions live in
 // a schema of their own, [Options.Schema], and are described in the sql folder;
@@ -109,6 +110,41 @@
 // grow with every command; [credits.Ledger.Prune] takes old ops away, and entries
 // stay.
 //
+// # Webhooks
+//
+// [DB.Webhooks] keeps what a [webhook.Sender] sends. It holds no rule: those are in
+// the package webhook. [WebhookStore.In] publishes in a transaction of the caller's,
+// so that a message goes out exactly when what it tells of is committed.
+//
+// A publication is two round trips: the first reads the account's endpoints, the
+// second files the message, once, and a row for each endpoint that takes it. It
+// locks nothing but the message's own ID, so that no delivery and no other publisher
+// waits for a transaction of the caller's, however long that takes.
+//
+// A claim is two round trips, and so is a settlement, however many deliveries they
+// move. A claim leaps through two indexes from an active endpoint to the next one
+// that something waits for, and looks at no more than the first rows of each: what
+// it costs does not depend on how much waits, nor on endpoints that are disabled
+// with a backlog or have nothing to do. It takes the locks of the endpoints' rows
+// that have something due, passes over those that others hold, and counts what is in
+// flight after that: there is no counter to go wrong, and no more attempts run at
+// once than the endpoint has room for, however many processes claim. No lock is held
+// while attempts are made, only a lease.
+//
+// A claim or a settlement that is not known to have come true is safe to leave: what
+// it claimed is claimed again when the lease is over, and a settlement that is sent
+// again changes nothing twice.
+//
+// Every attempt changes rows and index entries, which vacuum has to clean up: the
+// tables are set so that it comes often. A transaction that stays open for hours,
+// anywhere in the database, keeps it from that, and claims get slower with what it
+// leaves behind. Messages, deliveries and attempts stay until
+// [webhook.Sender.Prune] takes those away that have ended.
+//
+// [DB.Replays] is a [webhook.ReplayStore] for receivers: one round trip for each
+// step, and none of a message that comes again writes anything. Keys whose time is
+// over are deleted as new ones come, two for each.
+//
 // # Concurrency
 //
 // Everything is safe for concurrent use, from any number of processes. Creating
@@ -159,23 +195,26 @@
 //
 // # Time
 //
-// Instants are stored as timestamptz, to the microsecond; those of limits and
-// of credits as microseconds since 1970. No decision about keys rests on the
-// server's clock: the package apikey brings its own. Limits and credits go by
-// nothing else, unless [LimitsOptions.Now] or [CreditsOptions.Now] is given. A
+// Instants are stored as timestamptz, to the microsecond; those of limits, of
+// credits and of webhooks as microseconds since 1970. No decision about keys rests on
+// the server's clock: the package apikey brings its own. All others go by nothing
+// else, unless the Now of their options is given. A
 // server that takes over with a clock that is behind mints nothing: each state
 // stands still until that clock has caught up.
 //
 // # Security
 //
-// Keys are stored as digests (see the package apikey), everything else in plain:
-// owners, names, scopes, events, the subjects of limits, credits. After
+// Keys are stored as digests (see the package apikey), and the secrets of webhook
+// endpoints sealed (see [webhook.SealingKey]). Everything else is in plain: owners,
+// names, scopes, events, the subjects of limits, credits, payloads, what receivers
+// answered, and the headers that an endpoint is to be sent. After
 // [DB.Migrate] the program needs no right to create, and none to delete but in the
 // tables that [DB.Migrate] names. Text is compared byte by byte, whatever the
 // database's collation.
 //
 // # What it does not do
 //
-// It deletes nothing but what expired of limits and what is pruned of credits, so
-// tables grow with keys, events and entries. It makes no backups.
+// It deletes nothing but what expired of limits and replays, and what is pruned of
+// credits and webhooks, so tables grow with keys, events and entries. It makes no
+// backups.
 package pgstore

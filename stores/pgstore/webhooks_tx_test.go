@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	kerrors "github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/stores/pgstore/pgtest"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -214,5 +216,20 @@ func TestTheOutboxOfATransaction(t *testing.T) {
 	}
 	if got := takeDue(t, s, 10); len(got.Deliveries) != 3 {
 		t.Errorf("%d deliveries of 3 messages", len(got.Deliveries))
+	}
+}
+
+func TestTheExampleOfWebhooks(t *testing.T) {
+	pool, err := pgxpool.New(t.Context(), pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var out strings.Builder
+	if err := draw(t.Context(), pool, []byte("0123456789abcdefghijklmnopqrstuv"), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "good: committed true, deliveries 1\nbad: committed false, deliveries 0\n"; out.String() != want {
+		t.Errorf("said %q, want %q", out.String(), want)
 	}
 }
