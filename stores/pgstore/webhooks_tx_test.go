@@ -37,7 +37,7 @@ func TestAMessageIsPublishedWithTheCallersRows(t *testing.T) {
 	s := d.db.Webhooks(nil)
 	endpointsOf(t, s, "a", 2)
 	undo := errors.New("the caller's own reason")
-	make := func(id string, end error) error {
+	image := func(id string, end error) error {
 		return pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(t.Context(), `INSERT INTO images VALUES ($1)`, id); err != nil {
 				return err
@@ -75,13 +75,13 @@ func TestAMessageIsPublishedWithTheCallersRows(t *testing.T) {
 			return end
 		})
 	}
-	if err := make("undone", undo); !errors.Is(err, undo) {
+	if err := image("undone", undo); !errors.Is(err, undo) {
 		t.Fatal(err)
 	}
 	if got := takeDue(t, s, 10); len(got.Deliveries) > 0 {
 		t.Errorf("%d deliveries of what was rolled back", len(got.Deliveries))
 	}
-	if err := make("kept", nil); err != nil {
+	if err := image("kept", nil); err != nil {
 		t.Fatal(err)
 	}
 	got := takeDue(t, s, 10)
