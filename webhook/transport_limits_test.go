@@ -304,8 +304,12 @@ func TestFaultsOfTLSSettingsAreNamedWithoutTheKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := webhook.ForTLS(local(t), webhook.TLSSettings{Certificate: chain, RootCAs: ca.pem, Least: tls.VersionTLS12}, key); err != nil {
+	tr, good := local(t), webhook.TLSSettings{Certificate: chain, RootCAs: ca.pem, Least: tls.VersionTLS12}
+	if _, err := webhook.ForTLS(tr, good, key); err != nil {
 		t.Error(err)
+	}
+	if _, err := webhook.ForTLS(tr, good, otherKey); err == nil {
+		t.Error("a key that is not the certificate's got the connections of the one that is")
 	}
 }
 
