@@ -106,6 +106,24 @@ func TestHalfOfTenAttemptsOpenTheBreaker(t *testing.T) {
 	}
 }
 
+func TestTheWindowIsOverAfterFiveMinutes(t *testing.T) {
+	for _, tt := range []struct {
+		after   time.Duration
+		blocked bool
+	}{{5*time.Minute - time.Microsecond, true}, {5 * time.Minute, false}} {
+		b := newBench(t, webhook.SenderOptions{})
+		for range 4 {
+			b.next(0, failure)
+			b.next(0, success)
+		}
+		b.next(0, success)
+		b.next(tt.after, failure) // the fifth of ten
+		if got := b.endpoint.Room(b.now, 0) == 0; got != tt.blocked {
+			t.Errorf("half of ten within %v: blocked %t, want %t", tt.after, got, tt.blocked)
+		}
+	}
+}
+
 // Each opening lasts twice as long as the one before, up to fifteen minutes, and in
 // between one attempt at a time probes.
 func TestTheBreakerOpensForLongerEachTime(t *testing.T) {
@@ -228,9 +246,7 @@ func TestAnEndpointIsReportedFailingOnceUntilItRecovers(t *testing.T) {
 	if e := find(fourth(), webhook.EndpointIsFailing); e.Message != "" || e.Endpoint != "ep_1" || e.Attempt.Number != 4 {
 		t.Errorf("told %+v at the fourth failure of a message", e)
 	}
-	if e := fourth(); find(e, webhook.EndpointIsFailing).Kind != 0 {
-		t.Errorf("told again: %v", kinds(e))
-	}
+	wantKinds(t, fourth(), "attempt_failed", "endpoint_blocked") // and not that it fails, again
 	b.now = b.delivery.Due
 	wantKinds(t, b.next(0, success), "message_delivered", "endpoint_recovered")
 	wantKinds(t, b.next(0, success), "message_delivered")
@@ -252,7 +268,7 @@ func TestFailuresOfManyMessagesAreNotReportedAsOne(t *testing.T) {
 // A count of failures in a row would disable a busy endpoint in a second.
 func TestABusyEndpointIsNotDisabledInSeconds(t *testing.T) {
 	b := newBench(t, webhook.SenderOptions{})
-	b.times(20_000, failure)
+	b.times(5_000, failure)
 	if b.endpoint.State != webhook.EndpointActive {
 		t.Errorf("after %v of failures it is %v", b.now.Sub(noon), b.endpoint.State)
 	}

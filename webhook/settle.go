@@ -155,11 +155,10 @@ func (o *outcome) end(state DeliveryState, kind SenderEventKind) {
 // judge says what the attempt means for the endpoint as a whole.
 func (o *outcome) judge(disableAfter time.Duration) {
 	e, a, h := o.Endpoint, &o.Settlement.Attempt, &o.Endpoint.Health
-	failed := h.Failures > o.before.Failures
 	if o.before.Told && !h.Told {
 		o.note(EndpointRecovered)
 	}
-	if failed && o.Delivery.Attempt >= failingAt && !h.Told {
+	if h.Failures > o.before.Failures && o.Delivery.Attempt >= failingAt && !h.Told {
 		h.Told = true
 		o.note(EndpointIsFailing)
 	}
@@ -174,7 +173,7 @@ func (o *outcome) judge(disableAfter time.Duration) {
 		e.Reason = DisabledByGone
 	case a.Control == ControlDisable:
 		e.Reason = DisabledByReceiver
-	case disableAfter > 0 && failed && h.FailedAt.Sub(h.FailingSince) >= disableAfter:
+	case disableAfter > 0 && h.FailedAt.Sub(h.FailingSince) >= disableAfter:
 		e.Reason = DisabledByFailures
 	default:
 		return
