@@ -29,28 +29,99 @@ const (
 // claim, the signature, the exchange over HTTP and the note of what came of it.
 // One operation is one delivery.
 func BenchmarkDelivery(b *testing.B) {
-	for _, store := range []struct {
-		name string
-		open func(b *testing.B) webhook.Store
-	}{
-		{"memory", func(*testing.B) webhook.Store { return webhook.NewMemoryStore(nil) }},
-		{"sqlite", func(b *testing.B) webhook.Store {
-			db, err := sqlitestore.Open(filepath.Join(b.TempDir(), "webhooks.db"), nil)
-			must(b, err)
-			b.Cleanup(func() { must(b, db.Close(context.WithoutCancel(b.Context()))) })
-			must(b, db.Migrate(b.Context()))
-			return db.Webhooks()
-		}},
-		{"postgres", func(b *testing.B) webhook.Store {
-			db, err := pgstore.Open(pgtest.Start(b).URL(), nil)
-			must(b, err)
-			b.Cleanup(func() { must(b, db.Close(context.WithoutCancel(b.Context()))) })
-			must(b, db.Migrate(b.Context()))
-			return db.Webhooks(nil)
-		}},
-	} {
-		b.Run("store="+store.name, func(b *testing.B) { deliver(b, store.open(b)) })
+	for _, s := range queues {
+		b.Run("store="+s.name, func(b *testing.B) { deliver(b, s.open(b)) })
 	}
+}
+
+// BenchmarkClaim claims deliveries of 200 endpoints and settles them, 64 at a time,
+// beside more and more that are due. One operation is one claim and its settlement.
+func BenchmarkClaim(b *testing.B) {
+	waiting := []int{1_000, 10_000, 100_000}
+	if *large {
+		waiting = append(waiting, 1_000_000)
+	}
+	for _, s := range queues {
+		for _, n := range waiting {
+			b.Run(fmt.Sprintf("store=%s/waiting=%d", s.name, n), func(b *testing.B) { claimBeside(b, s.open(b), n) })
+		}
+	}
+}
+
+// queues are all stores of what is to be delivered.
+var queues = [...]struct {
+	name string
+	open func(b *testing.B) webhook.Store
+}{
+	{"memory", func(*testing.B) webhook.Store {
+		return webhook.NewMemoryStore(&webhook.MemoryStoreOptions{MaxBytes: 1 << 40})
+	}},
+	{"sqlite", func(b *testing.B) webhook.Store {
+		db, err := sqlitestore.Open(filepath.Join(b.TempDir(), "webhooks.db"), nil)
+		must(b, err)
+		b.Cleanup(func() { must(b, db.Close(context.WithoutCancel(b.Context()))) })
+		must(b, db.Migrate(b.Context()))
+		return db.Webhooks()
+	}},
+	{"postgres", func(b *testing.B) webhook.Store {
+		db, err := pgstore.Open(pgtest.Start(b).URL(), nil)
+		must(b, err)
+		b.Cleanup(func() { must(b, db.Close(context.WithoutCancel(b.Context()))) })
+		must(b, db.Migrate(b.Context()))
+		return db.Webhooks(nil)
+	}},
+}
+
+// claimBeside measures claims and settlements while n deliveries are due: those
+// that were claimed go to the end of what waits.
+func claimBeside(b *testing.B, store webhook.Store, n int) {
+	const batch = 64
+	for i := range receivers {
+		must(b, store.Change(b.Context(), fmt.Sprintf("ep_%03d", i), func(now time.Time, e *webhook.Endpoint) error {
+			e.Account, e.State, e.CreatedAt, e.UpdatedAt = "acct", webhook.EndpointActive, now, now
+			e.Settings.URL = "https://example.com/hook"
+			return nil
+		}))
+	}
+	var all sync.WaitGroup
+	for k := range 8 {
+		all.Go(func() {
+			for i := k; i < n/receivers; i += 8 {
+				_, err := store.Publish(b.Context(), webhook.Message{
+					ID: fmt.Sprint("msg_", i), Account: "acct", Type: "image.created", ContentType: "application/json", Payload: make([]byte, payload),
+				})
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	after := ""
+	calls := 0
+	for b.Loop() {
+		got, err := store.Claim(b.Context(), webhook.Claim{Token: fmt.Sprint("token_", calls), Limit: batch, Lease: time.Minute, After: after})
+		must(b, err)
+		if len(got.Deliveries) != batch {
+			b.Fatalf("%d deliveries were claimed, want %d", len(got.Deliveries), batch)
+		}
+		settlements := make([]webhook.Settlement, len(got.Deliveries))
+		for i := range got.Deliveries {
+			d := &got.Deliveries[i].Delivery
+			settlements[i] = webhook.Settlement{Endpoint: d.Endpoint, Message: d.Message, Token: d.Token, Attempt: webhook.Attempt{Number: d.Tries, At: d.Lease, Status: 204}}
+		}
+		must(b, store.Settle(b.Context(), settlements, func(now time.Time, cases []webhook.Case) error {
+			for i := range cases {
+				d := &cases[i].Delivery
+				d.State, d.Token, d.Lease, d.Due = webhook.DeliveryPending, "", time.Time{}, now
+			}
+			return nil
+		}))
+		after = got.Last
+		calls++
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(calls*batch), "ns/delivery")
 }
 
 // counted tells when so many messages were delivered.

@@ -33,6 +33,8 @@ func tables(r *report) []table {
 		{"webhook sign", webhooks(r, "Sign")},
 		{"webhook verify", webhooks(r, "Verify")},
 		{"webhook hostile", hostile(r)},
+		{"deliveries", deliveries(r)},
+		{"claims", claims(r)},
 		{"ratios webhook", webhookRatios(r)},
 	}
 	list = slices.DeleteFunc(list, func(t table) bool { return t.text == "" })

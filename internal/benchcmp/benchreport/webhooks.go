@@ -35,6 +35,31 @@ func hostile(r *report) string {
 	return g.text()
 }
 
+// deliveries has a row for each store, with what a whole delivery costs.
+func deliveries(r *report) string {
+	g := newGrid("", "deliveries a second", "each", "allocs")
+	for _, store := range r.values("Delivery", "store") {
+		name := "Delivery/store=" + store
+		g.row(store, r.cell(name, "deliveries/s", 1), with(r.cell(name, "ns/op", 1e-3), " µs"), r.cell(name, "allocs/op", 1))
+	}
+	return g.text()
+}
+
+// claims has a row for each number of deliveries that wait, with what claiming and
+// settling one costs.
+func claims(r *report) string {
+	stores := r.values("Claim", "store")
+	g := newGrid(append([]string{"waiting"}, stores...)...)
+	for _, n := range r.values("Claim", "waiting") {
+		row := []string{power(n)}
+		for _, store := range stores {
+			row = append(row, with(r.cell("Claim/store="+store+"/waiting="+n, "ns/delivery", 1e-3), " µs"))
+		}
+		g.row(row...)
+	}
+	return g.text()
+}
+
 // webhookRatios compares with plain HMAC and with each library.
 func webhookRatios(r *report) string {
 	g := newRatios()
@@ -58,6 +83,9 @@ func webhookRatios(r *report) string {
 		if v, ok := r.median("Hostile/header="+header+"/peer=keytoll", "ns/op"); ok {
 			g.row("a header of 1 MiB of "+header, with(digits(v*1e-3), " µs"), "", "", "at most 10 µs")
 		}
+	}
+	if v, ok := r.median("Delivery/store=postgres", "deliveries/s"); ok {
+		g.row("deliveries a second on PostgreSQL", digits(v), "", "", "at least 2,000")
 	}
 	return g.text()
 }
