@@ -40,12 +40,21 @@ type Health struct {
 	Told bool
 }
 
-// blocked reports whether no attempt may begin at now. Nothing blocks for longer
-// than MaxRetryAfter: an instant beyond that was noted before the clock was set
-// back, and means nothing.
-func (h *Health) blocked(now time.Time) bool {
-	return now.Before(h.BlockedUntil) && h.BlockedUntil.Sub(now) <= MaxRetryAfter
+// blocked reports whether no attempt may begin at now.
+func (h *Health) blocked(now time.Time) bool { return ahead(now, h.BlockedUntil) }
+
+// asked returns AskedUntil, or the zero time when that is over.
+func (h *Health) asked(now time.Time) time.Time {
+	if ahead(now, h.AskedUntil) {
+		return h.AskedUntil
+	}
+	return time.Time{}
 }
+
+// ahead reports whether the end of a block is still to come. Nothing blocks for
+// longer than MaxRetryAfter: an instant beyond that was noted before the clock was
+// set back, and means nothing.
+func ahead(now, until time.Time) bool { return now.Before(until) && until.Sub(now) <= MaxRetryAfter }
 
 // windowed reports whether the breaker's window is open.
 func (h *Health) windowed(now time.Time) bool {
@@ -56,10 +65,7 @@ func (h *Health) windowed(now time.Time) bool {
 // their share of a window that has not led to anything, and what the receiver has
 // asked for. Of an endpoint without failures it changes nothing.
 func (h *Health) succeed(now time.Time) {
-	after := Health{PacedUntil: h.PacedUntil}
-	if now.Before(h.AskedUntil) {
-		after.BlockedUntil, after.AskedUntil = h.AskedUntil, h.AskedUntil
-	}
+	after := Health{PacedUntil: h.PacedUntil, BlockedUntil: h.asked(now), AskedUntil: h.asked(now)}
 	if h.Trips == 0 && h.windowed(now) {
 		after.WindowAt, after.Attempts, after.Missed = h.WindowAt, h.Attempts+1, h.Missed
 	}
@@ -87,8 +93,7 @@ func (h *Health) fail(now time.Time) {
 	}
 	open := min(breakerOpen<<min(h.Trips, 10), breakerLongest)
 	h.Trips++
-	h.BlockedUntil = later(h.AskedUntil, now.Add(open))
-	h.WindowAt, h.Attempts, h.Missed = time.Time{}, 0, 0
+	h.BlockedUntil = later(h.asked(now), now.Add(open))
 }
 
 // pause notes that the receiver asked to be left alone for so long.
@@ -96,13 +101,8 @@ func (h *Health) pause(now time.Time, wait time.Duration) {
 	if wait <= 0 {
 		return
 	}
-	until := now.Add(min(wait, MaxRetryAfter).Truncate(time.Microsecond))
-	if h.AskedUntil.Sub(now) <= MaxRetryAfter {
-		until = later(h.AskedUntil, until)
+	h.AskedUntil = later(h.asked(now), now.Add(min(wait, MaxRetryAfter).Truncate(time.Microsecond)))
+	if !h.blocked(now) || h.BlockedUntil.Before(h.AskedUntil) {
+		h.BlockedUntil = h.AskedUntil
 	}
-	h.AskedUntil = until
-	if h.BlockedUntil.Sub(now) > MaxRetryAfter {
-		h.BlockedUntil = until
-	}
-	h.BlockedUntil = later(h.BlockedUntil, until)
 }

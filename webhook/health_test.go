@@ -346,6 +346,16 @@ func TestClockJumps(t *testing.T) {
 		b.next(0, webhook.Attempt{Failure: webhook.FailedBusy, RetryAfter: time.Minute})
 		b.wantBlocked(time.Minute)
 	})
+	t.Run("back while a pause is asked for, and the breaker opens", func(t *testing.T) {
+		b := newBench(t, webhook.SenderOptions{})
+		b.next(365*24*time.Hour, webhook.Attempt{Failure: webhook.FailedBusy, RetryAfter: time.Hour})
+		b.now = noon
+		b.times(4, failure)
+		b.wantBlocked(30 * time.Second)
+		if b.times(1, success); b.endpoint.Health != (webhook.Health{}) {
+			t.Errorf("after a success: %+v", b.endpoint.Health)
+		}
+	})
 	t.Run("back while the breaker is open", func(t *testing.T) {
 		b := newBench(t, webhook.SenderOptions{})
 		b.now = noon.Add(365 * 24 * time.Hour)
