@@ -202,12 +202,18 @@ func TestWhatAStatusMeans(t *testing.T) {
 }
 
 func TestSwitchOfProtocolsIsAFailure(t *testing.T) {
+	hungUp := make(chan error, 1)
 	address := rawServer(t, func(_ *testing.T, c net.Conn, _ string) {
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: evil\r\n\r\n")
-		_, _ = io.Copy(io.Discard, c) // until the sender hangs up
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: evil\r\n\r\nhello")
+		_, err := io.Copy(io.Discard, c)
+		hungUp <- err
 	})
-	if a := try(t, webhook.SenderOptions{}, claimed("http://"+address, webhook.Settings{})); a.Failure != webhook.FailedStatus || a.Status != 101 {
+	a := try(t, webhook.SenderOptions{KeepBody: 100}, claimed("http://"+address, webhook.Settings{Timeout: time.Minute}))
+	if a.Failure != webhook.FailedStatus || a.Status != 101 || len(a.Body) != 0 {
 		t.Errorf("%+v", a)
+	}
+	if err := <-hungUp; err != nil {
+		t.Errorf("the sender waited until the server gave up: %v", err)
 	}
 }
 

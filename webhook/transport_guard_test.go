@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/webhook"
@@ -243,6 +245,8 @@ func egress(t *testing.T, to string) (address *url.URL, asked *atomic.Pointer[st
 // judged before.
 func TestProxyIsNoWayAroundTheGuard(t *testing.T) {
 	s := newTarget(t, "127.0.0.1:0", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // what gets through hangs
+	defer cancel()
 	for _, scheme := range []string{"http", "https", "socks5"} {
 		address, _, count := egress(t, s.Listener.Addr().String())
 		address.Scheme = scheme
@@ -254,14 +258,14 @@ func TestProxyIsNoWayAroundTheGuard(t *testing.T) {
 			"http://metadata.google.internal/", "http://printer.local./", "https://1.1.1.1@169.254.169.254/", "http://[64:ff9b::a9fe:a9fe]/",
 			"http://[fe80::1%25eth0]/",
 		} {
-			if r, err := http.NewRequest(http.MethodGet, target, nil); err != nil {
+			if r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil); err != nil {
 				t.Error(err)
 			} else if _, err := tr.RoundTrip(r); !errors.Is(err, webhook.ErrRefused) {
 				t.Errorf("%s through a proxy of %s: %v", target, scheme, err)
 			}
 		}
 		// net/http tells a proxy the Host of a request, not that of its URL.
-		r, _ := http.NewRequest(http.MethodGet, "http://hook.example/", nil)
+		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://hook.example/", nil)
 		r.Host = "169.254.169.254"
 		if _, err := tr.RoundTrip(r); !errors.Is(err, webhook.ErrRefused) {
 			t.Errorf("another Host: %v", err)
