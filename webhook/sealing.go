@@ -33,7 +33,9 @@ type SealingKey struct {
 
 const sealingPrefix = "ktseal_"
 
-// GenerateSealingKey returns a new key of this version.
+// GenerateSealingKey returns a new key of this version, 1 or more. Do so once, and
+// keep what its Reveal returns where the host keeps its secrets: without it nothing
+// that was sealed can be read again.
 func GenerateSealingKey(version uint32) SealingKey {
 	k := SealingKey{Version: version, Secret: make([]byte, seal.Size)}
 	_, _ = rand.Read(k.Secret) // documented never to fail

@@ -11,6 +11,7 @@ import (
 // concurrent use. A process that dies between storing and telling tells nobody:
 // what happened is in the store all the same.
 type SenderObserver interface {
+	// WebhookSent is called once for each event, after it was stored.
 	WebhookSent(ctx context.Context, e SenderEvent)
 }
 
