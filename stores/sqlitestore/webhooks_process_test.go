@@ -237,6 +237,30 @@ func withinCap(ctx context.Context, w *sqlitestore.WebhookStore) error {
 	return nil
 }
 
+// pile files messages that are due, all for each of these endpoints.
+func pile(t testing.TB, db *sqlitestore.DB, messages int, endpoints ...string) {
+	t.Helper()
+	err := db.Write(t.Context(), func(exec sqlitestore.Exec) error {
+		const numbers = `WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT ?1) `
+		err := exec(numbers+`INSERT INTO webhook_messages (id, account, type, endpoint, content_type, at, deliveries, payload)
+			SELECT 'past-' || hex(randomblob(10)), 'a', 't', '', 'application/json', n, 1, zeroblob(300) FROM r`, messages)
+		if err != nil {
+			return err
+		}
+		for _, id := range endpoints {
+			err = exec(`INSERT INTO webhook_deliveries (message, endpoint, due, created_at)
+				SELECT seq, ?2, at, at FROM webhook_messages ORDER BY seq DESC LIMIT ?1`, messages, id)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTwoProcessesDeliverEachMessageOnceAndKeepTheCap(t *testing.T) {
 	path := newFile(t)
 	db := openAt(t, path, nil)

@@ -2,6 +2,7 @@ package sqlitestore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -146,4 +147,64 @@ func TestClaimsOfManyEndpointsReadOnFromPageToPage(t *testing.T) {
 	if got.Last != "e0049" {
 		t.Errorf("Last %q, want the one that the round ends with", got.Last)
 	}
+}
+
+// beforeItsTurn has do done after call has looked, and before it writes.
+func beforeItsTurn(t *testing.T, db *sqlitestore.DB, call func() error, do ...string) {
+	t.Helper()
+	done := make(chan error, 1)
+	err := db.Write(t.Context(), func(exec sqlitestore.Exec) error {
+		go func() { done <- call() }()
+		db.WaitQueued(1)
+		for _, text := range do {
+			if err := exec(text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, <-done); err != nil {
+		t.Error(err)
+	}
+}
+
+// A claim looks before it waits for the writer, and counts on nothing that it saw.
+func TestAClaimSeesWhatHappenedWhileItWaited(t *testing.T) {
+	for name, what := range map[string]string{
+		"disabled": `UPDATE webhook_endpoints SET state = 2`, "ended": `UPDATE webhook_deliveries SET state = 5`,
+		"claimed": `UPDATE webhook_deliveries SET state = 2, token = 'u', lease = 9999999999999999`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, nil)
+			addEndpoints(t, db.Webhooks(), "e")
+			publish(t, db.Webhooks(), "m")
+			var got webhook.Claims
+			beforeItsTurn(t, db, func() (err error) {
+				got, err = db.Webhooks().Claim(t.Context(), webhook.Claim{Token: "t", Limit: 1, Lease: time.Minute})
+				return err
+			}, what)
+			wantClaimed(t, got)
+		})
+	}
+}
+
+// What is resent while Prune waits for the writer is not old any more.
+func TestPruneLeavesWhatIsResentWhileItWaits(t *testing.T) {
+	db := open(t, nil)
+	w := db.Webhooks()
+	addEndpoints(t, w, "e")
+	publish(t, w, "resent", "old")
+	if err := deliver(t.Context(), w, claim(t, w, "t", 2)); err != nil {
+		t.Fatal(err)
+	}
+	pruned := 0
+	beforeItsTurn(t, db, func() (err error) {
+		pruned, err = w.Prune(t.Context(), time.Now().Add(time.Hour), 10)
+		return err
+	}, `UPDATE webhook_deliveries SET state = 1 WHERE message = 1`)
+	if _, err := w.Message(t.Context(), "resent"); err != nil || pruned != 1 {
+		t.Errorf("pruned %d, and the message that was resent: %v", pruned, err)
+	}
+	wantClaimed(t, claim(t, w, "t", 2), "e/resent")
+	sound(t, db)
 }

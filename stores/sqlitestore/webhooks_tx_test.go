@@ -165,6 +165,41 @@ func TestARefusedPublishLeavesTheTransaction(t *testing.T) {
 	wantTogether(t, db, 1)
 }
 
+// A publication that fails half-way is not there in part, even if the host goes on
+// and commits.
+func TestAPublishThatFailsHalfWayLeavesNothing(t *testing.T) {
+	db, own := shop(t, nil)
+	tx := begin(t, own)
+	order(t, tx, "one")
+	publish(t, db.Webhooks().In(tx), "one")
+	for _, statement := range []string{
+		`CREATE TEMP TRIGGER shop_no BEFORE INSERT ON webhook_deliveries BEGIN SELECT raise(FAIL, 'not now'); END`, `DROP TRIGGER shop_no`,
+	} {
+		if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := db.Webhooks().In(tx).Publish(t.Context(), messageOf("two")); (err == nil) != (statement[0] == 'D') {
+			t.Errorf("%+v, %v after %s", p, err, statement)
+		}
+		if n := countIn(t, tx, `SELECT count(*) FROM webhook_messages`) - countIn(t, tx, `SELECT count(*) FROM webhook_deliveries`); n != 0 {
+			t.Errorf("%d messages are there without a delivery", n)
+		}
+	}
+	order(t, tx, "two")
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantTogether(t, db, 2)
+}
+
+func countIn(t *testing.T, tx *sql.Tx, query string) (n int) {
+	t.Helper()
+	if err := tx.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // While the host's transaction is open our writer waits, and then goes on.
 func TestTheWriterWaitsForTheHostsTransaction(t *testing.T) {
 	db, own := shop(t, &sqlitestore.Options{BusyTimeout: time.Minute})
