@@ -129,10 +129,10 @@ func (c *claim) read(in *incoming) error {
 
 const timestampFault = ": not a count of seconds, 1 to 11 digits without a sign or leading zeros"
 
-// setTimestamp notes the timestamp, once.
+// setTimestamp notes the timestamp.
 func (c *claim) setTimestamp(text string) bool {
 	seconds, ok := parseTimestamp(text)
-	if !ok || c.timestamp != "" {
+	if !ok {
 		return false
 	}
 	c.timestamp, c.at = text, time.Unix(seconds, 0).UTC()

@@ -194,6 +194,9 @@ func TestDefectJunkInEverySignatureHeader(t *testing.T) {
 			spoiled["upper case"] = start + strings.ToUpper(text)
 		} else {
 			spoiled["URL-safe"] = start + "-" + text[1:]
+			if strings.HasSuffix(text, "==") {
+				spoiled["a digit for padding"] = start + text[:len(text)-2] + "A="
+			}
 			spoiled["unpadded"] = start + strings.TrimRight(text, "=")
 			spoiled["padding within"] = start + text[:8] + "=" + text[9:]
 			end := strings.TrimRight(text, "=")
