@@ -214,6 +214,8 @@ func TestTheLongerPauseHolds(t *testing.T) {
 	b.next(0, pause(time.Hour))
 	wantKinds(t, b.next(0, pause(time.Minute)), "attempt_failed") // no second report
 	b.wantBlocked(time.Hour)
+	b.next(0, success) // one that was under way
+	b.wantBlocked(time.Hour)
 	b.next(0, pause(2*time.Hour))
 	b.wantBlocked(2 * time.Hour)
 	// The breaker does not shorten it either.
