@@ -22,12 +22,12 @@ func TestWhatAFilterTakes(t *testing.T) {
 		{"a image.*", "a image.created", "b image a.b"},
 	} {
 		e := webhook.Endpoint{Settings: webhook.Settings{Events: strings.Fields(tt.filters)}}
-		for _, kind := range strings.Fields(tt.takes) {
+		for kind := range strings.FieldsSeq(tt.takes) {
 			if !e.Takes(kind) {
 				t.Errorf("%q does not take %q", tt.filters, kind)
 			}
 		}
-		for _, kind := range strings.Fields(tt.leaves) {
+		for kind := range strings.FieldsSeq(tt.leaves) {
 			if e.Takes(kind) {
 				t.Errorf("%q takes %q", tt.filters, kind)
 			}

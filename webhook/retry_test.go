@@ -54,3 +54,15 @@ func TestAScheduleIsItsOwn(t *testing.T) {
 		t.Error("callers of StandardSchedule share one list")
 	}
 }
+
+// What a busy receiver is owed lengthens a wait and shortens none.
+func TestABusyReceiverIsLeftAloneForAMinuteAtLeast(t *testing.T) {
+	retry := webhook.Schedule([]time.Duration{time.Second, time.Hour})
+	for _, failure := range []webhook.Failure{webhook.FailedBusy, webhook.FailedTimeout} {
+		for attempt, want := range []time.Duration{time.Minute, 48 * time.Minute} {
+			if wait, _ := retry(webhook.FailedAttempt{Attempt: attempt + 1, Failure: failure}); wait != want {
+				t.Errorf("%v, attempt %d: the least wait is %v, want %v", failure, attempt+1, wait, want)
+			}
+		}
+	}
+}
