@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -31,11 +32,11 @@ func backlog(t testing.TB, pool *pgxpool.Pool, db *pgstore.DB, endpoint, prefix 
 // waits for others that are full, blocked or disabled, and what the other methods
 // cost not with anything. It is counted in the pages of tables and indexes that the
 // server looks at, which no weather changes, with plans that were made when the
-// tables were empty and are kept. KEYTOLL_TEST_ROWS=million does it with as many.
+// tables were empty and are kept. PGSTORE_TEST_ROWS=1000000 does it beside as many.
 func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 	few, many := 1000, 8_000
-	if os.Getenv("KEYTOLL_TEST_ROWS") == "million" {
-		many = 1_000_000
+	if n, err := strconv.Atoi(os.Getenv("PGSTORE_TEST_ROWS")); err == nil {
+		many = n
 	}
 	const disabled = 1000
 	d := newDatabase(t, unsynced, func(c *pgxpool.Config) { c.MaxConns = 1 }) // which keeps the plans
