@@ -193,7 +193,7 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (i
 
 // ended reports whether nothing is to become of m any more.
 func (m *memoryMessage) ended() bool {
-	return m.live == 0 || !slices.ContainsFunc(m.deliveries, func(d *memoryDelivery) bool {
+	return !slices.ContainsFunc(m.deliveries, func(d *memoryDelivery) bool {
 		return !d.State.Ended() && d.endpoint.row.State != EndpointDeleted
 	})
 }

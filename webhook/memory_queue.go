@@ -219,13 +219,6 @@ func (s *MemoryStore) Settle(ctx context.Context, settlements []Settlement, fn f
 
 // decide writes what became of d. It requires s.mu.
 func (s *MemoryStore) decide(d *memoryDelivery, to *Delivery) {
-	if d.State.Ended() != to.State.Ended() {
-		if to.State.Ended() {
-			d.message.live--
-		} else {
-			d.message.live++
-		}
-	}
 	d.State, d.Due, d.Tries, d.Attempt, d.Token, d.Lease = to.State, to.Due, to.Tries, to.Attempt, to.Token, to.Lease
 	d.Failure, d.Manual, d.EndedAt = to.Failure, to.Manual, to.EndedAt
 	s.place(d)

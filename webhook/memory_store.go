@@ -74,7 +74,6 @@ type memoryEndpoint struct {
 type memoryMessage struct {
 	row        *Message // never written to: claims hand it out
 	deliveries []*memoryDelivery
-	live       int // deliveries that have not ended
 }
 
 // A memoryDelivery is a delivery with its attempts, by number.
@@ -171,7 +170,6 @@ func (s *MemoryStore) file(m *memoryMessage, e *memoryEndpoint) {
 		endpoint: e, message: m, pos: [2]int{-1, -1},
 	}
 	m.deliveries = append(m.deliveries, d)
-	m.live++
 	e.rows = append(e.rows, d)
 	s.place(d)
 }
