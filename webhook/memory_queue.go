@@ -69,8 +69,8 @@ func (s *MemoryStore) place(d *memoryDelivery) {
 	case before > 0 && after == 0:
 		s.queue.idle++
 	}
-	if !d.State.Ended() && !d.gone {
-		e.ended = min(e.ended, e.at(d.Seq))
+	if !d.State.Ended() && !d.gone && e.ended > 0 && d.Seq <= e.rows[e.ended-1].Seq {
+		e.ended = e.at(d.Seq)
 	}
 }
 

@@ -23,7 +23,7 @@ func RunRandom(t *testing.T, s webhook.Store, seed uint64, commands int) {
 	}
 }
 
-func modelChecks() []storeCheck { return []storeCheck{random(1, 300), random(2, 300)} }
+func modelChecks() []storeCheck { return []storeCheck{random(1, 200), random(2, 200)} }
 
 func random(seed uint64, commands int) storeCheck {
 	return storeCheck{fmt.Sprintf("random commands do what a plain model does, seed %d", seed), func(ctx context.Context, q *queue) {
@@ -31,7 +31,7 @@ func random(seed uint64, commands int) storeCheck {
 		for step := range commands {
 			r.at = fmt.Sprintf("seed %d, command %d", seed, step)
 			r.step(ctx)
-			if step%5 == 0 || step == commands-1 {
+			if step%10 == 0 || step == commands-1 {
 				r.compare(ctx, step%50 == 0 || step == commands-1)
 			}
 		}
