@@ -53,15 +53,15 @@ func TestTheTimeOfAMemoryStoreDoesNotRunBackwards(t *testing.T) {
 		return got.Now
 	}
 	first := claim()
-	if want := time.Date(2027, 1, 31, 9, 0, 0, 123_456_000, time.UTC); first != want {
+	if want := time.Date(2027, 1, 31, 9, 0, 0, 123_456_000, time.UTC); !first.Equal(want) || first.Location() != time.UTC {
 		t.Errorf("Now is %v, want %v", first, want)
 	}
 	now = now.Add(-time.Hour)
-	if again := claim(); again != first {
+	if again := claim(); !again.Equal(first) {
 		t.Errorf("Now is %v an hour back, want %v still", again, first)
 	}
 	now = now.Add(2 * time.Hour)
-	if later := claim(); later != first.Add(time.Hour) {
+	if later := claim(); !later.Equal(first.Add(time.Hour)) {
 		t.Errorf("Now is %v, want an hour after %v", later, first)
 	}
 }
