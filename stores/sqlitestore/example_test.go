@@ -130,6 +130,6 @@ func ExampleOpen_invalid() {
 	_, err := sqlitestore.Open(":memory:", &sqlitestore.Options{Readers: -1})
 	fmt.Println(err)
 	// Output:
-	// sqlitestore.Open: path ":memory:" is not a file; use the memory stores of the packages apikey and credits
+	// sqlitestore.Open: path ":memory:" is not a file; use the memory stores of the packages apikey, credits, ratelimit and webhook
 	// sqlitestore.Open: Readers is -1; give 0 (the default) to 256
 }

@@ -143,7 +143,7 @@ func CreditStatements() map[string]string {
 func WebhookStatements() map[string]string {
 	return map[string]string{
 		"known": messageKnown, "takers": takers, "taker": takerByName, "waiting": waitingEndpoints, "in flight": inFlight, "due": duePending,
-		"over": dueLeases, "head": headPending, "leased head": headLease, "next": nextWaiting, "next lease": nextLease, "claim": claimDeliveries,
+		"over": dueLeases, "head": headPending, "leased head": headLease, "next": nextWaiting, "claim": claimDeliveries,
 		"claimed": deliveriesClaimed, "messages": messagesNamed, "delivery": deliveryByName, "endpoint": endpointByID,
 		"of an endpoint": deliveriesOfEndpoint, "of a message": deliveriesOfMessage, "attempts": attemptsAfter, "message": messageByID,
 		"endpoints": endpointsAfter, "of an account": endpointsOfAccount, "movable": movable, "to pending": moveToPending, "to dropped": moveToDropped,

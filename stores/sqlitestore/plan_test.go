@@ -153,7 +153,6 @@ func TestWebhooksAreFoundByTheirIndex(t *testing.T) {
 		"head":           "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_state (endpoint=? AND state=?)",
 		"leased head":    "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_state (endpoint=? AND state=?)",
 		"next":           "SCAN CONSTANT ROW; SCALAR SUBQUERY 1; " + waiting + "(endpoint=?); SCALAR SUBQUERY 2; " + sending + "(endpoint=?)",
-		"next lease":     sending + "(endpoint=? AND lease>?)",
 		"claim":          "SEARCH webhook_deliveries " + byNumber + "; LIST SUBQUERY 1; " + list,
 		"claimed":        list + "; SEARCH d " + byNumber + "; SEARCH m " + byNumber,
 		"messages":       list + "; SEARCH m " + byNumber,

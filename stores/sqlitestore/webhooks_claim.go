@@ -29,7 +29,9 @@ const (
 			(SELECT min(lease) FROM webhook_deliveries WHERE state = 2 AND endpoint = next.id)
 		FROM next WHERE step = 1 AND id IS NOT NULL`
 
-	inFlight   = `SELECT count(*) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease > ?2`
+	// How many attempts are being made, and when the first of them is over.
+	inFlight = `SELECT count(*), coalesce(min(lease), 0) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease > ?2`
+
 	duePending = `SELECT seq, due FROM webhook_deliveries WHERE endpoint = ?1 AND state = 1 AND due <= ?2 ORDER BY due, seq LIMIT +?3`
 	dueLeases  = `SELECT seq, lease FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease <= ?2 ORDER BY lease, seq LIMIT +?3`
 
@@ -39,7 +41,6 @@ const (
 
 	nextWaiting = `SELECT (SELECT min(due) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 1),
 		(SELECT min(lease) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2)`
-	nextLease = `SELECT min(lease) FROM webhook_deliveries WHERE endpoint = ?1 AND state = 2 AND lease > ?2`
 
 	claimDeliveries = `UPDATE webhook_deliveries SET state = 2, token = ?2, lease = ?3, tries = tries + 1, attempt = attempt + 1
 		WHERE seq IN (SELECT value FROM json_each(?1))`
@@ -54,8 +55,9 @@ const (
 // polls holds up nobody.
 func (w *WebhookStore) Claim(ctx context.Context, c webhook.Claim) (webhook.Claims, error) {
 	var out webhook.Claims
-	run := func(ctx context.Context, s *session, now time.Time, handsOut bool) error {
-		claim := claimer{Claim: c, ctx: ctx, s: s, now: micros(now), handsOut: handsOut, from: make(map[string]*loadedEndpoint)}
+	claim := claimer{Claim: c, none: make(map[string]struct{}), from: make(map[string]*loadedEndpoint)}
+	run := func(ctx context.Context, s *session, now time.Time) error {
+		claim.ctx, claim.s, claim.now = ctx, s, micros(now)
 		err := claim.round()
 		if err == nil {
 			out = webhook.Claims{Now: now, Last: claim.last, Next: claim.next}
@@ -63,11 +65,10 @@ func (w *WebhookStore) Claim(ctx context.Context, c webhook.Claim) (webhook.Clai
 		}
 		return err
 	}
-	err := w.db.snapshot(ctx, func(s *session) error {
-		return run(context.WithoutCancel(ctx), s, w.clock(), false)
-	})
+	err := w.db.snapshot(ctx, func(s *session) error { return run(context.WithoutCancel(ctx), s, w.clock()) })
 	if err == errDue { //nolint:errorlint // made here, never wrapped
-		err = w.write(ctx, func(ctx context.Context, s *session, now time.Time) error { return run(ctx, s, now, true) })
+		claim.handsOut = true // of endpoints for which there was no room it knows what it has to
+		err = w.write(ctx, run)
 	}
 	if err != nil {
 		return webhook.Claims{}, err
@@ -89,6 +90,7 @@ type claimer struct {
 
 	taken []int64                    // by seq, in the order in which they are handed out
 	from  map[string]*loadedEndpoint // whose they are
+	none  map[string]struct{}        // endpoints that have something due and no room for it
 	last  string
 	next  time.Time
 }
@@ -99,8 +101,11 @@ func (c *claimer) round() error {
 	if err == nil && !full && c.After != "" {
 		full, err = c.look("", func(id string) bool { return id <= c.After })
 	}
-	if full {
-		c.next = instant(c.now)
+	switch now := instant(c.now); {
+	case full:
+		c.next = now
+	case !c.next.IsZero() && !c.next.After(now): // it came while the writer was waited for
+		c.next = now.Add(time.Microsecond)
 	}
 	return err
 }
@@ -169,36 +174,45 @@ func (c *claimer) take(w *waiter) error {
 	if w.state != webhook.EndpointActive || first > c.now && !c.next.IsZero() && !instant(first).Before(c.next) {
 		return nil // nothing is to be had, nor before something else is
 	}
+	if _, ok := c.none[w.id]; ok {
+		return nil
+	}
 	e, err := loadEndpoint(c.ctx, c.s, w.id)
 	if err != nil {
 		return err
 	}
 	if first > c.now {
-		return c.later(e, 0)
+		return c.later(e, w, 0)
 	}
-	running := 0
+	running, over := 0, int64(0)
 	if w.lease.Valid {
-		if err := c.s.row(c.ctx, inFlight, []any{e.ID, c.now}, &running); err != nil {
+		if err := c.s.row(c.ctx, inFlight, []any{e.ID, c.now}, &running, &over); err != nil {
 			return err
 		}
 	}
 	now := instant(c.now)
 	list, err := c.due(e, w, min(e.Room(now, running), c.Limit-len(c.taken)))
-	if err != nil {
+	switch {
+	case err != nil:
+		return err
+	case len(list) == 0:
+		c.none[e.ID] = struct{}{}
+		return c.later(e, w, over)
+	case !c.handsOut:
+		return errDue
+	}
+	if err := c.claim(list); err != nil {
 		return err
 	}
-	if n := len(list); n > 0 {
-		if !c.handsOut {
-			return errDue
-		}
-		if err := c.claim(list); err != nil {
-			return err
-		}
-		running += n
-		e.Claimed(now, n)
-		c.from[e.ID] = e
+	e.Claimed(now, len(list))
+	c.from[e.ID] = e
+	if until := micros(now.Add(c.Lease)); over == 0 || until < over {
+		over = until
 	}
-	return c.later(e, running)
+	if err := c.s.row(c.ctx, nextWaiting, []any{e.ID}, &w.due, &w.lease); err != nil {
+		return err
+	}
+	return c.later(e, w, over)
 }
 
 // claim makes deliveries the claimer's.
@@ -210,31 +224,23 @@ func (c *claimer) claim(list []ready) error {
 	return c.s.exec(c.ctx, claimDeliveries, listOf(c.taken[n:]), c.Token, micros(instant(c.now).Add(c.Lease)))
 }
 
-// later notes when more may be had of e, of which so many attempts are running.
-func (c *claimer) later(e *loadedEndpoint, running int) error {
-	var first int64
+// later notes when more may be had of e, of which w tells what waits, and whose first
+// attempt of those being made is over at that instant; 0 when there is none.
+func (c *claimer) later(e *loadedEndpoint, w *waiter, over int64) error {
+	first := w.first()
 	if e.Settings.Ordered {
 		head, found, err := c.head(e.ID)
 		if err != nil || !found {
 			return err
 		}
 		first = head.at
-	} else {
-		var w waiter
-		if err := c.s.row(c.ctx, nextWaiting, []any{e.ID}, &w.due, &w.lease); err != nil {
-			return err
-		}
-		first = w.first()
 	}
 	next := instant(first)
 	if ready := e.ReadyAt(); ready.After(next) {
 		next = ready
 	}
-	if !next.After(instant(c.now)) && running > 0 { // no room before an attempt is over
-		if err := c.s.row(c.ctx, nextLease, []any{e.ID, c.now}, &first); err != nil {
-			return err
-		}
-		next = instant(first)
+	if !next.After(instant(c.now)) && over > 0 {
+		next = instant(over) // there is no room before
 	}
 	c.wait(next)
 	return nil
