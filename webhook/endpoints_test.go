@@ -91,6 +91,14 @@ func TestCreatingAnEndpointAgainDoesNothing(t *testing.T) {
 	}
 	_, err := o.CreateEndpoint(t.Context(), spec)
 	wantIs(t, err, webhook.ErrExists)
+
+	// Nor does one come back that has nothing to erase.
+	made := o.hire(t, "ep_2", webhook.Settings{}).Endpoint
+	if err := o.DeleteEndpoint(t.Context(), "ep_2"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = o.CreateEndpoint(t.Context(), webhook.EndpointSpec{ID: "ep_2", Account: "acme", Settings: made.Settings})
+	wantIs(t, err, webhook.ErrExists)
 }
 
 func TestAnEndpointGetsAnIDAndASecretOfItsOwn(t *testing.T) {
