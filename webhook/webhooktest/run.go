@@ -1,7 +1,9 @@
 package webhooktest
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,17 +19,35 @@ type Advancer interface {
 }
 
 // RunReplay tests that the stores made by newStore keep the promises of
-// [webhook.ReplayStore], one subtest for each. newStore is called once for each
-// subtest, for some with t itself and for others from several goroutines; each
-// store has to be empty, and is the subtest's own.
+// [webhook.ReplayStore], one subtest for each. newStore is called with t, and from
+// several goroutines for subtests that need a store of their own; each store has
+// to be empty.
 func RunReplay(t *testing.T, newStore func(t *testing.T) webhook.ReplayStore) {
 	t.Helper()
-	// Those that wait do so at the same time, and while nothing else is going on.
+	alone := checks
+	if shared := newStore(t); isAdvancer(shared) {
+		alone = slices.Concat(checks, waits)
+	} else {
+		waitTogether(t, shared)
+	}
+	for _, c := range alone {
+		t.Run(c.promise, func(t *testing.T) {
+			t.Parallel()
+			if err := c.run(t.Context(), newSubject(newStore(t))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// waitTogether has all checks that wait do so at the same time, on one store,
+// while nothing else is going on.
+func waitTogether(t *testing.T, store webhook.ReplayStore) {
+	t.Helper()
 	failures := make([]error, len(waits))
 	var all sync.WaitGroup
 	for i, c := range waits {
-		s := newSubject(newStore(t))
-		all.Go(func() { failures[i] = c.run(t.Context(), s) })
+		all.Go(func() { failures[i] = c.run(t.Context(), newSubject(corner{store, fmt.Sprintf("check%d.", i)})) })
 	}
 	all.Wait()
 	for i, c := range waits {
@@ -37,14 +57,29 @@ func RunReplay(t *testing.T, newStore func(t *testing.T) webhook.ReplayStore) {
 			}
 		})
 	}
-	for _, c := range checks {
-		t.Run(c.promise, func(t *testing.T) {
-			t.Parallel()
-			if err := c.run(t.Context(), newSubject(newStore(t))); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+}
+
+// A corner is those keys of a store that begin with a prefix.
+type corner struct {
+	store  webhook.ReplayStore
+	prefix string
+}
+
+func (c corner) Claim(ctx context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
+	return c.store.Claim(ctx, c.prefix+key, owner, lease)
+}
+
+func (c corner) Done(ctx context.Context, key string, keep time.Duration) error {
+	return c.store.Done(ctx, c.prefix+key, keep)
+}
+
+func (c corner) Release(ctx context.Context, key, owner string) error {
+	return c.store.Release(ctx, c.prefix+key, owner)
+}
+
+func isAdvancer(store webhook.ReplayStore) bool {
+	_, ok := store.(Advancer)
+	return ok
 }
 
 // A subject is a store under test and the means to let time pass.
