@@ -65,7 +65,7 @@ func newStatements(schema string) statements {
 		sweepLimits:    in(`SELECT keytoll.limits_sweep($1, $2, $3, $4, $5)`),
 		replayClaim:    in(`SELECT keytoll.replay_claim($1, $2, $3, $4)`),
 		replayDone:     in(`SELECT keytoll.replay_done($1, $2, $3)`),
-		replayRelease:  in(`DELETE FROM keytoll.replays WHERE key = $1 AND owner = $2 AND owner <> ''`),
+		replayRelease:  in(`SELECT keytoll.replay_release($1, $2)`),
 
 		webhookCases:    in(`SELECT * FROM keytoll.webhooks_cases($1, $2, $3, $4)`),
 		waitingWebhooks: in(`SELECT * FROM keytoll.webhooks_waiting($1, $2, $3, $4, $5)`),

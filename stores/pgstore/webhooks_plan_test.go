@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -43,7 +44,7 @@ func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 	db := d.open(t)
 	c := newClock()
 	s := db.Webhooks(&pgstore.WebhooksOptions{Now: c.now})
-	for _, table := range []string{"endpoints", "messages", "deliveries", "attempts"} {
+	for _, table := range []string{"endpoints", "messages", "deliveries", "attempts", "replays"} {
 		run(t, d.pool, pgstore.InSchema(db, `ALTER TABLE keytoll.`+table+` SET (autovacuum_enabled = off)`))
 		run(t, d.pool, pgstore.InSchema(db, "VACUUM ANALYZE keytoll."+table))
 	}
@@ -124,6 +125,12 @@ func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 		{"a change", func() error {
 			return s.Change(ctx, "a-00000", func(now time.Time, e *webhook.Endpoint) error { e.UpdatedAt = now; return nil })
 		}},
+		{"a message received", func() error {
+			n++
+			r := db.Replays(nil)
+			_, err := r.Claim(ctx, last(), "me", time.Hour)
+			return errors.Join(err, r.Release(ctx, last(), "me"), r.Done(ctx, last(), time.Microsecond))
+		}},
 		{"a prune of two", func() error { _, err := s.Prune(ctx, time.UnixMicro(1<<50), 2); return err }},
 	}
 	all := func(measured func(i int, pages int64)) {
@@ -153,6 +160,7 @@ func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 		for _, endpoint := range []string{"a-00000", "blocked-00000", "full-00000", "disabled-00000"} {
 			backlog(t, d.pool, db, endpoint, fmt.Sprint(rows), rows-size*few)
 		}
+		run(t, d.pool, pgstore.InSchema(db, `INSERT INTO keytoll.replays SELECT format('r%s_%s', $1::int, n), '', 1::bigint << 60 FROM generate_series(1, $1::int) n`), rows)
 		if size == 1 { // as many between those that are active as could be in the way
 			run(t, d.pool, pgstore.InSchema(db, `INSERT INTO keytoll.endpoints SELECT format('a-00002-%s', n), 'b', 2, 1, NULL, NULL, NULL, '{}', '', NULL, false, 8, 0, 0
 				FROM generate_series(1, $1::int) n`), disabled)

@@ -10,7 +10,7 @@ CREATE TABLE keytoll.replays (
 	key   text COLLATE "C" NOT NULL PRIMARY KEY,
 	owner text COLLATE "C" NOT NULL, -- who handles it; empty: it has been handled
 	until bigint NOT NULL
-) WITH (fillfactor = 70);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 CREATE INDEX replays_by_end ON keytoll.replays (until);
 
@@ -123,7 +123,7 @@ CREATE FUNCTION keytoll.webhooks_now(given bigint) RETURNS bigint LANGUAGE sql V
 -- ClaimState. A refusal writes nothing. Each new key takes two with it whose time
 -- is over.
 CREATE FUNCTION keytoll.replay_claim(given bigint, wanted text, claimer text, lease bigint) RETURNS smallint LANGUAGE plpgsql
-	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
 	now bigint;
@@ -145,17 +145,24 @@ BEGIN
 		INSERT INTO keytoll.replays VALUES (wanted, claimer, now + lease) ON CONFLICT (key) DO NOTHING;
 		EXIT WHEN FOUND;
 	END LOOP;
-	DELETE FROM keytoll.replays WHERE key IN (
-		SELECT key FROM keytoll.replays WHERE until <= now ORDER BY until LIMIT 2 FOR UPDATE SKIP LOCKED);
+	DELETE FROM keytoll.replays WHERE key = ANY (ARRAY(
+		SELECT key FROM keytoll.replays WHERE until <= now ORDER BY until LIMIT 2 FOR UPDATE SKIP LOCKED));
 	RETURN 1;
 END $$;
 
 CREATE FUNCTION keytoll.replay_done(given bigint, handled text, keep bigint) RETURNS void LANGUAGE plpgsql
-	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 BEGIN
 	INSERT INTO keytoll.replays AS r VALUES (handled, '', keytoll.webhooks_now(given) + keep)
 	ON CONFLICT (key) DO UPDATE SET owner = '', until = CASE r.owner WHEN '' THEN greatest(r.until, excluded.until) ELSE excluded.until END;
+END $$;
+
+CREATE FUNCTION keytoll.replay_release(given_up text, claimer text) RETURNS void LANGUAGE plpgsql
+	SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+BEGIN
+	DELETE FROM keytoll.replays WHERE key = given_up AND owner = claimer AND owner <> '';
 END $$;
 
 
