@@ -82,7 +82,7 @@ func (c *claim) read(in *incoming) error {
 	}
 	if f.whole != nil {
 		if in.request == nil {
-			return refuse(ErrMissing, f.SignatureHeader+": scheme "+f.Name+" signs more than headers and body; call VerifyRequest")
+			return refuse(ErrSignature, f.SignatureHeader+": scheme "+f.Name+" signs more than headers and body; call VerifyRequest")
 		}
 		held := *in // so that in itself need not live on the heap
 		c.whole, err = f.whole.read(&f.Scheme, c.keys, &held)

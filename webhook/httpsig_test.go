@@ -458,7 +458,7 @@ func TestHeadersAloneAreTooLittleForHTTPSignatures(t *testing.T) {
 	key := sigKey(t, "k", testSecret)
 	r := signedHTTP(t, testBody, key)
 	_, err := sigVerifier(t, key).Verify(r.Header, []byte(testBody))
-	wantIs(t, err, webhook.ErrMissing)
+	wantIs(t, err, webhook.ErrSignature)
 	if !strings.Contains(err.Error(), "VerifyRequest") {
 		t.Errorf("%v does not say what to call", err)
 	}

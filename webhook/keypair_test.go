@@ -333,6 +333,9 @@ func TestAKeyHeldElsewhereThatFails(t *testing.T) {
 		if !errors.Is(err, tt.is) || kterrors.CodeOf(err) != tt.code || !strings.Contains(err.Error(), `key "kms"`) || len(h) != 0 {
 			t.Errorf("%s: %v with headers %v", name, err, h)
 		}
+		if dst, err := must(webhook.NewSigner(keys, nil))(t).AppendSignature([]byte("x"), testID, t0, nil); string(dst) != "x" || !errors.Is(err, tt.is) {
+			t.Errorf("%s: dst = %q, %v", name, dst, err)
+		}
 	}
 }
 

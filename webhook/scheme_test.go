@@ -151,6 +151,7 @@ func TestFaultsOfASchemeAreNamed(t *testing.T) {
 		{func(s *webhook.Scheme) { s.Signed = "{id}{timestamp}{body}" }, []string{"between {id} and {timestamp}", "between {timestamp} and {body}"}},
 		{func(s *webhook.Scheme) { s.Signed = "{id}-{timestamp}.{body}" }, []string{"between {id} and {timestamp}"}},
 		{func(s *webhook.Scheme) { s.Signed = "{id}.7{timestamp}.{body}" }, []string{"between {id} and {timestamp}"}},
+		{func(s *webhook.Scheme) { s.Signed = "{id}7.{timestamp}.{body}" }, []string{"between {id} and {timestamp}"}},
 		{func(s *webhook.Scheme) { s.Signed = "{id}.{timestamp}.{body}.{body}" }, []string{"give {body} once"}},
 		{func(s *webhook.Scheme) { s.Signed = "{id}.{timestamp}" }, []string{"give {body} once"}},
 		{func(s *webhook.Scheme) { s.Signed = "{id}.{id}.{timestamp}.{timestamp}.{body}" }, []string{"{id} is there twice", "{timestamp} is there twice"}},
@@ -325,5 +326,62 @@ func TestOfSeveralKeysOneSignsWhereThereIsRoomForOne(t *testing.T) {
 	}
 	if got, err := must(webhook.NewVerifier(keys, nil))(t).Verify(old, nil); err != nil || got.KeyID != "old" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestSchemesThatSignMoreAreForWholeRequests(t *testing.T) {
+	keys := must(webhook.NewKeys(
+		webhook.Key{ID: "new", Secret: webhook.GenerateSecret()},
+		webhook.Key{ID: "old", Secret: must(webhook.SecretFromRaw(rawSecret))(t), Scheme: webhook.Twilio()},
+	))(t)
+	signer := must(webhook.NewSigner(keys, nil))(t)
+	h := http.Header{}
+	err := signer.Sign(h, testID, t0, []byte(testBody))
+	wantIs(t, err, webhook.ErrMessage)
+	if len(h) != 0 || !strings.Contains(err.Error(), "scheme twilio signs more than headers and body; call SignRequest") {
+		t.Errorf("%v, headers %v", err, h)
+	}
+	_, err = signer.AppendSignature(nil, testID, t0, []byte(testBody))
+	wantIs(t, err, webhook.ErrMessage)
+	for _, r := range []*http.Request{nil, {}, {Header: http.Header{}}} {
+		wantIs(t, signer.SignRequest(r, testID, t0, nil), webhook.ErrMessage)
+	}
+
+	_, err = webhook.NewVerifier(keys, nil)
+	wantFaults(t, err, "base URL: empty, and scheme twilio signs the address")
+	one := must(webhook.NewKeys(slices.Collect(keys.All())[0]))(t)
+	verifier := must(webhook.NewVerifier(one, &webhook.VerifierOptions{Now: clockAt(testTime)}))(t)
+	wantFaults(t, verifier.SetKeys(keys), "base URL: empty, and scheme twilio signs the address")
+
+	r := must(http.NewRequestWithContext(t.Context(), http.MethodPost, "https://example.com/in/hook?a=1", nil))(t)
+	r.Header.Set("Content-Type", formType)
+	body := []byte(twilioForm)
+	if err := signer.SignRequest(r, testID, t0, body); err != nil {
+		t.Fatal(err)
+	}
+	if r.Header.Get("X-Twilio-Signature") == "" || r.Header.Get("Webhook-Signature") == "" {
+		t.Errorf("headers = %v", r.Header)
+	}
+	both := must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(testTime), BaseURL: "https://example.com"}))(t)
+	if got, err := both.Verify(r.Header, body); err != nil || got.Scheme != "standard" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	r.Header.Del("Webhook-Signature")
+	_, err = both.Verify(r.Header, body)
+	wantIs(t, err, webhook.ErrSignature)
+	if !strings.Contains(err.Error(), "call VerifyRequest") {
+		t.Errorf("%v does not say what to do", err)
+	}
+}
+
+func TestABaseURLIsAnAddressAndNothingMore(t *testing.T) {
+	for _, base := range []string{"https://example.com", "http://127.0.0.1:8080", "https://example.com/behind/a/proxy"} {
+		if _, err := webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{BaseURL: base}); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+	for _, base := range []string{"example.com", "//example.com", "ftp://example.com", "https://", "https://example.com/", "https://u@example.com", "https://example.com?a", "https://example.com#a", "https://exa mple.com", "https:example.com"} {
+		_, err := webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{BaseURL: base})
+		wantFaults(t, err, "base URL: not")
 	}
 }
