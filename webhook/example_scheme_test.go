@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -131,13 +132,17 @@ func ExampleVerifier_NewReader() {
 		log.Fatal(err)
 	}
 
-	for _, body := range []string{large, large[1:]} {
-		file, err := os.CreateTemp("", "webhook")
+	dir, err := os.MkdirTemp("", "webhook")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for i, body := range []string{large, large[1:]} {
+		r, err := verifier.NewReader(header, strings.NewReader(body))
 		if err != nil {
 			log.Fatal(err)
 		}
-		defer os.Remove(file.Name())
-		r, err := verifier.NewReader(header, strings.NewReader(body))
+		file, err := os.Create(filepath.Join(dir, fmt.Sprint(i)))
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -118,7 +118,7 @@ func TestTwilioRequestsAreRefused(t *testing.T) {
 	_, err := twilioVerifier(t, "https://example.com").VerifyRequest(r)
 	wantIs(t, err, webhook.ErrMalformed)
 	_, err = twilioVerifier(t, "https://example.com").Verify(r.Header, []byte("a=1"))
-	wantIs(t, err, webhook.ErrMissing)
+	wantIs(t, err, webhook.ErrSignature)
 }
 
 // Twilio's idempotency token is not signed: whatever stands there, it is the same
