@@ -52,6 +52,9 @@ func TestRotatingAgainDoesNothing(t *testing.T) {
 	if after := listOf(must(o.EndpointKeys(t.Context(), "ep_1"))(t)); len(after) != 2 || !after[1].NotAfter.Equal(before[1].NotAfter) {
 		t.Errorf("the grace began anew: %+v", after)
 	}
+	if e := must(o.Endpoint(t.Context(), "ep_1"))(t); e.UpdatedAt.Equal(o.clock.Now()) {
+		t.Error("it was written")
+	}
 }
 
 func TestAGeneratedSecretIsOfTheKindInUse(t *testing.T) {
