@@ -65,3 +65,41 @@ func TestTheTimeOfAMemoryStoreDoesNotRunBackwards(t *testing.T) {
 		t.Errorf("Now is %v, want an hour after %v", later, first)
 	}
 }
+
+func TestAMemoryStoreGetsAllItsRoomBack(t *testing.T) {
+	store := webhook.NewMemoryStore(&webhook.MemoryStoreOptions{MaxBytes: 20_000})
+	err := store.Change(t.Context(), "e", func(_ time.Time, e *webhook.Endpoint) error {
+		e.Account, e.State = "acme", webhook.EndpointActive
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// fill returns how many messages with an attempt each the store holds.
+	fill := func() int {
+		for n := range 100 {
+			id := fmt.Sprintf("m%d", n)
+			if _, err := store.Publish(t.Context(), webhook.Message{ID: id, Account: "acme", Type: "a.b"}); err != nil {
+				return n
+			}
+			late := webhook.Settlement{Endpoint: "e", Message: id, Attempt: webhook.Attempt{Number: 1, Body: make([]byte, 500)}}
+			if err := store.Settle(t.Context(), []webhook.Settlement{late}, func(time.Time, []webhook.Case) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			move := webhook.Move{Endpoint: "e", From: []webhook.DeliveryState{webhook.DeliveryPending}, To: webhook.DeliveryDropped, Limit: 1}
+			if _, err := store.Move(t.Context(), move); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return 100
+	}
+	first := fill()
+	for range 3 {
+		if n, err := store.Prune(t.Context(), time.Now().Add(time.Hour), 1000); n != first || err != nil {
+			t.Fatalf("Prune = %d, %v, want all %d", n, err, first)
+		}
+		if again := fill(); again != first {
+			t.Fatalf("%d messages in a store that held %d before it was pruned", again, first)
+		}
+	}
+}
