@@ -231,6 +231,20 @@ func TestSignaturesThatProveTooLittleAreRefused(t *testing.T) {
 	}
 }
 
+// A component with a parameter has another value than one without: whoever
+// signed one as if it had none is not believed.
+func TestComponentsWithParametersAreNotGuessed(t *testing.T) {
+	r := bare(t, testBody)
+	r.Header.Set("X-More", "more")
+	input := strings.TrimSuffix(`("`+strings.Join(append(slices.Clone(sigAll), "x-more"), `" "`)+`")`, ")") + ";sf);created=1614265330"
+	mac := hmac.New(sha256.New, must(base64.StdEncoding.DecodeString(strings.TrimPrefix(testSecret, sigPrefix)))(t))
+	mac.Write([]byte(naiveBase(r, append(slices.Clone(sigAll), "x-more"), input)))
+	r.Header.Set("Signature-Input", "sig1="+input)
+	r.Header.Set("Signature", "sig1=:"+base64.StdEncoding.EncodeToString(mac.Sum(nil))+":")
+	_, err := sigVerifier(t, sigKey(t, "k", testSecret)).VerifyRequest(r)
+	wantIs(t, err, webhook.ErrMalformed)
+}
+
 func TestNothingThatIsSignedCanBeChanged(t *testing.T) {
 	private, public := sigPair(t)
 	s := webhook.HTTPSignatures()
