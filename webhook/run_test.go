@@ -29,7 +29,9 @@ type handClock struct {
 	now time.Time
 }
 
-func newHandClock() *handClock { return &handClock{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)} }
+func newHandClock() *handClock {
+	return &handClock{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+}
 
 func (c *handClock) Now() time.Time {
 	c.mu.Lock()
@@ -285,21 +287,21 @@ func TestAStoreThatFailsLosesNothing(t *testing.T) {
 
 // A receiver that hangs has its share of attempts, and nobody else waits for it.
 func TestAReceiverThatHangsDelaysNobody(t *testing.T) {
-	const cap, waiting, healthy = 4, 500, 100
+	const most, waiting, healthy = 4, 500, 100
 	hanging := webhooktest.NewReceiver(t, nil)
 	for range waiting {
 		hanging.Script(webhooktest.Answer{Gate: make(chan struct{})})
 	}
 	well := webhooktest.NewReceiver(t, nil)
 	d := run(t, nil, newHandClock(), webhook.SenderOptions{Transport: well.Transport(t), Drain: time.Millisecond})
-	d.hire(t, hanging, webhook.Settings{MaxInFlight: cap, Events: []string{"slow"}})
+	d.hire(t, hanging, webhook.Settings{MaxInFlight: most, Events: []string{"slow"}})
 	for i := range waiting {
 		_, err := d.Publish(t.Context(), webhook.Message{ID: fmt.Sprintf("slow_%d", i), Account: "acct", Type: "slow", Payload: []byte("{}")})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(hanging.Wait(t.Context(), cap))(t)
+	must(hanging.Wait(t.Context(), most))(t)
 	d.hire(t, well, webhook.Settings{Events: []string{"image.*"}})
 	for i := range healthy {
 		d.publish(t, fmt.Sprintf("msg_%d", i))
@@ -307,25 +309,25 @@ func TestAReceiverThatHangsDelaysNobody(t *testing.T) {
 	for range healthy {
 		d.wait(t, webhook.MessageDelivered)
 	}
-	if n := len(hanging.Received()); n != cap {
-		t.Errorf("the receiver that hangs had %d requests at once, want its cap of %d", n, cap)
+	if n := len(hanging.Received()); n != most {
+		t.Errorf("the receiver that hangs had %d requests at once, want its cap of %d", n, most)
 	}
 }
 
 // Two senders keep to the cap of an endpoint together, and send nothing twice.
 func TestSendersShareTheWork(t *testing.T) {
-	const cap, n = 3, 60
+	const most, n = 3, 60
 	clock := newHandClock()
 	store := webhook.NewMemoryStore(&webhook.MemoryStoreOptions{Now: clock.Now})
 	gate := make(chan struct{})
 	receiver := webhooktest.NewReceiver(t, nil, webhooktest.Answer{Gate: gate}, webhooktest.Answer{Gate: gate}, webhooktest.Answer{Gate: gate})
 	opts := webhook.SenderOptions{Transport: receiver.Transport(t)}
 	a, b := run(t, store, clock, opts), run(t, store, clock, opts)
-	a.hire(t, receiver, webhook.Settings{MaxInFlight: cap})
+	a.hire(t, receiver, webhook.Settings{MaxInFlight: most})
 	for i := range n {
 		a.publish(t, fmt.Sprintf("msg_%d", i))
 	}
-	must(receiver.Wait(t.Context(), cap))(t)
+	must(receiver.Wait(t.Context(), most))(t)
 	if claims := must(store.Claim(t.Context(), webhook.Claim{Token: "third", Limit: 100, Lease: time.Minute}))(t); len(claims.Deliveries) != 0 {
 		t.Errorf("a third claimer was given %d deliveries beyond the cap", len(claims.Deliveries))
 	}
