@@ -272,7 +272,7 @@ func TestDeliveriesComeInPages(t *testing.T) {
 			if before = p.Next; before == 0 {
 				break
 			}
-			if len(p.Deliveries) != limit {
+			if len(p.Deliveries) != limit || len(got) == len(want) {
 				t.Errorf("limit %d: a page of %d, and there is more", limit, len(p.Deliveries))
 			}
 		}

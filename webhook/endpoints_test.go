@@ -77,6 +77,7 @@ func TestCreatingAnEndpointAgainDoesNothing(t *testing.T) {
 		"url":     func(s *webhook.EndpointSpec) { s.Settings.URL = "https://example.org/" },
 		"events":  func(s *webhook.EndpointSpec) { s.Settings.Events = nil },
 		"headers": func(s *webhook.EndpointSpec) { s.Settings.Headers = map[string]string{"X-A": "2"} },
+		"note":    func(s *webhook.EndpointSpec) { s.Settings.Note = "another" },
 		"keys":    func(s *webhook.EndpointSpec) { s.Keys = keysOf(t, testSecret) },
 	} {
 		other := spec
