@@ -408,6 +408,41 @@ func TestHTTPSignaturesSurviveARotation(t *testing.T) {
 	wantIs(t, err, webhook.ErrKeyExpired)
 }
 
+// The whole way: a client, a server behind its public address, and a replay guard.
+func TestHTTPSignaturesOverTheWire(t *testing.T) {
+	key, handled := sigKey(t, "k", testSecret), 0
+	server := httptest.NewUnstartedServer(nil)
+	server.Start()
+	defer server.Close()
+	verifier := must(webhook.NewVerifier(must(webhook.NewKeys(key))(t), &webhook.VerifierOptions{Now: clockAt(testTime), BaseURL: server.URL}))(t)
+	replays := must(webhook.NewMemoryReplayStore(nil))(t)
+	server.Config.Handler = must(verifier.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || string(body) != testBody {
+			t.Errorf("body %q, %v", body, err)
+		}
+		handled++
+	}), &webhook.HandlerOptions{Replay: replays}))(t)
+	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t)
+	for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusUnauthorized} {
+		out := must(http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+sigTarget, strings.NewReader(testBody)))(t)
+		out.Header.Set("Content-Type", "application/json")
+		if err := signer.SignRequest(out, sigID, t0.Add(time.Duration(i)*time.Second), []byte(testBody)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 {
+			out.URL.Path = "/elsewhere"
+		}
+		answer := must(server.Client().Do(out))(t)
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("request %d: %d, want %d", i, answer.StatusCode, want)
+		}
+	}
+	if handled != 1 {
+		t.Errorf("handled %d times, want 1", handled)
+	}
+}
+
 // An id that is not signed decides nothing: the same message has one replay key
 // whatever id somebody gives it, and whichever of its signatures is left on.
 func TestAnUnsignedIDIsNotBelieved(t *testing.T) {

@@ -91,6 +91,7 @@ func TestTwilioRequestsAreRefused(t *testing.T) {
 		"JSON that nothing signs":   {"/in", "application/json", testBody, "https://example.com/in", webhook.ErrMalformed},
 		"a body of no type":         {"/in", "", testBody, "https://example.com/in", webhook.ErrMalformed},
 		"two digests":               {named + "&bodySHA256=00", "application/json", testBody, "https://example.com" + named + "&bodySHA256=00", webhook.ErrMalformed},
+		"two digests and a form":    {named + "&bodySHA256=00", formType, "a=1", "https://example.com" + named + "&bodySHA256=00a1", webhook.ErrMalformed},
 		"a digest in capitals":      {strings.ToUpper(named), "application/json", testBody, "https://example.com" + strings.ToUpper(named), webhook.ErrMalformed},
 		"a digest cut short":        {named[:40], "application/json", testBody, "https://example.com" + named[:40], webhook.ErrSignature},
 		"a broken form":             {"/in", formType, "a=%zz", "https://example.com/in", webhook.ErrMalformed},
