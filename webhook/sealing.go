@@ -56,7 +56,7 @@ func SealingKeyFromString(text string) (SealingKey, error) {
 	case !ok || !cut:
 		return SealingKey{}, secretFault("SealingKeyFromString", `the sealing key is not like "ktseal_1_" and 43 characters of base64; make one with GenerateSealingKey`)
 	case err != nil || version == 0 || strconv.FormatUint(version, 10) != number:
-		return SealingKey{}, secretFault("SealingKeyFromString", fmt.Sprintf("the version is %.20q; give 1 to 4294967295, in digits without leading zeros", number))
+		return SealingKey{}, secretFault("SealingKeyFromString", `what follows "ktseal_" is not a version, which is 1 to 4294967295 in digits without leading zeros, and '_'; copy the key again, whole`)
 	}
 	// Strict refuses stray trailing bits, and skips line breaks all the same.
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
