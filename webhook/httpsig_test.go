@@ -323,6 +323,44 @@ func TestTheAddressIsTheOneThatSendersKnow(t *testing.T) {
 	})).ServeHTTP(httptest.NewRecorder(), r)
 }
 
+// A request may name its whole address, RFC 9112 section 3.2.2. What signs one path
+// proves nothing about another then, either, whatever a router in between takes off.
+func TestAWholeAddressIsTakenAsItWasSent(t *testing.T) {
+	key := sigKey(t, "k", testSecret)
+	var denial error
+	router := http.StripPrefix("/tenant", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, denial = sigVerifier(t, key).VerifyRequest(r)
+	}))
+	for address, path := range map[string]string{
+		"http://h/tenant" + sigTarget: "/tenant" + sigTarget,
+		"HTTP://h:8080/tenant":        "/tenant",
+		"http://h/tenant?to=http://h": "/tenant?to=http://h",
+		"/tenant?to=http://h":         "/tenant?to=http://h",
+	} {
+		for signed, want := range map[string]error{path: nil, strings.TrimPrefix(path, "/tenant"): webhook.ErrSignature} {
+			out := outgoing(t, testBody)
+			out.URL = must(out.URL.Parse(sigBase + signed))(t)
+			if err := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t).SignRequest(out, sigID, t0, []byte(testBody)); err != nil {
+				t.Fatal(err)
+			}
+			in := httptest.NewRequest(http.MethodPost, address, strings.NewReader(testBody))
+			in.Header = out.Header
+			denial = io.ErrUnexpectedEOF
+			if router.ServeHTTP(httptest.NewRecorder(), in); !errors.Is(denial, want) {
+				t.Errorf("%s, signed for %s: %v; want %v", address, signed, denial, want)
+			}
+		}
+	}
+	// Neither a path nor a host.
+	in := signedHTTP(t, testBody, key)
+	for _, address := range []string{"*", "http://h", "http://h?x=1", "http://", "h:443"} {
+		in.RequestURI = address
+		if _, err := sigVerifier(t, key).VerifyRequest(in); err == nil {
+			t.Errorf("%s was verified", address)
+		}
+	}
+}
+
 func TestTheAddressIsSignedInOneSpelling(t *testing.T) {
 	key := sigKey(t, "k", testSecret)
 	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t)

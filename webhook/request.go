@@ -84,13 +84,22 @@ func (r *ring) claims(list []claim, in *incoming, tolerance time.Duration, now t
 // target returns path and query of r as they were sent, whatever a handler
 // before this one made of r.URL.
 func target(r *http.Request) string {
-	if strings.HasPrefix(r.RequestURI, "/") {
+	if r.RequestURI == "" && r.URL != nil {
+		return r.URL.RequestURI() // no server read r
+	}
+	_, rest, absolute := strings.Cut(r.RequestURI, "://")
+	if !absolute || r.RequestURI[0] == '/' {
 		return r.RequestURI
 	}
-	if r.URL == nil {
-		return ""
+	// RFC 9112 section 3.2.2: a whole address, of which only this is believed.
+	start := strings.IndexAny(rest, "/?")
+	switch {
+	case start < 0:
+		return "/"
+	case rest[start] == '?':
+		return "/" + rest[start:]
 	}
-	return r.URL.RequestURI()
+	return rest[start:]
 }
 
 // readBody returns the whole body of r, or an error when it is longer than
