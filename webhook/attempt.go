@@ -107,7 +107,7 @@ func (c *courier) prepare(ctx context.Context, d Claimed, clientKey string) (*ht
 // sign signs by the keys of the endpoint and those of the host. It comes last, so
 // that no header of the endpoint's can take the place of a signature.
 func (c *courier) sign(r *http.Request, m *Message, keys Keys, now time.Time) error {
-	signer, err := NewSigner(Keys{list: slices.Concat(keys.list, c.keys.list)}, nil)
+	signer, err := NewSigner(Keys{list: slices.Concat(keys.list, c.keys.list)})
 	if err != nil {
 		return errors.Join(err, ErrNoKeys) // none, or none that signs
 	}

@@ -96,7 +96,7 @@ func BenchmarkOverFloor(b *testing.B) {
 func overFloor(b *testing.B, scheme webhook.Scheme, size int) {
 	b.Helper()
 	keys := oneKey(b, scheme, must(webhook.SecretFromRaw(rawSecret))(b))
-	signer, at := must(webhook.NewSigner(keys, nil))(b), time.Unix(testTime, 0)
+	signer, at := must(webhook.NewSigner(keys))(b), time.Unix(testTime, 0)
 	verifier := must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(testTime)}))(b)
 	set := benchSet(b, signer, scheme, size)
 	mac := hmac.New(sha256.New, []byte(rawSecret))
@@ -240,7 +240,7 @@ func BenchmarkVerify(b *testing.B) {
 // BenchmarkPairs is Ed25519, beside which hashing costs little.
 func BenchmarkPairs(b *testing.B) {
 	private := must(webhook.PrivateKeyFromString(vectorPrivate))(b)
-	signer := must(webhook.NewSigner(oneKey(b, webhook.Scheme{}, private), nil))(b)
+	signer := must(webhook.NewSigner(oneKey(b, webhook.Scheme{}, private)))(b)
 	verifier := must(webhook.NewVerifier(oneKey(b, webhook.Scheme{}, private.Public()), &webhook.VerifierOptions{Now: clockAt(testTime)}))(b)
 	set := benchSet(b, signer, webhook.Standard(""), 1<<10)
 	b.Run("sign", func(b *testing.B) {

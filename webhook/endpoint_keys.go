@@ -36,7 +36,7 @@ func (s *Sender) checkKeys(faults *errors.Faults, keys Keys) {
 	}
 	all, err := newKeys(faults.Op, slices.Concat(keys.list, s.courier.keys.list))
 	if err == nil {
-		_, err = NewSigner(all, nil)
+		_, err = NewSigner(all)
 	}
 	faults.Join(err)
 }

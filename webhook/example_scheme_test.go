@@ -58,7 +58,7 @@ func ExampleScheme() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func ExampleGenerateKeyPair() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := webhook.NewSigner(ours, nil)
+	signer, err := webhook.NewSigner(ours)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func ExampleGenerateKeyPair() {
 	}
 	got, err := verifier.Verify(header, []byte("{}"))
 	fmt.Println(got.ID, err)
-	_, err = webhook.NewSigner(theirs, nil)
+	_, err = webhook.NewSigner(theirs)
 	fmt.Println(err != nil)
 	// Output:
 	// whsk_ whpk_
@@ -118,7 +118,7 @@ func ExampleVerifier_NewReader() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	if err != nil {
 		log.Fatal(err)
 	}

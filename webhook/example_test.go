@@ -24,7 +24,7 @@ func Example_sign() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func Example_rotation() {
 		keys webhook.Keys // of the sender
 		at   time.Time
 	}{{before, now}, {both, now.Add(time.Hour)}, {before, now.Add(24 * time.Hour)}} {
-		signer, err := webhook.NewSigner(step.keys, nil)
+		signer, err := webhook.NewSigner(step.keys)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func ExampleVerifier_Handler() {
 		log.Fatal(err)
 	}
 
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func ExampleVerifier_Verify_incorrect() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	if err != nil {
 		log.Fatal(err)
 	}

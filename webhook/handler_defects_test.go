@@ -51,7 +51,7 @@ type wire struct {
 func newWire(t *testing.T, next http.HandlerFunc, keys ...webhook.Key) *wire {
 	t.Helper()
 	set := must(webhook.NewKeys(keys...))(t)
-	w := &wire{rig: &rig{clock: t0}, signer: must(webhook.NewSigner(set, nil))(t)}
+	w := &wire{rig: &rig{clock: t0}, signer: must(webhook.NewSigner(set))(t)}
 	now := func() time.Time { return w.clock }
 	verifier := must(webhook.NewVerifier(set, &webhook.VerifierOptions{Now: now, MaxBody: 1000, BaseURL: "http://webhook.test"}))(t)
 	w.handler = must(verifier.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -269,7 +269,7 @@ func TestSchemeIsChangedWithoutBreakingReceivers(t *testing.T) {
 	next, last := standardKey(t, "next", testSecret), rawKey(t, "last", webhook.Slack())
 	w := newWire(t, status(204), next, last)
 	for i, keys := range [][]webhook.Key{{last}, {next, last}, {next}} {
-		w.signer = must(webhook.NewSigner(must(webhook.NewKeys(keys...))(t), nil))(t)
+		w.signer = must(webhook.NewSigner(must(webhook.NewKeys(keys...))(t)))(t)
 		w.deliver(t, w.sign(t, fmt.Sprintf("msg_%d", i), fmt.Sprintf("n=%d", i)), nil)
 	}
 	w.want(t, "accepted", "accepted", "accepted")
@@ -364,7 +364,7 @@ func TestRotationOnTheReceivingSideNamesTheKey(t *testing.T) {
 	last, next := standardKey(t, "last", testSecret), standardKey(t, "next", otherSecret)
 	w := newWire(t, status(204), next, last)
 	for i, key := range []webhook.Key{last, next} {
-		w.signer = must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t)
+		w.signer = must(webhook.NewSigner(must(webhook.NewKeys(key))(t)))(t)
 		w.deliver(t, w.sign(t, fmt.Sprintf("msg_%d", i), testBody), nil)
 		if got := w.journal.list[i]; got.Outcome != webhook.OutcomeAccepted || got.Verified.KeyID != key.ID {
 			t.Errorf("observed %+v, want that %s matched", got, key.ID)
@@ -451,7 +451,7 @@ func TestAMessageWithOneIDUnderTwoSchemesIsClaimedOnce(t *testing.T) {
 	set := must(webhook.NewKeys(standardKey(t, "", testSecret), brand))(t)
 	store := &faulty{state: webhook.ClaimGranted}
 	handler := must(must(webhook.NewVerifier(set, &webhook.VerifierOptions{Now: clockAt(testTime)}))(t).Handler(status(204), &webhook.HandlerOptions{Replay: store}))(t)
-	handler.ServeHTTP(httptest.NewRecorder(), webhooktest.NewRequest(t, must(webhook.NewSigner(set, nil))(t), webhooktest.Message{ID: testID, At: t0}))
+	handler.ServeHTTP(httptest.NewRecorder(), webhooktest.NewRequest(t, must(webhook.NewSigner(set))(t), webhooktest.Message{ID: testID, At: t0}))
 	if want := []string{"claim " + testID, "done " + testID}; !slices.Equal(store.keys, want) {
 		t.Errorf("calls %q, want %q", store.keys, want)
 	}

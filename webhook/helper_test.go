@@ -39,7 +39,7 @@ func keysOf(tb testing.TB, secrets ...string) webhook.Keys {
 
 func newSigner(tb testing.TB, secrets ...string) *webhook.Signer {
 	tb.Helper()
-	return must(webhook.NewSigner(keysOf(tb, secrets...), nil))(tb)
+	return must(webhook.NewSigner(keysOf(tb, secrets...)))(tb)
 }
 
 // newVerifier has its clock at testTime.

@@ -64,7 +64,7 @@ func arrived(out *http.Request, body string) *http.Request {
 func signedHTTP(tb testing.TB, body string, keys ...webhook.Key) *http.Request {
 	tb.Helper()
 	out := outgoing(tb, body)
-	if err := must(webhook.NewSigner(must(webhook.NewKeys(keys...))(tb), nil))(tb).SignRequest(out, sigID, t0, []byte(body)); err != nil {
+	if err := must(webhook.NewSigner(must(webhook.NewKeys(keys...))(tb)))(tb).SignRequest(out, sigID, t0, []byte(body)); err != nil {
 		tb.Fatal(err)
 	}
 	return arrived(out, body)
@@ -363,7 +363,7 @@ func TestAWholeAddressIsTakenAsItWasSent(t *testing.T) {
 
 func TestTheAddressIsSignedInOneSpelling(t *testing.T) {
 	key := sigKey(t, "k", testSecret)
-	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t)
+	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t)))(t)
 	for _, url := range []string{"HTTPS://API.Example.com:443" + sigTarget, sigBase + sigTarget + "#part"} {
 		out := must(http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody))(t)
 		if err := signer.SignRequest(out, sigID, t0, nil); err != nil {
@@ -460,7 +460,7 @@ func TestHTTPSignaturesOverTheWire(t *testing.T) {
 		}
 		handled++
 	}), &webhook.HandlerOptions{Replay: replays}))(t)
-	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t)
+	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t)))(t)
 	for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusUnauthorized} {
 		out := must(http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+sigTarget, strings.NewReader(testBody)))(t)
 		out.Header.Set("Content-Type", "application/json")
@@ -549,7 +549,7 @@ func TestHeadersAloneAreTooLittleForHTTPSignatures(t *testing.T) {
 	if !strings.Contains(err.Error(), "VerifyRequest") {
 		t.Errorf("%v does not say what to call", err)
 	}
-	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t)
+	signer := must(webhook.NewSigner(must(webhook.NewKeys(key))(t)))(t)
 	wantIs(t, signer.Sign(http.Header{}, sigID, t0, nil), webhook.ErrMessage)
 }
 

@@ -30,7 +30,7 @@ func TestAKeyPairSignsAndItsPublicHalfVerifies(t *testing.T) {
 	private, public := webhook.GenerateKeyPair()
 	otherPrivate, _ := webhook.GenerateKeyPair()
 	h := http.Header{}
-	if err := must(webhook.NewSigner(oneKey(t, webhook.Scheme{}, private), nil))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
+	if err := must(webhook.NewSigner(oneKey(t, webhook.Scheme{}, private)))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
@@ -98,9 +98,9 @@ func TestHalvesOfAPairAreOneKey(t *testing.T) {
 func TestASignerWantsKeysThatSign(t *testing.T) {
 	private, public := webhook.GenerateKeyPair()
 	only := oneKey(t, webhook.Scheme{}, public)
-	_, err := webhook.NewSigner(only, nil)
+	_, err := webhook.NewSigner(only)
 	wantFaults(t, err, `key "k" is the public half of a pair`)
-	signer := must(webhook.NewSigner(oneKey(t, webhook.Scheme{}, private), nil))(t)
+	signer := must(webhook.NewSigner(oneKey(t, webhook.Scheme{}, private)))(t)
 	wantFaults(t, signer.SetKeys(only), `key "k" is the public half of a pair`)
 	if err := signer.Sign(http.Header{}, testID, t0, nil); err != nil {
 		t.Errorf("after a refused SetKeys: %v", err)
@@ -110,7 +110,7 @@ func TestASignerWantsKeysThatSign(t *testing.T) {
 func TestSharedAndPairedKeysSignTogether(t *testing.T) {
 	private, public := webhook.GenerateKeyPair()
 	shared := must(webhook.SecretFromString(testSecret))(t)
-	signer := must(webhook.NewSigner(must(webhook.NewKeys(webhook.Key{ID: "s", Secret: shared}, webhook.Key{ID: "p", Secret: private}))(t), nil))(t)
+	signer := must(webhook.NewSigner(must(webhook.NewKeys(webhook.Key{ID: "s", Secret: shared}, webhook.Key{ID: "p", Secret: private}))(t)))(t)
 	h := http.Header{}
 	if err := signer.Sign(h, testID, t0, []byte(testBody)); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestSignaturesOfTheOtherKindArePassedOver(t *testing.T) {
 	shared := webhook.GenerateSecret()
 	h := http.Header{}
 	both := must(webhook.NewKeys(webhook.Key{Secret: shared, Scheme: scheme}, webhook.Key{Secret: private, Scheme: scheme}))(t)
-	if err := must(webhook.NewSigner(both, nil))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
+	if err := must(webhook.NewSigner(both))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
 		t.Fatal(err)
 	}
 	for _, secret := range []webhook.Secret{shared, public} {
@@ -156,7 +156,7 @@ func TestPairsAndTheirSignaturesAreBounded(t *testing.T) {
 	_, err := webhook.NewKeys(pair(), pair(), pair(), pair(), pair())
 	wantFaults(t, err, "more than 4 key pairs of one scheme")
 
-	signer := must(webhook.NewSigner(oneKey(t, webhook.Scheme{}, must(webhook.PrivateKeyFromString(vectorPrivate))(t)), nil))(t)
+	signer := must(webhook.NewSigner(oneKey(t, webhook.Scheme{}, must(webhook.PrivateKeyFromString(vectorPrivate))(t))))(t)
 	verifier := must(webhook.NewVerifier(oneKey(t, webhook.Scheme{}, must(webhook.PublicKeyFromString(vectorPublic))(t)), &webhook.VerifierOptions{Now: clockAt(testTime)}))(t)
 	good := string(must(signer.AppendSignature(nil, testID, t0, []byte(testBody)))(t))
 	wrong := "v1a," + strings.Repeat("A", 86) + "=="
@@ -279,7 +279,7 @@ func TestAKeyHeldElsewhereSigns(t *testing.T) {
 
 	keys := oneKey(t, webhook.Scheme{}, secret)
 	h := http.Header{}
-	if err := must(webhook.NewSigner(keys, nil))(t).Sign(h, testID, t0, []byte(testBody)); err != nil || asked != 1 {
+	if err := must(webhook.NewSigner(keys))(t).Sign(h, testID, t0, []byte(testBody)); err != nil || asked != 1 {
 		t.Fatal(err, asked)
 	}
 	want := "v1a," + base64.StdEncoding.EncodeToString(ed25519.Sign(private, fmt.Appendf(nil, "%s.%d.%s", testID, testTime, testBody)))
@@ -329,11 +329,11 @@ func TestAKeyHeldElsewhereThatFails(t *testing.T) {
 	} {
 		keys := must(webhook.NewKeys(webhook.Key{Secret: webhook.GenerateSecret()}, webhook.Key{ID: "kms", Secret: must(webhook.SecretFromSigner(elsewhere{public, tt.sign}))(t)}))(t)
 		h := http.Header{}
-		err := must(webhook.NewSigner(keys, nil))(t).Sign(h, testID, t0, []byte(testBody))
+		err := must(webhook.NewSigner(keys))(t).Sign(h, testID, t0, []byte(testBody))
 		if !errors.Is(err, tt.is) || kterrors.CodeOf(err) != tt.code || !strings.Contains(err.Error(), `key "kms"`) || len(h) != 0 {
 			t.Errorf("%s: %v with headers %v", name, err, h)
 		}
-		if dst, err := must(webhook.NewSigner(keys, nil))(t).AppendSignature([]byte("x"), testID, t0, nil); string(dst) != "x" || !errors.Is(err, tt.is) {
+		if dst, err := must(webhook.NewSigner(keys))(t).AppendSignature([]byte("x"), testID, t0, nil); string(dst) != "x" || !errors.Is(err, tt.is) {
 			t.Errorf("%s: dst = %q, %v", name, dst, err)
 		}
 	}

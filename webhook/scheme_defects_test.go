@@ -315,7 +315,7 @@ func TestDefectReplayWithOneSignatureStripped(t *testing.T) {
 		webhook.Key{ID: "old", Secret: must(webhook.SecretFromRaw(otherRawSecret))(t), Scheme: webhook.Stripe()},
 	))(t)
 	h := http.Header{}
-	if err := must(webhook.NewSigner(keys, nil))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
+	if err := must(webhook.NewSigner(keys))(t).Sign(h, testID, t0, []byte(testBody)); err != nil {
 		t.Fatal(err)
 	}
 	verifier := must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(testTime)}))(t)

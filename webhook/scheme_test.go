@@ -72,7 +72,7 @@ func eachScheme(t *testing.T, fn func(t *testing.T, b *schemeBench)) {
 				for k := range b.keys.All() {
 					b.Scheme = k.Scheme // with canonical names
 				}
-				b.signer = must(webhook.NewSigner(b.keys, nil))(t)
+				b.signer = must(webhook.NewSigner(b.keys))(t)
 				b.verifier = must(webhook.NewVerifier(b.keys, &webhook.VerifierOptions{Now: clockAt(testTime)}))(t)
 				if err := b.signer.Sign(b.header, testID, t0, []byte(testBody)); err != nil {
 					t.Fatal(err)
@@ -249,7 +249,7 @@ func TestTwoSchemesOnOneRequest(t *testing.T) {
 	standard := webhook.Key{ID: "new", Secret: webhook.GenerateSecret()}
 	legacy := webhook.Key{ID: "old", Secret: must(webhook.SecretFromRaw(rawSecret))(t), Scheme: webhook.Stripe(), NotAfter: t0.Add(time.Hour)}
 	both := must(webhook.NewKeys(standard, legacy))(t)
-	signer := must(webhook.NewSigner(both, nil))(t)
+	signer := must(webhook.NewSigner(both))(t)
 	sign := func(at time.Time) http.Header {
 		h := http.Header{"X-Other": {"stays"}}
 		if err := signer.Sign(h, testID, at, []byte(testBody)); err != nil {
@@ -314,14 +314,14 @@ func TestOfSeveralKeysOneSignsWhereThereIsRoomForOne(t *testing.T) {
 		webhook.Key{ID: "old", Secret: must(webhook.SecretFromRaw(rawSecret))(t), Scheme: webhook.GitHub()},
 	))(t)
 	h := http.Header{}
-	if err := must(webhook.NewSigner(keys, nil))(t).Sign(h, testID, t0, []byte("Hello, World!")); err != nil {
+	if err := must(webhook.NewSigner(keys))(t).Sign(h, testID, t0, []byte("Hello, World!")); err != nil {
 		t.Fatal(err)
 	}
 	if h.Get("X-Hub-Signature-256") != "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17" || h.Get("X-GitHub-Delivery") != testID {
 		t.Errorf("headers = %v", h)
 	}
 	old := http.Header{}
-	if err := must(webhook.NewSigner(oneKey(t, webhook.GitHub(), must(webhook.SecretFromRaw(rawSecret))(t)), nil))(t).Sign(old, testID, t0, nil); err != nil {
+	if err := must(webhook.NewSigner(oneKey(t, webhook.GitHub(), must(webhook.SecretFromRaw(rawSecret))(t))))(t).Sign(old, testID, t0, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := must(webhook.NewVerifier(keys, nil))(t).Verify(old, nil); err != nil || got.KeyID != "old" {
@@ -334,7 +334,7 @@ func TestSchemesThatSignMoreAreForWholeRequests(t *testing.T) {
 		webhook.Key{ID: "new", Secret: webhook.GenerateSecret()},
 		webhook.Key{ID: "old", Secret: must(webhook.SecretFromRaw(rawSecret))(t), Scheme: webhook.Twilio()},
 	))(t)
-	signer := must(webhook.NewSigner(keys, nil))(t)
+	signer := must(webhook.NewSigner(keys))(t)
 	h := http.Header{}
 	err := signer.Sign(h, testID, t0, []byte(testBody))
 	wantIs(t, err, webhook.ErrMessage)

@@ -124,7 +124,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 	h := holder{secret, secret, webhook.Key{ID: "k", Secret: raw}}
 	keys := must(webhook.NewKeys(webhook.Key{ID: "k", Secret: secret}, webhook.Key{ID: "r", Secret: raw}))(t)
-	signer := must(webhook.NewSigner(keys, nil))(t)
+	signer := must(webhook.NewSigner(keys))(t)
 
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%b", "%c", "%e", "%t", "%p", "%10s", "%T"} {

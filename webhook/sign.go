@@ -12,10 +12,6 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// SignerOptions adjusts a [Signer]. It has no fields: how a message is signed
-// is for the [Scheme] of each key to say.
-type SignerOptions struct{}
-
 // A Signer signs messages with all live keys of a set, each in the way of its
 // [Scheme]: one request can carry the signatures of several.
 //
@@ -26,8 +22,9 @@ type Signer struct {
 }
 
 // NewSigner makes a Signer of a key set with at least one key, all of which can
-// sign. opts may be nil.
-func NewSigner(keys Keys, _ *SignerOptions) (*Signer, error) {
+// sign. It has no options: how a message is signed is for the [Scheme] of each key
+// to say.
+func NewSigner(keys Keys) (*Signer, error) {
 	faults := errors.Faults{Op: "webhook.NewSigner"}
 	if keys.Len() == 0 {
 		faults.Add("keys: none; give at least one, made with NewKeys")

@@ -16,7 +16,7 @@ func TestSignUsesEveryLiveKeyNewestFirst(t *testing.T) {
 		webhook.Key{ID: "new", Secret: must(webhook.SecretFromString(testSecret))(t)},
 		webhook.Key{ID: "old", Secret: must(webhook.SecretFromString(otherSecret))(t), NotAfter: t0},
 	))(t)
-	signer := must(webhook.NewSigner(keys, nil))(t)
+	signer := must(webhook.NewSigner(keys))(t)
 	sign := func(at time.Time) string {
 		return string(must(signer.AppendSignature(nil, testID, at, []byte(testBody)))(t))
 	}
@@ -91,7 +91,7 @@ func TestASignerWithoutALiveKeyRefuses(t *testing.T) {
 	var zero webhook.Signer
 	wantIs(t, zero.Sign(http.Header{}, testID, t0, nil), webhook.ErrNoKeys)
 	expired := must(webhook.NewKeys(webhook.Key{Secret: webhook.GenerateSecret(), NotAfter: t0}))(t)
-	signer := must(webhook.NewSigner(expired, nil))(t)
+	signer := must(webhook.NewSigner(expired))(t)
 	wantIs(t, signer.Sign(http.Header{}, testID, t0, nil), webhook.ErrNoKeys)
 	if err := signer.Sign(http.Header{}, testID, t0.Add(-time.Second), nil); err != nil {
 		t.Error(err)
@@ -99,7 +99,7 @@ func TestASignerWithoutALiveKeyRefuses(t *testing.T) {
 }
 
 func TestConstructorsReportEveryFaultAtOnce(t *testing.T) {
-	_, err := webhook.NewSigner(webhook.Keys{}, nil)
+	_, err := webhook.NewSigner(webhook.Keys{})
 	wantFaults(t, err, "keys: none")
 	_, err = webhook.NewVerifier(webhook.Keys{}, &webhook.VerifierOptions{BaseURL: "example.com", Tolerance: -1, MaxBody: -1})
 	wantFaults(t, err, "base URL:", "keys: none", "tolerance is -1ns; give 1s to 24h0m0s", "max body is -1 bytes")
@@ -128,7 +128,7 @@ func wantFaults(t *testing.T, err error, texts ...string) {
 
 func TestAPrefixNamesTheHeaders(t *testing.T) {
 	keys := must(webhook.NewKeys(webhook.Key{Secret: must(webhook.SecretFromString(testSecret))(t), Scheme: webhook.Standard("svix-")}))(t)
-	signer := must(webhook.NewSigner(keys, nil))(t)
+	signer := must(webhook.NewSigner(keys))(t)
 	verifier := must(webhook.NewVerifier(keys, &webhook.VerifierOptions{Now: clockAt(testTime)}))(t)
 	h := http.Header{}
 	if err := signer.Sign(h, testID, t0, []byte(testBody)); err != nil {

@@ -142,7 +142,7 @@ func TestTwilioMessagesAreToldApartByWhatIsSigned(t *testing.T) {
 }
 
 func TestTwilioRequestsAreSigned(t *testing.T) {
-	signer := must(webhook.NewSigner(twilioKeys(t), nil))(t)
+	signer := must(webhook.NewSigner(twilioKeys(t)))(t)
 	for name, tt := range map[string]struct{ url, contentType, body string }{
 		"a form":  {"https://example.com/in?x=1", formType, twilioForm},
 		"nothing": {"https://EXAMPLE.com:443/in", "", ""},

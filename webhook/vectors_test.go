@@ -71,7 +71,7 @@ func TestVectorsAreSignedByteForByte(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			want := strings.ReplaceAll(v.signature, "{t}", strconv.FormatInt(v.at, 10))
 			keys := oneKey(t, v.scheme, vectorSecret(t, v.scheme, v.secret))
-			signer := must(webhook.NewSigner(keys, nil))(t)
+			signer := must(webhook.NewSigner(keys))(t)
 			got, err := signer.AppendSignature([]byte("x"), v.id, time.Unix(v.at, 0), []byte(v.body))
 			if err != nil || string(got) != "x"+want {
 				t.Errorf("AppendSignature = %q, %v; want %q", got, err, "x"+want)

@@ -313,7 +313,7 @@ func ourKeys(tb testing.TB, keys int, scheme webhook.Scheme) webhook.Keys {
 
 func ourSigner(tb testing.TB, keys int, scheme webhook.Scheme) *webhook.Signer {
 	tb.Helper()
-	s, err := webhook.NewSigner(ourKeys(tb, keys, scheme), nil)
+	s, err := webhook.NewSigner(ourKeys(tb, keys, scheme))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func TestOfficialJavaScriptLibraryAndOursAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signer, err := webhook.NewSigner(keys, nil)
+		signer, err := webhook.NewSigner(keys)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -194,7 +194,7 @@ func (r *rival) verifier(tb testing.TB, secrets ...string) *webhook.Verifier {
 
 func (r *rival) signer(tb testing.TB, secrets ...string) *webhook.Signer {
 	tb.Helper()
-	s, err := webhook.NewSigner(r.keysFor(tb, secrets...), nil)
+	s, err := webhook.NewSigner(r.keysFor(tb, secrets...))
 	if err != nil {
 		tb.Fatal(err)
 	}

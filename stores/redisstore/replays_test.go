@@ -374,7 +374,7 @@ func TestTwoReceiversHandleAMessageOnce(t *testing.T) {
 	server := redistest.StartOwn(t, "--appendonly", "yes", "--appendfsync", "always")
 	keys, err := webhook.NewKeys(webhook.Key{Secret: webhook.GenerateSecret()})
 	noError(t, err)
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	noError(t, err)
 	var handled atomic.Int64
 	var receivers []http.Handler

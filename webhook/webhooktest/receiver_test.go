@@ -21,7 +21,7 @@ func pair(t *testing.T) (*webhook.Signer, *webhook.Verifier) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := webhook.NewSigner(keys, nil)
+	signer, err := webhook.NewSigner(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
