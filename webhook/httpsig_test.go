@@ -340,7 +340,7 @@ func TestAWholeAddressIsTakenAsItWasSent(t *testing.T) {
 		for signed, want := range map[string]error{path: nil, strings.TrimPrefix(path, "/tenant"): webhook.ErrSignature} {
 			out := outgoing(t, testBody)
 			out.URL = must(out.URL.Parse(sigBase + signed))(t)
-			if err := must(webhook.NewSigner(must(webhook.NewKeys(key))(t), nil))(t).SignRequest(out, sigID, t0, []byte(testBody)); err != nil {
+			if err := must(webhook.NewSigner(must(webhook.NewKeys(key))(t)))(t).SignRequest(out, sigID, t0, []byte(testBody)); err != nil {
 				t.Fatal(err)
 			}
 			in := httptest.NewRequest(http.MethodPost, address, strings.NewReader(testBody))
