@@ -60,10 +60,15 @@
 // of ten or more attempts within five minutes fail, and then tries one at a time; neither uses up attempts.
 // An answer of 410, of "webhook-delivery: disable", or five days of nothing but failures
 // disable the endpoint: its messages are held, and go out when it is enabled again.
+// Enabling also ends whatever held the endpoint back; what waits for a step of the
+// schedule goes on waiting for it, and what is dead stays so until it is recovered.
 //
 // Endpoints share nothing but the process: each is asked in turn, with at most
 // MaxInFlight attempts over all processes, so that a receiver that is slow or gone
 // delays nobody else.
+//
+// The verbs of a Sender act on any endpoint: whether the caller may is for the host to
+// say. Nothing removes what was delivered but [Sender.Prune].
 //
 // # Errors
 //
@@ -102,7 +107,7 @@
 // A valid signature can be sent again by whoever saw it, for as long as the
 // tolerance lasts (for ever where the scheme has no timestamp), and an honest sender
 // repeats what it believes was lost: only a [ReplayStore] makes each message be
-// handled once. What it goes by is always signed: the id, or the signature itself.
+// handled once. What it goes by is always signed: the id, or all that is signed.
 //
 // Whoever may name an endpoint names an address that your machines will call.
 // [SafeTransport] looks at each address that is dialled, after the name was resolved,
