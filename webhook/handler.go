@@ -58,7 +58,7 @@ type HandlerOptions struct {
 //   - 413 to a body over MaxBody, and 400 to one that breaks off.
 //
 // With a replay store, which is asked after verification, for what
-// [Verified.ReplayKey] says under each scheme that verified the message:
+// [Verified.ReplayKey] says by each signature that verified the message:
 //
 //   - 200 without calling next to a message that was handled before, so that the
 //     sender stops;
@@ -174,9 +174,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	returned = true
 }
 
-// keys names a message in the replay store, by what each scheme that it was
-// verified under proves: whoever strips the signatures of one from it would
-// otherwise pass it off as another message. A replay key holds no '.', so that no
+// keys names a message in the replay store, by what each signature that was
+// verified proves: whoever strips others from it would otherwise pass it off as
+// another message. A replay key holds no '.', so that no
 // two pairs of source and replay key make one key.
 func (h *handler) keys(proofs []Verified, body []byte) []string {
 	keys := make([]string, 0, len(proofs))

@@ -168,6 +168,7 @@ type signedMember struct {
 	coversBody       bool
 	coversID         bool
 	usable           bool // in time, and covers the body if there is one
+	matched          bool // made with a live key
 	replay           [sha256.Size]byte
 }
 
@@ -353,8 +354,8 @@ func (c *memberClaim) bind(body []byte) error {
 func (c *memberClaim) matches(k *ringKey) bool {
 	found := false
 	for i := range c.list {
-		if m := &c.list[i]; m.usable && m.matches(k) && !found {
-			found = true
+		if m := &c.list[i]; m.usable && m.matches(k) {
+			found, m.matched = true, true
 			if c.matched < 0 {
 				c.matched = i
 			}
@@ -381,11 +382,21 @@ func (m *signedMember) madeFor(k *ringKey) bool {
 }
 
 // proven implements wholeClaim.
-func (c *memberClaim) proven(v Verified) Verified {
-	m := &c.list[c.matched]
+func (c *memberClaim) proven(v Verified) []Verified {
+	list := []Verified{c.list[c.matched].proven(v, c.id)}
+	for i := range c.list {
+		if m := &c.list[i]; m.matched && i != c.matched {
+			list = append(list, m.proven(v, c.id))
+		}
+	}
+	return list
+}
+
+// proven returns v with what m proves.
+func (m *signedMember) proven(v Verified, id string) Verified {
 	v.Timestamp = time.Unix(m.created, 0).UTC()
 	if m.coversID {
-		v.ID = c.id
+		v.ID = id
 	} else {
 		v.replay = hex.EncodeToString(m.replay[:])
 	}

@@ -527,6 +527,48 @@ func TestAnUnsignedIDIsNotBelieved(t *testing.T) {
 	}
 }
 
+// Two signatures may name one message in two ways. Whoever takes one off has no
+// other message.
+func TestTakingOffASignatureIsNoReplay(t *testing.T) {
+	scheme := webhook.HTTPSignatures()
+	scheme.Signed = `("@method" "@target-uri" "content-digest")`
+	key := webhook.Key{Secret: must(webhook.SecretFromString(testSecret))(t), Scheme: scheme}
+	few := []string{"@method", "@target-uri", "content-digest"}
+	for name, second := range map[string]struct {
+		components []string
+		params     string
+	}{
+		"nonces":        {few, `;created=1614265330;nonce="2"`},
+		"times":         {few, ";created=1614265331"},
+		"an id":         {sigAll, ";created=1614265330"},
+		"more, no id":   {append(few, "content-type"), ";created=1614265330"},
+		"an old second": {few, ";created=1514265331"},
+	} {
+		handled, statuses := 0, []int(nil)
+		handler := must(sigVerifier(t, key).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { handled++ }), &webhook.HandlerOptions{
+			Replay: must(webhook.NewMemoryReplayStore(&webhook.MemoryReplayOptions{Now: clockAt(testTime)}))(t),
+		}))(t)
+		for _, signatures := range []string{"both", "second", "first", "both"} {
+			if name == "an old second" && signatures == "second" {
+				continue // it alone is refused
+			}
+			r := bare(t, testBody)
+			if signatures != "second" {
+				handSigned(t, r, "a", few, `;created=1614265330;nonce="1"`)
+			}
+			if signatures != "first" {
+				handSigned(t, r, "b", second.components, second.params)
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			statuses = append(statuses, w.Code)
+		}
+		if handled != 1 || slices.ContainsFunc(statuses, func(status int) bool { return status != 200 }) {
+			t.Errorf("%s: handled %d times, answered %v", name, handled, statuses)
+		}
+	}
+}
+
 // Without a body there need be no digest of one; with one there has to be.
 func TestOnlyAnEmptyBodyGoesUnsigned(t *testing.T) {
 	verifier := sigVerifier(t, sigKey(t, "k", testSecret))

@@ -30,7 +30,8 @@ func (v *Verifier) VerifyRequest(r *http.Request) (Verified, error) {
 }
 
 // verifyRequest returns what is proven under every scheme that proves something,
-// in the order of their newest keys, and the body; or an error.
+// in the order of their newest keys, and the body; or an error. All of it names one
+// message.
 func (v *Verifier) verifyRequest(r *http.Request) ([]Verified, []byte, error) {
 	if v.keys.Load() == nil {
 		return nil, nil, refuse(ErrNoKeys, "")
@@ -53,9 +54,7 @@ func (v *Verifier) verifyRequest(r *http.Request) ([]Verified, []byte, error) {
 			denial = tell(denial, err)
 			continue
 		}
-		var verified Verified
-		claims[i].verified(&verified, match)
-		proofs = append(proofs, verified)
+		proofs = claims[i].appendProofs(proofs, match)
 	}
 	if len(proofs) == 0 {
 		return nil, nil, denial

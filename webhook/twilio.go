@@ -243,8 +243,8 @@ func (c *twilioClaim) matches(k *ringKey) bool {
 }
 
 // proven implements wholeClaim.
-func (c *twilioClaim) proven(v Verified) Verified {
+func (c *twilioClaim) proven(v Verified) []Verified {
 	sum := sha256.Sum256(c.bases[c.matched])
 	v.replay = hex.EncodeToString(sum[:])
-	return v
+	return []Verified{v}
 }

@@ -75,7 +75,8 @@ type Verified struct {
 // of what is signed. body is the one that was verified. Nothing that can be
 // changed without the key is in it, nor which of several signatures matched.
 // The attempts of a message without an ID that carry different timestamps have
-// different keys.
+// different keys, and so have signatures of RFC 9421 that were made with different
+// nonces or times, or cover different components: the handler goes by those of all.
 func (v Verified) ReplayKey(body []byte) string {
 	if v.ID != "" {
 		return v.ID
@@ -281,7 +282,15 @@ func mismatch(expired *ringKey) error {
 // verified fills in what is proven once k matches.
 func (c *claim) verified(v *Verified, k *ringKey) {
 	v.ID, v.Timestamp, v.KeyID, v.Scheme = c.id, c.at, k.ID, c.form.Name
+}
+
+// appendProofs appends what is proven once k matches: more than one for several
+// signatures that name the message in different ways.
+func (c *claim) appendProofs(list []Verified, k *ringKey) []Verified {
+	var v Verified
+	c.verified(&v, k)
 	if c.whole != nil {
-		*v = c.whole.proven(*v)
+		return append(list, c.whole.proven(v)...)
 	}
+	return append(list, v)
 }

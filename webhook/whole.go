@@ -42,10 +42,11 @@ type wholeClaim interface {
 	// matches reports whether a signature for k is right. It is called after bind,
 	// for every live key, and takes the same time whatever the signatures are.
 	matches(k *ringKey) bool
-	// proven returns v, which holds KeyID and Scheme, with what else the signature
-	// proves: Timestamp, ID if it is signed, and otherwise replay, a digest in
-	// hexadecimal digits of all that is signed.
-	proven(v Verified) Verified
+	// proven returns v, which holds KeyID and Scheme, with what else each right
+	// signature proves: Timestamp, ID if it is signed, and otherwise replay, a digest in
+	// hexadecimal digits of all that is signed. The first is that of KeyID; others
+	// name the same message in other ways.
+	proven(v Verified) []Verified
 }
 
 // An outgoing is one attempt to be signed by a whole scheme.
