@@ -44,6 +44,9 @@ func parseAddress(text string) (_ address, fault string) {
 }
 
 func newAddress(scheme, host, request string) (_ address, fault string) {
+	if len(host)+len(request) > maxAddress {
+		return address{}, "the URL is longer than 8192 bytes"
+	}
 	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
 	var port string
 	switch scheme {
@@ -60,9 +63,6 @@ func newAddress(scheme, host, request string) (_ address, fault string) {
 	}
 	if !strings.HasPrefix(request, "/") || !visible(request) {
 		return address{}, "the URL has no path of visible ASCII that begins with '/'"
-	}
-	if len(host)+len(request) > maxAddress {
-		return address{}, "the URL is longer than 8192 bytes"
 	}
 	return address{scheme: scheme, authority: host, request: request}, ""
 }

@@ -40,7 +40,7 @@ func (c *covered) appendBase(dst []byte, components []string, text string) (base
 			dst = append(dst, value...)
 		}
 		if len(dst) > maxBase {
-			return nil, name, "what the signature covers is longer than 16384 bytes"
+			return nil, name, tooMuch
 		}
 		dst = append(dst, '\n')
 	}
@@ -91,6 +91,9 @@ func (c *covered) field(name string) (value, fault string) {
 	default:
 		return "", "is there on several lines; send one"
 	}
+	if len(values[0]) > maxBase {
+		return "", tooMuch // before anything looks at all of it, perhaps for each signature
+	}
 	value = textproto.TrimString(values[0])
 	if strings.ContainsAny(value, "\r\n\x00") {
 		return "", "has a line break"
@@ -98,4 +101,8 @@ func (c *covered) field(name string) (value, fault string) {
 	return value, ""
 }
 
-const missing = "missing; the signature covers it, and something between dropped it"
+// What is wrong with what a signature covers.
+const (
+	missing = "missing; the signature covers it, and something between dropped it"
+	tooMuch = "what the signature covers is longer than 16384 bytes"
+)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -524,6 +525,30 @@ func TestAnUnsignedIDIsNotBelieved(t *testing.T) {
 	handSigned(t, r, "s", sigAll, ";created=1614265330")
 	if got, err := verifier.VerifyRequest(r); err != nil || got.ID != sigID {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// What is covered is read for each of up to 16 signatures: what is too long is refused
+// before that.
+func TestAHugeCoveredHeaderCostsLittle(t *testing.T) {
+	verifier := sigVerifier(t, sigKey(t, "k", testSecret))
+	for _, name := range []string{"Content-Type", "Webhook-Id", "Content-Digest"} {
+		r := bare(t, testBody)
+		for i := range 16 {
+			handSigned(t, r, fmt.Sprintf("s%d", i), sigAll, ";created=1614265330")
+		}
+		if _, err := verifier.VerifyRequest(r); err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(name, strings.Repeat("a", 1<<20))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := verifier.VerifyRequest(r)
+		runtime.ReadMemStats(&after)
+		wantIs(t, err, webhook.ErrMalformed)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 512<<10 {
+			t.Errorf("%s: %d bytes allocated", name, got)
+		}
 	}
 }
 

@@ -83,12 +83,13 @@ func (r *ring) claims(list []claim, in *incoming, tolerance time.Duration, now t
 // target returns path and query of r as they were sent, whatever a handler
 // before this one made of r.URL.
 func target(r *http.Request) string {
-	if r.RequestURI == "" && r.URL != nil {
+	sent := r.RequestURI
+	if sent == "" && r.URL != nil {
 		return r.URL.RequestURI() // no server read r
 	}
-	_, rest, absolute := strings.Cut(r.RequestURI, "://")
-	if !absolute || r.RequestURI[0] == '/' {
-		return r.RequestURI
+	_, rest, absolute := strings.Cut(sent, "://")
+	if !absolute || sent[0] == '/' {
+		return sent
 	}
 	// RFC 9112 section 3.2.2: a whole address, of which only this is believed.
 	start := strings.IndexAny(rest, "/?")
