@@ -4,8 +4,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"strings"
@@ -80,4 +82,59 @@ func TestACertificateComesWithItsPrivateKey(t *testing.T) {
 	if keys := must(o.EndpointKeys(t.Context(), "ep_1"))(t); keys.Len() != 1 {
 		t.Errorf("%d keys are left", keys.Len())
 	}
+}
+
+// An RSA key is paid for in every handshake, with the cube of its length. This
+// package pays, and a tenant chooses the key.
+func TestAnEndlessRSAKeyIsRefused(t *testing.T) {
+	o := open(t, webhook.SenderOptions{})
+	for bits, fault := range map[int]bool{8192: false, 8200: true} {
+		key, chain := newRSAKey(t, bits)
+		for name, spec := range map[string]webhook.EndpointSpec{
+			"TLS.RootCAs":     {Settings: webhook.Settings{TLS: webhook.TLSSettings{RootCAs: chain}}},
+			"TLS.Certificate": {Settings: webhook.Settings{TLS: webhook.TLSSettings{Certificate: chain}}, ClientKey: key},
+		} {
+			spec.Account, spec.Settings.URL = "acme", "https://example.com"
+			if _, err := o.CreateEndpoint(t.Context(), spec); fault {
+				wantFaults(t, err, name+": an RSA key of more than 8192 bits")
+			} else if err != nil {
+				t.Errorf("%s, %d bits: %v", name, bits, err)
+			}
+		}
+	}
+}
+
+// newRSAKey returns a private key of so many bits and its certificate. It is no
+// good for signing, since finding primes of this length takes long: its factors are
+// any that have inverses.
+func newRSAKey(tb testing.TB, bits int) (key webhook.ClientKey, chain string) {
+	tb.Helper()
+	factor := func() *big.Int {
+		n := must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), uint(bits/2))))(tb)
+		return n.SetBit(n.SetBit(n.SetBit(n, 0, 1), bits/2-1, 1), bits/2-2, 1)
+	}
+	const e = 65537
+	one := big.NewInt(1)
+	for range 1000 {
+		p, q := factor(), factor()
+		p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
+		d, inverse := new(big.Int).ModInverse(big.NewInt(e), new(big.Int).Mul(p1, q1)), new(big.Int).ModInverse(q, p)
+		if d == nil || inverse == nil {
+			continue
+		}
+		public := rsa.PublicKey{N: new(big.Int).Mul(p, q), E: e}
+		der := must(asn1.Marshal(struct { // RFC 8017 appendix A.1.2
+			Version               int
+			N                     *big.Int
+			E                     int
+			D, P, Q, DP, DQ, QInv *big.Int
+		}{0, public.N, e, d, p, q, new(big.Int).Mod(d, p1), new(big.Int).Mod(d, q1), inverse}))(tb)
+		ca := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(tb)
+		template := &x509.Certificate{SerialNumber: one, Subject: pkix.Name{CommonName: "keytoll"}, NotAfter: noon.Add(time.Hour)}
+		issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}, PublicKey: &ca.PublicKey}
+		certificate := must(x509.CreateCertificate(rand.Reader, template, issuer, &public, ca))(tb)
+		return webhook.ClientKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
+	}
+	tb.Fatal("no two factors that have inverses")
+	return "", ""
 }

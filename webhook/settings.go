@@ -65,7 +65,7 @@ type Settings struct {
 
 // TLSSettings are what an endpoint wants of TLS. The private key of Certificate is
 // not here: it is sealed with the keys that sign. Each text has up to [MaxPEM]
-// bytes.
+// bytes, and no RSA key in it more than 8192 bits.
 type TLSSettings struct {
 	// RootCAs are PEM certificates to trust instead of those of the system.
 	RootCAs string

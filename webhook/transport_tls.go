@@ -1,10 +1,13 @@
 package webhook
 
 import (
+	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"net/http"
 	"sync"
 
@@ -99,6 +102,40 @@ func tlsKey(s TLSSettings, clientKey string) [sha256.Size]byte {
 	return sha256.Sum256(binary.BigEndian.AppendUint16(text, s.Least))
 }
 
+// maxRSA bounds the RSA keys of an endpoint, in bits, as crypto/tls does those that
+// a receiver shows: a key of 80 000 bits takes minutes to sign once, and an authority
+// with one that fills MaxPEM takes ten seconds to verify.
+const maxRSA = 8192
+
+const endlessFault = "an RSA key of more than 8192 bits, which every connection would wait for; give one of 2048 to 4096"
+
+// endless reports whether a public key is of RSA and longer than maxRSA.
+func endless(key any) bool {
+	public, ok := key.(*rsa.PublicKey)
+	return ok && public.N.BitLen() > maxRSA
+}
+
+// rootsOf returns the certificates in PEM, or adds to faults what is wrong with
+// them.
+func rootsOf(faults *errors.Faults, text string) *x509.CertPool {
+	pool, found := x509.NewCertPool(), false
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			continue // not a certificate, or one that is of no use to us
+		}
+		if endless(cert.PublicKey) {
+			faults.Add("TLS.RootCAs: " + endlessFault)
+		}
+		pool.AddCert(cert)
+		found = true
+	}
+	if !found {
+		faults.Add("TLS.RootCAs: no certificate in PEM")
+	}
+	return pool
+}
+
 // config makes what [tls] wants of s, or adds to faults what is wrong with it.
 // clientKey is the PEM private key of the certificate.
 func (s TLSSettings) config(faults *errors.Faults, clientKey string) *tls.Config {
@@ -111,10 +148,7 @@ func (s TLSSettings) config(faults *errors.Faults, clientKey string) *tls.Config
 		faults.Add("TLS.Least is %#04x; give tls.VersionTLS12 or tls.VersionTLS13", s.Least)
 	}
 	if s.RootCAs != "" {
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM([]byte(s.RootCAs)) {
-			faults.Add("TLS.RootCAs: no certificate in PEM")
-		}
+		c.RootCAs = rootsOf(faults, s.RootCAs)
 	}
 	switch {
 	case s.Certificate == "" && clientKey == "":
@@ -127,6 +161,8 @@ func (s TLSSettings) config(faults *errors.Faults, clientKey string) *tls.Config
 		if err != nil {
 			// The cause is left out, as it may quote what it was given.
 			faults.Add("TLS.Certificate: not a chain in PEM that fits the private key in PEM")
+		} else if key, ok := pair.PrivateKey.(crypto.Signer); !ok || endless(key.Public()) {
+			faults.Add("TLS.Certificate: " + endlessFault)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
