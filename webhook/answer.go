@@ -8,9 +8,8 @@ import (
 
 // Bounds of what is taken from an answer.
 const (
-	maxRetryAfter = 24 * time.Hour
-	maxLocation   = 1024
-	maxDrain      = 64 << 10 // bytes read of a body so that its connection can be used again
+	maxLocation = 1024
+	maxDrain    = 64 << 10 // bytes read of a body so that its connection can be used again
 )
 
 // failureOf says what a status means.
@@ -43,7 +42,7 @@ func retryAfterOf(header http.Header, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return min(max(0, at.Sub(now)), maxRetryAfter).Round(time.Microsecond)
+	return min(max(0, at.Sub(now)), MaxRetryAfter).Round(time.Microsecond)
 }
 
 // retrySeconds reads digits, and perhaps a dot and more digits. Beyond a
@@ -56,7 +55,7 @@ func retrySeconds(text string) time.Duration {
 		if c < '0' || c > '9' {
 			return 0
 		}
-		wait = min(wait*10+time.Duration(c-'0')*time.Second, maxRetryAfter)
+		wait = min(wait*10+time.Duration(c-'0')*time.Second, MaxRetryAfter)
 	}
 	if dotted && fraction == "" {
 		return 0
@@ -71,10 +70,10 @@ func retrySeconds(text string) time.Duration {
 		case unit >= time.Microsecond:
 			wait += time.Duration(c-'0') * unit
 		case c != '0':
-			return min(wait+time.Microsecond, maxRetryAfter)
+			return min(wait+time.Microsecond, MaxRetryAfter)
 		}
 	}
-	return min(wait, maxRetryAfter)
+	return min(wait, MaxRetryAfter)
 }
 
 // controlOf reads the header "webhook-delivery", a proposed addition to Standard

@@ -44,12 +44,7 @@ const (
 var outcomes = [...]string{"unknown", "accepted", "failed", "refused", "too_large", "unreadable", "duplicate", "in_flight", "unavailable"}
 
 // String returns the outcome's stable name in snake case.
-func (o Outcome) String() string {
-	if int(o) < len(outcomes) {
-		return outcomes[o]
-	}
-	return outcomes[0]
-}
+func (o Outcome) String() string { return nameOf(outcomes[:], int(o)) }
 
 // NewSlogObserver returns an Observer that writes one record for each message:
 // accepted and duplicate ones at Info, those in flight, failed or refused at

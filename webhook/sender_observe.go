@@ -54,12 +54,7 @@ var senderEvents = [...]string{
 }
 
 // String returns the kind's stable name in snake case.
-func (k SenderEventKind) String() string {
-	if int(k) < len(senderEvents) {
-		return senderEvents[k]
-	}
-	return senderEvents[0]
-}
+func (k SenderEventKind) String() string { return nameOf(senderEvents[:], int(k)) }
 
 // NewSlogSenderObserver returns a SenderObserver that writes one record for each
 // event: Info for what went well, Warn for what failed, Error for an endpoint that

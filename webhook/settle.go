@@ -91,7 +91,7 @@ func (s *Sender) lost(c *Claimed) (Attempt, bool) {
 		return Attempt{}, false
 	}
 	return Attempt{
-		Endpoint: d.Endpoint, Message: d.Message, Number: d.Tries, At: s.now(), Failure: FailedLost,
+		Endpoint: d.Endpoint, Message: d.Message, Number: d.Tries, At: s.now().UTC().Truncate(time.Microsecond), Failure: FailedLost,
 		Detail: "every process that began an attempt ended before it could tell what came of it",
 	}, true
 }
