@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,6 +44,14 @@ func TestWebhooksOutliveReceiverAndProcess(t *testing.T) {
 			const images = 3
 			for range images {
 				first.image(t, first.Key).want(t, http.StatusOK)
+			}
+			// Killed within an attempt it would have to wait for the lease: what becomes of
+			// that is for the tests of the stores.
+			for deadline := time.Now().Add(patience); strings.Count(first.stderr.String(), "event=attempt_failed") < images; {
+				if time.Now().After(deadline) {
+					t.Fatalf("the receiver that is down was not tried within %v:\n%s", patience, first.stderr)
+				}
+				first.must(t, http.MethodGet, "/v1/models", first.Key, "")
 			}
 			first.kill()
 			second := start(t, args...)
