@@ -6,7 +6,8 @@
 //
 // Sending:
 //
-//	sender, err := webhook.NewSender(db.Webhooks(nil), []webhook.SealingKey{sealing}, nil)
+//	sealing, err := webhook.SealingKeyFromString(os.Getenv("WEBHOOK_SEALING")) // GenerateSealingKey(1).Reveal(), made once
+//	sender, err := webhook.NewSender(db.Webhooks(nil), []webhook.SealingKey{sealing}, nil) // or NewMemoryStore(nil)
 //	go sender.Run(ctx)
 //	...
 //	made, err := sender.CreateEndpoint(ctx, webhook.EndpointSpec{
@@ -20,6 +21,7 @@
 //	secret, err := webhook.SecretFromString(os.Getenv("WEBHOOK_SECRET"))
 //	keys, err := webhook.NewKeys(webhook.Key{Secret: secret})
 //	verifier, err := webhook.NewVerifier(keys, nil)
+//	replays, err := webhook.NewMemoryReplayStore(nil) // or that of a store package, for several processes
 //	handler, err := verifier.Handler(next, &webhook.HandlerOptions{Replay: replays})
 //
 // [Signer] and [Verifier] are there without the rest, for bytes and headers of any
@@ -102,7 +104,8 @@
 // at most 16 signatures. All of it is bounded before it is read, and nothing is
 // hashed, nor a body read, before it holds. All live keys are tried against all
 // signatures in constant time. Secrets have at least 24 bytes, and redact
-// themselves wherever they are printed. Zero values refuse.
+// themselves wherever they are printed. A zero [Secret], [Keys], [Signer], [Verifier],
+// [Reader] or [SafeTransport] refuses.
 //
 // A valid signature can be sent again by whoever saw it, for as long as the
 // tolerance lasts (for ever where the scheme has no timestamp), and an honest sender

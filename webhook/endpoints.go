@@ -340,7 +340,7 @@ func (s *Sender) change(ctx context.Context, op, id string, fn func(now time.Tim
 func (s *Sender) checkSettings(faults *errors.Faults, settings *Settings, key ClientKey) {
 	settings.check(faults, s.maxTimeout)
 	if err := s.courier.transport.CheckURL(settings.URL); err != nil {
-		faults.Join(&errors.Error{Code: errors.Invalid, Op: faults.Op, Msg: "URL: " + errors.MessageOf(err), Err: err})
+		faults.Join(&errors.Error{Code: errors.Invalid, Op: faults.Op, Msg: "URL: " + errors.MessageOf(err), Err: ErrRefused})
 	}
 	if len(key) > MaxPEM {
 		faults.Add("ClientKey: %d bytes; give up to %d", len(key), MaxPEM)

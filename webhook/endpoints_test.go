@@ -50,6 +50,9 @@ func TestAnAddressThatIsRefusedIsNoEndpoint(t *testing.T) {
 		if kterrors.CodeOf(err) != kterrors.Invalid || !errors.Is(err, webhook.ErrRefused) || strings.Contains(fmt.Sprint(err), "secret") {
 			t.Errorf("%q: %v", address, err)
 		}
+		if text := fmt.Sprint(err); strings.Count(text, "webhook.") != 1 {
+			t.Errorf("%q: %s says it more than once", address, text)
+		}
 	}
 }
 

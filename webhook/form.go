@@ -200,6 +200,8 @@ func (f *form) takes(kind SecretKind) string {
 		return "is shared; this scheme wants an Ed25519 key pair"
 	case !kind.shared() && f.PublicEntry == "":
 		return "is of an Ed25519 key pair; this scheme wants a shared one, see SecretFromRaw"
+	case kind == SecretEncoded && f.SignatureHeader == stripeHeader:
+		return "was decoded, and Stripe hashes with its text; give the whole text, \"whsec_\" included, to SecretFromRaw"
 	}
 	return ""
 }

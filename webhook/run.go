@@ -26,6 +26,9 @@ const (
 // again, until ctx is over. What a process that dies has claimed is delivered by
 // another when its lease ends, perhaps a second time: receivers tell by the id.
 func (s *Sender) Run(ctx context.Context) error {
+	if s.store == nil {
+		return &errors.Error{Code: errors.Conflict, Op: "webhook.Sender.Run", Msg: "a zero Sender delivers nothing; make one with NewSender"}
+	}
 	if !s.running.CompareAndSwap(false, true) {
 		return &errors.Error{Code: errors.Conflict, Op: "webhook.Sender.Run", Msg: "this sender is running already; one is enough"}
 	}

@@ -233,6 +233,14 @@ func TestASenderRunsOnce(t *testing.T) {
 	}
 }
 
+// A zero Sender would wait for its context, and look as if it delivered.
+func TestAZeroSenderDoesNotRun(t *testing.T) {
+	var s webhook.Sender
+	if err := s.Run(t.Context()); kterrors.CodeOf(err) != kterrors.Conflict {
+		t.Errorf("a zero Sender runs: %v", err)
+	}
+}
+
 // A flaky store fails every other call of the loop, before or after it took
 // effect.
 type flakyStore struct {

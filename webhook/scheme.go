@@ -53,6 +53,8 @@ const (
 	hashSHA256     = "sha256"
 	hashSHA512     = "sha512"
 
+	stripeHeader = "Stripe-Signature"
+
 	placeID        = "{id}"
 	placeTimestamp = "{timestamp}"
 	placeBody      = "{body}"
@@ -78,10 +80,11 @@ func Standard(prefix string) Scheme {
 }
 
 // Stripe returns the scheme of Stripe-Signature. The key is the text of the
-// secret, "whsec_" included: [SecretFromRaw]. The id is in the body.
+// secret, "whsec_" included: [SecretFromRaw]. One of [SecretFromString], which
+// holds what the text encodes, is refused. The id is in the body.
 func Stripe() Scheme {
 	return Scheme{
-		Name: "stripe", Signed: "{timestamp}.{body}", SignatureHeader: "Stripe-Signature",
+		Name: "stripe", Signed: "{timestamp}.{body}", SignatureHeader: stripeHeader,
 		TimestampEntry: "t=", Entry: "v1=", Separator: ",", Encoding: encodingHex,
 	}
 }
