@@ -107,9 +107,14 @@ func (c *courier) prepare(ctx context.Context, d Claimed, clientKey string) (*ht
 // sign signs by the keys of the endpoint and those of the host. It comes last, so
 // that no header of the endpoint's can take the place of a signature.
 func (c *courier) sign(r *http.Request, m *Message, keys Keys, now time.Time) error {
-	signer, err := NewSigner(Keys{list: slices.Concat(keys.list, c.keys.list)})
+	live := slices.DeleteFunc(slices.Concat(keys.list, c.keys.list), func(k Key) bool { return !k.live(now) })
+	if len(live) == 0 {
+		return ErrNoKeys
+	}
+	// The host may have changed its keys since those of the endpoint were checked.
+	signer, err := signerOf("webhook.Sender", live)
 	if err != nil {
-		return errors.Join(err, ErrNoKeys) // none, or none that signs
+		return err
 	}
 	return signer.SignRequest(r, m.ID, now, m.Payload)
 }

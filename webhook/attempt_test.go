@@ -183,6 +183,39 @@ func TestAttemptThatTheHostCannotSignIsNotTheFaultOfTheReceiver(t *testing.T) {
 	s.none(t)
 }
 
+// What cannot be verified is not sent: a verifier takes no more than 16 signatures,
+// and no header that means two things.
+func TestKeysOfTheHostThatDoNotFitAnEndpointSendNothing(t *testing.T) {
+	s := newTarget(t, "127.0.0.1:0", nil)
+	set := func(n int, change func(*webhook.Key)) webhook.Keys {
+		list := make([]webhook.Key, n)
+		for i := range list {
+			list[i].Secret = webhook.GenerateSecret()
+		}
+		change(&list[n-1])
+		return must(webhook.NewKeys(list...))(t)
+	}
+	asIs := func(*webhook.Key) {}
+	clashing := func(k *webhook.Key) {
+		k.Scheme = webhook.Standard("")
+		k.Scheme.Name, k.Scheme.Encoding = "mine", "hex"
+	}
+	for name, host := range map[string]webhook.Keys{"too many": set(9, asIs), "of a scheme that clashes": set(1, clashing)} {
+		a, err := webhook.Try(t.Context(), webhook.SenderOptions{Transport: local(t), Keys: host}, claimed(s.URL, webhook.Settings{}), set(9, asIs), "")
+		if a.Failure != webhook.FailedKeys || err == nil {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+	s.none(t)
+
+	ended := set(10, func(k *webhook.Key) { k.NotAfter = time.Unix(1, 0) })
+	r := webhooktest.NewReceiver(t, must(webhook.NewVerifier(ended, nil))(t))
+	a, err := webhook.Try(t.Context(), webhook.SenderOptions{Transport: local(t), Keys: set(1, asIs)}, claimed(r.URL(), webhook.Settings{}), ended, "")
+	if err != nil || a.Failure != 0 {
+		t.Errorf("ten keys, of which one is over, and one of the host's: %+v, %v", a, err)
+	}
+}
+
 func TestWhatAStatusMeans(t *testing.T) {
 	_, verifier := newPair(t)
 	r := webhooktest.NewReceiver(t, verifier)

@@ -34,11 +34,19 @@ func (s *Sender) checkKeys(faults *errors.Faults, keys Keys) {
 	if !keys.live(s.now()) {
 		faults.Add("keys: none that is live; give at least one")
 	}
-	all, err := newKeys(faults.Op, slices.Concat(keys.list, s.courier.keys.list))
-	if err == nil {
-		_, err = NewSigner(all)
-	}
+	_, err := signerOf(faults.Op, slices.Concat(keys.list, s.courier.keys.list))
 	faults.Join(err)
+}
+
+// signerOf makes the signer of what goes to an endpoint. Its keys and those of the
+// host have to be one set: with too many signatures, or two meanings of one header,
+// no receiver could verify anything.
+func signerOf(op string, keys []Key) (*Signer, error) {
+	all, err := newKeys(op, keys)
+	if err != nil {
+		return nil, err
+	}
+	return NewSigner(all)
 }
 
 // EndpointKeys returns the keys that sign what goes to an endpoint, newest first,

@@ -34,7 +34,9 @@ type SenderOptions struct {
 	// [DefaultPayload].
 	MaxPayload int
 	// Keys sign every message, beside the keys of its endpoint: a key pair of the
-	// host's, perhaps in a key management service. Default none.
+	// host's, perhaps in a key management service. Together they are one set, see
+	// [NewKeys]; where they cannot be, nothing is sent, and the observer is told.
+	// Default none.
 	Keys Keys
 	// Transport makes the connections. Default: one of [NewSafeTransport] without
 	// options.
@@ -183,6 +185,10 @@ func (o *SenderOptions) check(faults *errors.Faults) {
 	if o.Transport.guard == nil {
 		faults.Add("Transport: a zero SafeTransport; make one with NewSafeTransport")
 	}
+	if n := o.Keys.Len(); n >= MaxKeys {
+		faults.Add("Keys: %d; give up to %d, since an endpoint has some of its own, and %d at most sign", n, MaxKeys-1, MaxKeys)
+	}
+	publicFaults(faults, o.Keys)
 	if !printable(o.UserAgent, 256) {
 		faults.Add("UserAgent: not up to 256 bytes of printable ASCII")
 	}

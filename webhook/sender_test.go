@@ -8,13 +8,20 @@ import (
 )
 
 func TestEveryFaultOfASenderIsNamed(t *testing.T) {
+	keys := make([]webhook.Key, webhook.MaxKeys)
+	for i := range keys {
+		keys[i].Secret = webhook.GenerateSecret()
+	}
+	_, public := webhook.GenerateKeyPair()
+	keys[0] = webhook.Key{ID: "public", Secret: public}
 	_, err := webhook.NewSender(nil, nil, &webhook.SenderOptions{
 		Transport: new(webhook.SafeTransport), MaxPayload: -1, Concurrency: webhook.MaxConcurrency + 1, KeepBody: webhook.MaxKeepBody + 1,
 		MaxTimeout: time.Millisecond, Lease: time.Second, Poll: time.Hour, Drain: -1, DisableAfter: time.Minute, UserAgent: "a\r\nb",
+		Keys: must(webhook.NewKeys(keys...))(t),
 	})
 	wantFaults(t, err, "store: nil", "sealing: no key", "Transport: a zero SafeTransport", "MaxPayload is -1; give 1 to 16777216",
 		"Concurrency is 10001", "KeepBody is 16385", "MaxTimeout is 1ms; give 1s to 1m0s", "Lease is 1s", "Poll is 1h0m0s", "Drain is -1ns",
-		"DisableAfter is 1m0s", "UserAgent")
+		"DisableAfter is 1m0s", "UserAgent", "Keys: 10; give up to 9", `key "public" is the public half`)
 }
 
 // A lease that ends before its attempt is over has the message sent twice at once.
