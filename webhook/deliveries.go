@@ -15,7 +15,8 @@ const (
 // Resend asks for one more attempt to deliver a message to an endpoint, now, in
 // whatever state the delivery is, and begins its schedule anew: the attempt that is
 // asked for uses up none of those that the schedule makes by itself. It takes the
-// place of an attempt that was to come. Held back are attempts of resent messages
+// place of an attempt that was to come; one that is due already, and perhaps held
+// back, stays as it is. Held back are attempts of resent messages
 // like any other, while the endpoint is disabled or blocked; [Sender.EnableEndpoint]
 // lets them go.
 //

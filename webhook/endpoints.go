@@ -132,7 +132,8 @@ func (s *Sender) replay(created *CreatedEndpoint, e *Endpoint, spec *EndpointSpe
 // does no I/O, and may be called again with settings that somebody else has
 // changed; an error of fn's ends the update. Every fault of what fn made is
 // reported at once. Attempts that run finish as they began. A change of URL forgets
-// what was found out about the receiver.
+// what was found out about the receiver, and what they find out at the one before
+// counts for their messages alone.
 func (s *Sender) UpdateEndpoint(ctx context.Context, id string, fn func(*Settings) error) (Endpoint, error) {
 	const op = "webhook.UpdateEndpoint"
 	if fn == nil {

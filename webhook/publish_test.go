@@ -63,7 +63,7 @@ func (o *office) settle(tb testing.TB, claimed []webhook.Claimed, a webhook.Atte
 	var list []webhook.Settlement
 	for _, c := range claimed {
 		a.Endpoint, a.Message, a.Number, a.At = c.Delivery.Endpoint, c.Delivery.Message, c.Delivery.Tries, o.clock.Now()
-		list = append(list, webhook.Settlement{Endpoint: a.Endpoint, Message: a.Message, Token: c.Delivery.Token, Attempt: a})
+		list = append(list, webhook.Settlement{Endpoint: a.Endpoint, Message: a.Message, Token: c.Delivery.Token, URL: c.Endpoint.Settings.URL, Attempt: a})
 	}
 	err := o.store.Settle(tb.Context(), list, func(now time.Time, cases []webhook.Case) error {
 		for i := range cases {

@@ -74,9 +74,9 @@ type ended struct {
 // claimAll claims until ctx is over, whenever there is room for an attempt and
 // something may be due.
 func (r *run) claimAll(ctx context.Context) {
-	after, failures := "", 0
+	after, failures, most := "", 0, claimGroup
 	for ctx.Err() == nil {
-		room := r.reserve(ctx)
+		room := r.reserve(ctx, most)
 		if room == 0 {
 			return
 		}
@@ -88,9 +88,10 @@ func (r *run) claimAll(ctx context.Context) {
 			}
 			r.sleep(ctx, r.retreat(failures), nil)
 			failures++
+			most = max(1, most/2) // so many large payloads may be more than comes within the time
 			continue
 		}
-		after, failures = claims.Last, 0
+		after, failures, most = claims.Last, 0, min(claimGroup, most+1)
 		if len(claims.Deliveries) == room {
 			continue // there may be more
 		}
@@ -129,7 +130,7 @@ func (r *run) claim(ctx context.Context, after string, room int) (Claims, error)
 
 // attempt makes one attempt, and returns the end of the claim.
 func (r *run) attempt(ctx context.Context, d *Claimed) Settlement {
-	s := Settlement{Endpoint: d.Delivery.Endpoint, Message: d.Delivery.Message, Token: d.Delivery.Token}
+	s := Settlement{Endpoint: d.Delivery.Endpoint, Message: d.Delivery.Message, Token: d.Delivery.Token, URL: d.Endpoint.Settings.URL}
 	if a, lost := r.lost(d); lost {
 		s.Attempt = a
 		return s
@@ -220,22 +221,22 @@ func (r *run) settleOnce(ctx context.Context, settlements []Settlement) (events 
 	return events, err
 }
 
-// reserve waits for the room of at least one attempt, and takes what there is.
-// It returns 0 when ctx is over first.
-func (r *run) reserve(ctx context.Context) int {
+// reserve waits for the room of at least one attempt, and takes what there is, up
+// to most. It returns 0 when ctx is over first.
+func (r *run) reserve(ctx context.Context, most int) int {
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
 		return 0
 	}
-	for n := 1; n < claimGroup; n++ {
+	for n := 1; n < most; n++ {
 		select {
 		case r.slots <- struct{}{}:
 		default:
 			return n
 		}
 	}
-	return claimGroup
+	return most
 }
 
 // free gives n slots back.

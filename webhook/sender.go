@@ -41,8 +41,9 @@ type SenderOptions struct {
 	// Transport makes the connections. Default: one of [NewSafeTransport] without
 	// options.
 	Transport *SafeTransport
-	// Concurrency bounds the attempts that this process makes at once: 1 to
-	// [MaxConcurrency]. Default [DefaultConcurrency].
+	// Concurrency bounds the attempts that this process makes at once, and with them
+	// the messages that it holds in memory: 1 to [MaxConcurrency]. Default
+	// [DefaultConcurrency].
 	Concurrency int
 	// MaxTimeout is the longest [Settings.Timeout] that an endpoint may have:
 	// [MinTimeout] to [MaxTimeout]. Default [MaxTimeout].

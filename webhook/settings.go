@@ -44,7 +44,9 @@ type Settings struct {
 	// [MaxMaxInFlight]. Default [DefaultMaxInFlight].
 	MaxInFlight int
 	// Rate bounds the attempts that begin in a second, over all processes: 1 to
-	// [MaxRate]. Default 0: no bound.
+	// [MaxRate]. They are spread evenly, and may come a tenth of a second early: in
+	// any second begin no more than Rate and a tenth of it and one. Default 0: no
+	// bound.
 	Rate int
 	// Ordered sends one message at a time, each only when the one before it is
 	// delivered, dead or dropped. MaxInFlight is then 0 or 1.

@@ -24,27 +24,33 @@ func (s *Sender) decide(now time.Time, c *Case) []SenderEvent {
 		d.Attempt--
 		return nil
 	}
-	o := outcome{Case: c, now: now, before: c.Endpoint.Health}
+	o := outcome{Case: c, now: now, before: c.Endpoint.Health, moved: c.Settlement.URL != c.Endpoint.Settings.URL}
+	health := &c.Endpoint.Health
+	if o.moved {
+		health = new(Health) // what another address did says nothing of the one that there is now
+	}
 	manual := d.Manual
 	d.Manual, d.Failure = false, a.Failure
 	switch {
 	case a.Failure == 0:
 		o.end(DeliveryDelivered, MessageDelivered)
-		c.Endpoint.Health.succeed(now)
+		health.succeed(now)
 	case a.Failure == FailedLost:
 		o.end(DeliveryDead, MessageExhausted) // the endpoint has done nothing
 	case a.Control == ControlAbort:
 		// Whoever says so is there, and knows what it wants: it is not failing.
 		o.end(DeliveryDropped, MessageDropped)
-		c.Endpoint.Health.pause(now, a.RetryAfter)
+		health.pause(now, a.RetryAfter)
 	case a.Failure == FailedKeys:
 		s.again(&o, manual) // nor here: the host has
 	default:
-		c.Endpoint.Health.fail(now)
-		c.Endpoint.Health.pause(now, a.RetryAfter)
+		health.fail(now)
+		health.pause(now, a.RetryAfter)
 		s.again(&o, manual)
 	}
-	o.judge(s.disableAfter)
+	if !o.moved {
+		o.judge(s.disableAfter)
+	}
 	return o.events
 }
 
@@ -56,11 +62,11 @@ func (s *Sender) again(o *outcome, manual bool) {
 	case o.Endpoint.State == EndpointDeleted:
 		o.end(DeliveryDropped, MessageDropped)
 		return
-	case a.Failure == FailedRefused || a.Failure == FailedConfig:
+	case !o.moved && (a.Failure == FailedRefused || a.Failure == FailedConfig):
 		o.end(DeliveryDead, MessageExhausted)
 		return
 	case a.Failure == FailedGone || a.Control == ControlDisable:
-		// Held. Whoever enables the endpoint makes a new beginning.
+		// Held, unless there is another address now. Either is a new beginning.
 		d.State, d.Due, d.Attempt = DeliveryPending, o.now, 0
 		o.tell(AttemptFailed)
 		return
@@ -70,7 +76,10 @@ func (s *Sender) again(o *outcome, manual bool) {
 		o.end(DeliveryDead, MessageExhausted)
 		return
 	}
-	wait = max(0, min(wait, MaxWait), min(a.RetryAfter, MaxRetryAfter))
+	wait = max(0, min(wait, MaxWait))
+	if !o.moved {
+		wait = max(wait, min(a.RetryAfter, MaxRetryAfter))
+	}
 	d.State, d.Due = DeliveryPending, o.now.Add(wait.Truncate(time.Microsecond))
 	if manual {
 		d.Attempt-- // somebody asked for it: the schedule has as many left as before
@@ -127,6 +136,7 @@ type outcome struct {
 
 	now    time.Time
 	before Health
+	moved  bool // the endpoint has another URL than the attempt had
 	events []SenderEvent
 }
 

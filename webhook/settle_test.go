@@ -37,6 +37,7 @@ type bench struct {
 	now      time.Time
 	endpoint *webhook.Endpoint
 	delivery webhook.Delivery
+	url      string // that attempts were made to
 }
 
 func newBench(tb testing.TB, o webhook.SenderOptions) *bench {
@@ -44,6 +45,7 @@ func newBench(tb testing.TB, o webhook.SenderOptions) *bench {
 	b := &bench{
 		tb: tb, sender: newSender(tb, o), now: noon,
 		endpoint: &webhook.Endpoint{ID: "ep_1", Account: "acme", State: webhook.EndpointActive, Settings: webhook.Settings{URL: "https://example.com"}},
+		url:      "https://example.com",
 	}
 	b.renew()
 	return b
@@ -76,7 +78,7 @@ func (b *bench) settle(a webhook.Attempt) []webhook.SenderEvent {
 	b.tb.Helper()
 	a.Endpoint, a.Message, a.Number = b.delivery.Endpoint, b.delivery.Message, b.delivery.Tries
 	decide := func(e *webhook.Endpoint) (webhook.Delivery, []webhook.SenderEvent) {
-		c := webhook.Case{Settlement: &webhook.Settlement{Endpoint: a.Endpoint, Message: a.Message, Token: "token", Attempt: a}, Endpoint: e, Delivery: b.delivery}
+		c := webhook.Case{Settlement: &webhook.Settlement{Endpoint: a.Endpoint, Message: a.Message, Token: "token", URL: b.url, Attempt: a}, Endpoint: e, Delivery: b.delivery}
 		events := b.sender.Decide(b.now, &c)
 		return c.Delivery, events
 	}

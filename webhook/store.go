@@ -148,6 +148,7 @@ type Settlement struct {
 	Endpoint, Message string
 	Token             string
 	Attempt           Attempt // what came of it; Number is 0 when no attempt was made
+	URL               string  // of the endpoint when it was claimed; no store keeps it
 }
 
 // A Case is what is decided on in [Store.Settle].
