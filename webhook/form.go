@@ -44,7 +44,7 @@ type part struct {
 	place   string // placeID, placeTimestamp or "" for nothing
 }
 
-// append appends parts with the values of one message.
+// appendParts appends parts with the values of one message.
 func appendParts(dst []byte, parts []part, id, timestamp string) []byte {
 	for _, p := range parts {
 		dst = append(dst, p.literal...)

@@ -154,7 +154,7 @@ func algOf(k *ringKey) string {
 // signBase signs a signature base.
 func (k *ringKey) signBase(base []byte) ([]byte, error) {
 	if k.Secret.Kind().shared() {
-		return k.mac(sha256.New, string(base)), nil
+		return k.mac(sha256.New, base), nil
 	}
 	return k.Secret.sign(base)
 }
@@ -371,7 +371,7 @@ func (m *signedMember) matches(k *ringKey) bool {
 	case !m.madeFor(k):
 		return false
 	case m.size == sha256.Size:
-		return subtle.ConstantTimeCompare(k.mac(sha256.New, string(m.base)), m.signature[:m.size]) == 1
+		return subtle.ConstantTimeCompare(k.mac(sha256.New, m.base), m.signature[:m.size]) == 1
 	}
 	return ed25519.Verify(k.Secret.public(), m.base, m.signature[:])
 }

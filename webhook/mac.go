@@ -167,11 +167,10 @@ func (k *ringKey) entry() string {
 	return k.form.PublicEntry
 }
 
-// mac returns HMAC-SHA-256 of a message that a whole scheme made, which is
-// short.
-func (k *ringKey) mac(newHash func() hash.Hash, message string) []byte {
+// mac returns the HMAC of a message that a whole scheme made, which is short.
+func (k *ringKey) mac(newHash func() hash.Hash, message []byte) []byte {
 	h := hmac.New(newHash, k.Secret.bytes())
-	_, _ = h.Write([]byte(message))
+	_, _ = h.Write(message)
 	return h.Sum(nil)
 }
 

@@ -174,7 +174,7 @@ func (twilioRequests) sign(s *Scheme, out http.Header, keys []*ringKey, m *outgo
 	if fault != "" {
 		return unsignable("twilio: " + fault)
 	}
-	out[s.SignatureHeader] = []string{base64.StdEncoding.EncodeToString(keys[0].mac(sha1.New, string(base)))}
+	out[s.SignatureHeader] = []string{base64.StdEncoding.EncodeToString(keys[0].mac(sha1.New, base))}
 	if s.IDHeader != "" {
 		out[s.IDHeader] = []string{m.id}
 	}
@@ -235,7 +235,7 @@ func (c *twilioClaim) bind(body []byte) error {
 func (c *twilioClaim) matches(k *ringKey) bool {
 	found := 0
 	for i, base := range c.bases {
-		same := subtle.ConstantTimeCompare(k.mac(sha1.New, string(base)), c.sum[:])
+		same := subtle.ConstantTimeCompare(k.mac(sha1.New, base), c.sum[:])
 		found |= same
 		c.matched = subtle.ConstantTimeSelect(same, i, c.matched)
 	}
