@@ -58,7 +58,7 @@ func leaveKey(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer os.Remove(f.Name()) //nolint:errcheck // nothing more than a name that is left over
 	_, err = fmt.Fprintln(f, webhook.GenerateSealingKey(1).Reveal())
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
