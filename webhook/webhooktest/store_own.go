@@ -150,18 +150,23 @@ func waitsForFunctions(ctx context.Context, q *queue) {
 	} {
 		over, cancel := context.WithCancel(ctx)
 		var running, calls atomic.Int64
+		var returned atomic.Bool
 		err := call(over, func() error {
 			running.Add(1)
 			defer running.Add(-1)
 			calls.Add(1)
 			cancel()
-			for range 1000 {
+			for range 100_000 { // long enough for a busy machine; a store that waits, waits for all of it
+				if returned.Load() {
+					break
+				}
 				runtime.Gosched()
 			}
 			return errLook
 		})
-		before := calls.Load()
-		q.want(running.Load() == 0, "%s returned while its function ran", method)
+		before, left := calls.Load(), running.Load()
+		returned.Store(true)
+		q.want(left == 0, "%s returned while its function ran", method)
 		q.want(err != nil, "%s swallowed the error of its function", method)
 		q.now(ctx)
 		q.want(calls.Load() == before && running.Load() == 0, "%s called its function after it had returned", method)
