@@ -4,9 +4,9 @@ import "time"
 
 // Bounds of a [Message].
 const (
-	MaxType        = 128 // bytes of a type
-	DefaultPayload = 256 << 10
-	MaxPayload     = 16 << 20
+	MaxType           = 128 // bytes of a type
+	DefaultMaxPayload = 256 << 10
+	MaxPayload        = 16 << 20
 )
 
 // A Message is one event, told to all endpoints of an account that take its

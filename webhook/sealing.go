@@ -201,5 +201,5 @@ func decodeSecrets(text []byte) (endpointSecrets, error) {
 
 // unsealable says, to operators, why what an endpoint seals cannot be read.
 func unsealable(why string) error {
-	return &errors.Error{Code: errors.Corrupt, Msg: "the secrets of the webhook endpoint cannot be read", Err: errors.New("the endpoint's seal: " + why)}
+	return &errors.Error{Code: errors.Corrupt, Msg: "the secrets of the webhook endpoint cannot be read; give NewSender the sealing key under which they were sealed", Err: errors.New("the endpoint's seal: " + why)}
 }

@@ -31,7 +31,7 @@ type SenderOptions struct {
 	// [StandardSchedule].
 	Retry Retry
 	// MaxPayload is the most bytes of a payload, 1 to [MaxPayload]. Default
-	// [DefaultPayload].
+	// [DefaultMaxPayload].
 	MaxPayload int
 	// Keys sign every message, beside the keys of its endpoint: a key pair of the
 	// host's, perhaps in a key management service. Together they are one set, see
@@ -137,7 +137,7 @@ func NewSender(store Store, sealing []SealingKey, opts *SenderOptions) (*Sender,
 
 // fill puts the defaults in place of what is zero.
 func (o *SenderOptions) fill() {
-	orDefault(&o.MaxPayload, DefaultPayload)
+	orDefault(&o.MaxPayload, DefaultMaxPayload)
 	orDefault(&o.Concurrency, DefaultConcurrency)
 	orDefault(&o.MaxTimeout, MaxTimeout)
 	orDefault(&o.Lease, DefaultLease)

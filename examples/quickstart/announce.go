@@ -17,12 +17,12 @@ func announce(w io.Writer, c config, a *app) error {
 			WebhookSecret string `json:"webhook_secret"`
 		}{addr, key, a.secret.Reveal()})
 	}
-	kept := "in memory: a restart forgets keys and credits (-db FILE keeps them)"
+	kept := "in memory: a restart forgets keys, credits and webhooks that wait (-db FILE keeps them)"
 	if c.db != "" {
-		kept = "in " + c.db + ": keys and credits survive a restart; earlier keys still work"
+		kept = "in " + c.db + ": keys, credits and webhooks that wait survive a restart; earlier keys still work"
 	}
 	if c.postgres != "" {
-		kept = "on PostgreSQL: keys and credits are those of all who share it"
+		kept = "on PostgreSQL: keys, credits and webhooks that wait are those of all who share it"
 	}
 	limits := "counted in memory (-redis URL counts them for several processes together)"
 	switch {

@@ -28,11 +28,11 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one")
-	flags.StringVar(&c.db, "db", "", "keep keys, credits and limits in this SQLite `FILE`")
+	flags.StringVar(&c.db, "db", "", "keep keys, credits, limits and webhooks that wait in this SQLite `FILE`")
 	flags.StringVar(&c.webhook, "webhook", "", "post each finished image to this `URL`, signed")
-	flags.StringVar(&c.sealing, "sealing", "", "the `FILE` with the key that webhook secrets are sealed under; made if missing")
+	flags.StringVar(&c.sealing, "sealing", "", "the `FILE` with the key that webhook secrets are sealed under, made if missing (default beside the -db FILE, else in the user's configuration folder)")
 	flags.BoolVar(&c.json, "json", false, "print one JSON line when ready, instead of the banner")
-	flags.StringVar(&c.postgres, "postgres", "", "keep keys, credits and limits on PostgreSQL at this `URL`, shared by all who do")
+	flags.StringVar(&c.postgres, "postgres", "", "keep keys, credits, limits and webhooks that wait on PostgreSQL at this `URL`, shared by all who do")
 	flags.StringVar(&c.redis, "redis", "", "keep limits on Redis at this `URL`, shared by all who do, and tell of changes to shared keys through it")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"time"
 
+	kterrors "github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -36,7 +38,11 @@ func openHooks(ctx context.Context, c config, a *app) (*webhook.Sender, webhook.
 	if err != nil {
 		return nil, none, err
 	}
-	sealing, err := sealingKey(c)
+	path, err := sealingPath(c)
+	if err != nil {
+		return nil, none, err
+	}
+	sealing, err := sealingKey(path)
 	if err != nil {
 		return nil, none, err
 	}
@@ -61,6 +67,9 @@ func openHooks(ctx context.Context, c config, a *app) (*webhook.Sender, webhook.
 	_, err = sender.CreateEndpoint(ctx, webhook.EndpointSpec{ID: receiver, Account: owner, Settings: settings})
 	if errors.Is(err, webhook.ErrExists) {
 		_, err = sender.UpdateEndpoint(ctx, receiver, func(s *webhook.Settings) error { *s = settings; return nil })
+	}
+	if kterrors.CodeOf(err) == kterrors.Corrupt {
+		err = fmt.Errorf("%w; the key in %s is not the one of earlier starts, and -sealing FILE names another", err, path)
 	}
 	if err == nil {
 		_, err = sender.EnableEndpoint(ctx, receiver) // naming it says that it is there

@@ -3,6 +3,7 @@ package main_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -90,4 +91,20 @@ func verifierOf(t *testing.T, text string) *webhook.Verifier {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// A start with another sealing key cannot sign as the one before did, and says which
+// file it looked into.
+func TestAnotherSealingKeyIsNamed(t *testing.T) {
+	t.Parallel()
+	file, other := filepath.Join(t.TempDir(), "x.db"), filepath.Join(t.TempDir(), "other.sealing")
+	first := start(t, "-db", file, "-webhook", "http://127.0.0.1:1/")
+	if code := first.terminate(t); code != 0 {
+		t.Fatalf("exit code %d, want 0", code)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "-addr", "127.0.0.1:0", "-db", file, "-webhook", "http://127.0.0.1:1/", "-sealing", other)
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), other+" is not the one of earlier starts") {
+		t.Errorf("exit code %d, want 1, with the file of the key in:\n%s", code, out)
+	}
 }

@@ -6,12 +6,12 @@
 // It prints a fresh key and curl lines to paste. Flags:
 //
 //	-addr HOST:PORT   where to listen (default 127.0.0.1:8080; port 0 picks a free one)
-//	-db FILE          keep keys, credits and limits in this SQLite file; without it all is in memory
+//	-db FILE          keep keys, credits, limits and webhooks that wait in this SQLite file; without it all is in memory
 //	-webhook URL      post each finished image there, signed with Standard Webhooks headers
 //	-sealing FILE     the key that secrets of webhooks are sealed under, made if missing (default FILE.sealing beside
 //	                  -db FILE, and keytoll/quickstart.sealing in the user's configuration folder with -postgres)
 //	-json             print one JSON line when ready, instead of the banner
-//	-postgres URL     keep keys, credits and limits on PostgreSQL, for several instances that share them
+//	-postgres URL     keep keys, credits, limits and webhooks that wait on PostgreSQL, for several instances that share them
 //	-redis URL        keep limits on Redis, shared too, and carry what changes about shared keys
 //
 // Instances that share keys keep what they looked up, and hear of changes from

@@ -11,22 +11,29 @@ import (
 	"github.com/keytoll/keytoll/webhook"
 )
 
-// sealingKey returns the key that secrets of webhooks are sealed under: the one in
-// the file that c names or that goes with where c keeps things, or a new one, which
-// is left there. What is kept in memory needs no file.
-func sealingKey(c config) (webhook.SealingKey, error) {
-	path := c.sealing
+// sealingPath returns the path of the file with the key that secrets of webhooks
+// are sealed under: the one that c names or that goes with where c keeps things.
+// What is kept in memory needs no file, and has none.
+func sealingPath(c config) (string, error) {
 	switch {
-	case path != "":
+	case c.sealing != "":
+		return c.sealing, nil
 	case c.db != "":
-		path = c.db + ".sealing"
+		return c.db + ".sealing", nil
 	case c.postgres != "":
 		folder, err := os.UserConfigDir()
 		if err != nil {
-			return webhook.SealingKey{}, fmt.Errorf("%w; -sealing FILE says where the key is that secrets of webhooks are sealed under", err)
+			return "", fmt.Errorf("%w; -sealing FILE says where the key is that secrets of webhooks are sealed under", err)
 		}
-		path = filepath.Join(folder, "keytoll", "quickstart.sealing")
-	default:
+		return filepath.Join(folder, "keytoll", "quickstart.sealing"), nil
+	}
+	return "", nil
+}
+
+// sealingKey returns the key in the file at path, or a new one, which is left there
+// unless there is no path.
+func sealingKey(path string) (webhook.SealingKey, error) {
+	if path == "" {
 		return webhook.GenerateSealingKey(1), nil
 	}
 	for {
