@@ -23,6 +23,7 @@ const (
 	DefaultMaxResponse     = 1 << 20
 
 	maxResponseHeader = 64 << 10
+	readBuffer        = 1 << 10 // of a connection; no more of what comes unasked is logged by net/http
 	idleConns         = 256
 	idleConnsPerHost  = 4
 	idleTimeout       = 30 * time.Second
@@ -83,6 +84,9 @@ type SafeTransportOptions struct {
 // exchange that the receiver sees. Answers are asked for without compression and
 // never decompressed; their headers are limited to 64 KiB and their bodies to
 // MaxResponse. How long a request may take is for its context to say.
+//
+// When a receiver sends on after its answer, net/http closes the connection and
+// writes up to 1 KiB of what came, quoted, to the standard logger of package log.
 //
 // The zero value refuses everything. A SafeTransport may be used by any number of
 // goroutines, and must not be copied. It starts no goroutine that outlives its
@@ -173,6 +177,7 @@ func newTransport(o *SafeTransportOptions, g *guard) *http.Transport {
 		MaxConnsPerHost:        max(0, o.MaxConnsPerHost),
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
+		ReadBufferSize:         readBuffer,
 		Protocols:              protocols,
 	}
 	if o.Proxy != nil {
@@ -258,6 +263,9 @@ func (t *SafeTransport) roundTrip(via *http.Transport, r *http.Request) (*http.R
 func (t *SafeTransport) admit(r *http.Request) error {
 	if t.guard == nil {
 		return unmade()
+	}
+	if r.URL == nil || r.Header == nil {
+		return refusal("the request has no URL or no Header; make it with http.NewRequest", "")
 	}
 	if err := t.guard.url(r.URL); err != nil {
 		return err

@@ -340,6 +340,17 @@ func TestTransportOptionsReportEveryFault(t *testing.T) {
 	}
 }
 
+func TestARequestThatIsIncompleteIsRefused(t *testing.T) {
+	for name, r := range map[string]*http.Request{
+		"no URL":    {Header: http.Header{}},
+		"no header": {URL: &url.URL{Scheme: "https", Host: "example.com"}},
+	} {
+		if _, err := must(webhook.NewSafeTransport(nil))(t).RoundTrip(r); !errors.Is(err, webhook.ErrRefused) { //nolint:bodyclose // there is none
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestZeroTransportRefusesEverything(t *testing.T) {
 	var tr webhook.SafeTransport
 	refused(t, &tr, "https://hook.example/")

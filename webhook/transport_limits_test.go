@@ -6,11 +6,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -124,6 +127,38 @@ func TestEndlessHeaderIsCutOff(t *testing.T) {
 		})
 	}
 }
+
+// net/http has no logger of ours to write to.
+func TestLittleIsLoggedOfWhatAReceiverSendsUnasked(t *testing.T) {
+	var mu sync.Mutex
+	var logged strings.Builder
+	log.SetOutput(writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return logged.Write(p)
+	}))
+	defer log.SetOutput(os.Stderr)
+	closed := make(chan struct{})
+	address := rawServer(t, func(_ *testing.T, c net.Conn, _ string) {
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n"+strings.Repeat("\x01", 64<<10))
+		_, _ = io.Copy(io.Discard, c)
+		close(closed)
+	})
+	if _, _, err := get(t, local(t), "http://"+address); err != nil {
+		t.Error(err)
+	}
+	<-closed
+	mu.Lock()
+	defer mu.Unlock()
+	if got := logged.String(); !strings.Contains(got, "Unsolicited") || strings.Count(got, `\x01`) > 1<<10 || strings.Contains(got, "\x01") {
+		t.Errorf("%d bytes are logged: %.100s", len(got), got)
+	}
+}
+
+// writerFunc is an io.Writer.
+type writerFunc func(p []byte) (int, error)
+
+func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
 
 func TestHeaderWithALineBreakIsRefused(t *testing.T) {
 	s := newTarget(t, "127.0.0.1:0", nil)
