@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -50,7 +51,14 @@ func (s *Sender) Resend(ctx context.Context, endpoint, message string) error {
 		case len(list) == 0:
 			return errors.Wrap(op, ErrNotFound)
 		case list[0].State == DeliverySending:
-			return errors.Wrap(op, ErrInFlight)
+			n, err := s.takeBack(ctx, list, 1, func(now time.Time, d *Delivery) {
+				d.State, d.Due, d.Attempt, d.Failure, d.Manual = DeliveryPending, now, 0, 0, true
+			})
+			if err != nil || n == 0 {
+				return errors.Wrap(op, cmp.Or(err, ErrInFlight))
+			}
+			s.Wake()
+			return nil
 		case list[0].State == DeliveryPending:
 			s.Wake() // it is due already
 			return nil
@@ -81,17 +89,55 @@ func (s *Sender) RecoverSince(ctx context.Context, endpoint string, since time.T
 
 // Discard drops up to limit messages that wait for an endpoint, the oldest first,
 // or the one with this ID if message is not empty: those that are held while it is
-// disabled, and those between two attempts. It returns how many, and can be called
-// again for the rest until that is 0. [Sender.RecoverSince] and [Sender.Resend]
+// disabled, those between two attempts, and those whose lease is over because a
+// process died. It returns how many, and can be called again for the rest until
+// that is 0. [Sender.RecoverSince] and [Sender.Resend]
 // bring them back. limit is 1 to 10 000.
 func (s *Sender) Discard(ctx context.Context, endpoint, message string, limit int) (int, error) {
 	const op = "webhook.Discard"
 	if !validEndpointID(endpoint) || message != "" && !validID(message) {
 		return 0, errors.Wrap(op, ErrNotFound)
 	}
-	return s.move(ctx, op, limit, Move{
+	done, err := s.move(ctx, op, limit, Move{
 		Endpoint: endpoint, Message: message, From: []DeliveryState{DeliveryPending}, To: DeliveryDropped,
 	})
+	if err != nil || done == limit {
+		return done, err
+	}
+	list, err := s.store.Deliveries(ctx, DeliveryQuery{
+		Endpoint: endpoint, Message: message, States: []DeliveryState{DeliverySending}, Limit: MaxMaxInFlight,
+	})
+	if err != nil || len(list) == 0 {
+		return done, errors.Wrap(op, err)
+	}
+	n, err := s.takeBack(ctx, list, limit-done, func(now time.Time, d *Delivery) { d.State, d.EndedAt = DeliveryDropped, now })
+	return done + n, errors.Wrap(op, err)
+}
+
+// takeBack lets fn say what becomes of up to limit deliveries of a list whose lease
+// is over, and returns how many that were. While their endpoint is disabled nobody
+// else takes them.
+func (s *Sender) takeBack(ctx context.Context, list []Delivery, limit int, fn func(now time.Time, d *Delivery)) (int, error) {
+	settlements := make([]Settlement, len(list))
+	for i, d := range list {
+		settlements[i] = Settlement{Endpoint: d.Endpoint, Message: d.Message, Token: d.Token}
+	}
+	n := 0
+	err := s.store.Settle(ctx, settlements, func(now time.Time, cases []Case) error {
+		n = 0 // the store may call again
+		for i := range cases {
+			if d := &cases[i].Delivery; n < limit && !cases[i].Late && !d.Lease.After(now) {
+				d.Token, d.Lease = "", time.Time{}
+				fn(now, d)
+				n++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // move makes a move in portions.
