@@ -29,8 +29,8 @@ require (
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/ncruces/go-strftime v1.0.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
-	github.com/svix/svix-webhooks v1.44.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
+	gopkg.in/validator.v2 v2.0.1 // indirect
 	modernc.org/libc v1.77.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
@@ -116,5 +116,6 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/keytoll/keytoll/stores/pgstore v0.0.0
 	github.com/keytoll/keytoll/stores/sqlitestore v0.0.0
+	github.com/svix/svix-webhooks v1.44.0
 	modernc.org/sqlite v1.60.1
 )
