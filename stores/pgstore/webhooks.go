@@ -25,6 +25,10 @@ type WebhooksOptions struct {
 // A WebhookStore keeps endpoints, messages and deliveries in PostgreSQL. Make one
 // with [DB.Webhooks]; it is safe for concurrent use, and works as long as its DB is
 // open.
+//
+// Calls that lock endpoints do so for two round trips. The server ends them, with
+// their connection, when the client says nothing in between for 15 seconds, so that a
+// machine that is gone without a word holds up no endpoint for longer.
 type WebhookStore struct {
 	db  *DB
 	now func() time.Time // nil: the server's clock

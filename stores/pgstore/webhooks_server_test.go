@@ -264,3 +264,34 @@ func TestTheDatabaseRefusesDeliveriesThatContradictThemselves(t *testing.T) {
 		}
 	}
 }
+
+// A machine that is gone without a word would keep the locks of a claim until the
+// network notices. What only asks keeps the time that the server is set to.
+func TestAClientThatIsSilentKeepsNoEndpoint(t *testing.T) {
+	d := newDatabase(t)
+	db := d.open(t)
+	ctx := t.Context()
+	for statement, want := range map[string]string{
+		`SELECT FROM keytoll.webhooks_waiting(NULL, '', '', true, 1)`:                         "15s",
+		`SELECT FROM keytoll.webhooks_cases(NULL, '{}', '{}', '{}')`:                          "15s",
+		`SELECT FROM keytoll.webhooks_takers('a', '')`:                                        "0",
+		`SELECT FROM keytoll.webhooks_deliveries('a', '', NULL, 1, 1)`:                        "0",
+		`SELECT FROM keytoll.webhooks_messages('{}')`:                                         "0",
+		`SELECT FROM keytoll.webhooks_publish(NULL, 'm', 'a', 't', '', 'c', '', '{}', false)`: "0",
+	} {
+		tx, err := d.pool.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if _, err = tx.Exec(ctx, pgstore.InSchema(db, statement)); err == nil {
+			err = tx.QueryRow(ctx, `SHOW idle_in_transaction_session_timeout`).Scan(&got)
+		}
+		if err != nil || got != want {
+			t.Errorf("after %s a silent client has %q, %v; want %q", statement, got, err, want)
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -235,6 +235,15 @@ BEGIN
 END $$;
 
 
+-- webhooks_hurry ends this transaction when its client is silent for so long: a
+-- machine that is gone without a word must not keep its locks until the network
+-- notices, which may take hours.
+CREATE FUNCTION keytoll.webhooks_hurry() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('idle_in_transaction_session_timeout', '15s', true);
+END $$;
+
+
 -- webhooks_waiting looks for deliveries that may be claimed, as Claim of package
 -- webhook says, and takes the locks of their endpoints: what it returns stays so
 -- until the end of the transaction. Each statement sees what was committed before
@@ -271,6 +280,7 @@ DECLARE
 	free    bigint;
 	n       bigint;
 BEGIN
+	PERFORM keytoll.webhooks_hurry();
 	kind := 0;
 	content := int8send(now) || oidsend(pg_typeof(NULL::keytoll.endpoints)) || oidsend(pg_typeof(NULL::keytoll.deliveries))
 		|| oidsend(pg_typeof(NULL::keytoll.attempts));
@@ -373,6 +383,7 @@ DECLARE
 		SELECT found.id FROM unnest(ids) AS need (id)
 		CROSS JOIN LATERAL (SELECT e.id FROM keytoll.endpoints e WHERE e.id = need.id OFFSET 0 FOR NO KEY UPDATE) found);
 BEGIN
+	PERFORM keytoll.webhooks_hurry();
 	RETURN QUERY SELECT 0::smallint, int8send(keytoll.webhooks_now(given)) || oidsend(pg_typeof(NULL::keytoll.endpoints))
 		|| oidsend(pg_typeof(NULL::keytoll.deliveries)) || oidsend(pg_typeof(NULL::keytoll.attempts)), NULL::tid, NULL::bigint, NULL::text;
 	RETURN QUERY SELECT 1::smallint, record_send(found.e), NULL::tid, NULL::bigint, NULL::text
