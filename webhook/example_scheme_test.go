@@ -37,7 +37,7 @@ func ExampleGitHub() {
 	fmt.Println(got.ReplayKey([]byte("Hello, World!"))[:14])
 	// Output:
 	// "github" "" <nil>
-	// sha256:0e12627
+	// sha256:151743e
 }
 
 // A scheme of one's own, for receivers that exist already, next to Standard

@@ -341,6 +341,29 @@ func TestStrippingOneOfTwoSchemesIsNoReplay(t *testing.T) {
 	busy.want(t, "in_flight", "in_flight", "failed", "accepted")
 }
 
+// A signature may be written in the way of another scheme that hashes the same text
+// with the same secret, as when a header gets a new name.
+func TestASignatureRewrittenForAnotherSchemeIsNoReplay(t *testing.T) {
+	raw := rawKey(t, "github", webhook.GitHub())
+	shopify := raw
+	shopify.ID, shopify.Scheme = "shopify", webhook.Shopify()
+	w := newWire(t, status(204), raw, shopify)
+	only := func(name string) func(http.Header) {
+		return func(h http.Header) {
+			for _, other := range []string{"X-Hub-Signature-256", "X-Shopify-Hmac-Sha256"} {
+				if other != name {
+					h.Del(other)
+				}
+			}
+		}
+	}
+	r := w.sign(t, testID, testBody)
+	w.deliver(t, r, only("X-Hub-Signature-256"))
+	w.deliver(t, r, only("X-Shopify-Hmac-Sha256"))
+	w.deliver(t, r, nil)
+	w.want(t, "accepted", "duplicate", "duplicate")
+}
+
 // resend-laravel kept the id to itself, so that handlers had nothing stable to
 // tell attempts by.
 func TestStableIDIsExposedToTheHandler(t *testing.T) {

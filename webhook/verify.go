@@ -86,8 +86,10 @@ func (v Verified) ReplayKey(body []byte) string {
 	if !v.Timestamp.IsZero() {
 		seconds = strconv.FormatInt(v.Timestamp.Unix(), 10)
 	}
-	// Name and digits hold no line break, so that nothing is ambiguous.
-	_, _ = io.WriteString(h, "keytoll/webhook/replay\n"+v.Scheme+"\n"+seconds+"\n"+v.replay+"\n")
+	// Digits hold no line break, so that nothing is ambiguous. The scheme is left out:
+	// where two hash the same text with one secret, anybody can take the signature of
+	// one and write it as the other wants it.
+	_, _ = io.WriteString(h, "keytoll/webhook/replay\n"+seconds+"\n"+v.replay+"\n")
 	if v.replay == "" {
 		_, _ = h.Write(body)
 	}
