@@ -135,15 +135,23 @@ func (r *run) attempt(ctx context.Context, d *Claimed) Settlement {
 		s.Attempt = a
 		return s
 	}
+	unsent := func(f Failure, detail string) Settlement {
+		s.Attempt = Attempt{
+			Endpoint: s.Endpoint, Message: s.Message, Number: d.Delivery.Tries, At: r.now().UTC().Truncate(time.Microsecond),
+			Failure: f, Detail: detail,
+		}
+		return s
+	}
+	if d.Message.Account != d.Endpoint.Account {
+		// A publisher's transaction was open for as long as it took to delete the endpoint,
+		// to prune it, and to make another of its ID.
+		return unsent(FailedConfig, "the endpoint is not one of the account that published the message; nothing was sent")
+	}
 	secrets, err := r.sealer.open(d.Endpoint.ID, d.Endpoint.Sealed)
 	if err != nil {
 		// Nobody but the host can mend it; the schedule goes on until it has.
 		r.trouble(ctx, err)
-		s.Attempt = Attempt{
-			Endpoint: s.Endpoint, Message: s.Message, Number: d.Delivery.Tries, At: r.now().UTC().Truncate(time.Microsecond),
-			Failure: FailedKeys, Detail: "the keys of the endpoint cannot be opened; nothing was sent",
-		}
-		return s
+		return unsent(FailedKeys, "the keys of the endpoint cannot be opened; nothing was sent")
 	}
 	if s.Attempt, err = r.courier.attempt(ctx, *d, secrets.Keys, secrets.ClientKey); err != nil {
 		r.trouble(ctx, err)

@@ -361,6 +361,32 @@ func TestSendersShareTheWork(t *testing.T) {
 	}
 }
 
+// What one account published never goes to another, whatever became of the ID of
+// its endpoint meanwhile.
+func TestAMessageOfAnotherAccountIsNotSent(t *testing.T) {
+	clock := newHandClock()
+	store := webhook.NewMemoryStore(&webhook.MemoryStoreOptions{Now: clock.Now})
+	receiver := webhooktest.NewReceiver(t, nil)
+	d := run(t, store, clock, webhook.SenderOptions{Transport: receiver.Transport(t)})
+	id := d.hire(t, receiver, webhook.Settings{})
+	must(d.DisableEndpoint(t.Context(), id))(t)
+	d.publish(t, "msg_1")
+	err := store.Change(t.Context(), id, func(_ time.Time, e *webhook.Endpoint) error {
+		e.Account, e.State = "other", webhook.EndpointActive
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Wake()
+	if e := d.wait(t, webhook.MessageExhausted); e.Attempt.Failure != webhook.FailedConfig || e.Attempt.Status != 0 || e.Attempt.Number != 1 {
+		t.Errorf("%+v", e)
+	}
+	if n := len(receiver.Received()); n != 0 {
+		t.Errorf("the receiver of another account got %d requests", n)
+	}
+}
+
 // Keys that cannot be opened are the host's fault: the message waits for the host.
 func TestKeysThatCannotBeOpenedCostNoMessage(t *testing.T) {
 	clock := newHandClock()
