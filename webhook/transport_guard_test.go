@@ -345,7 +345,7 @@ func TestARequestThatIsIncompleteIsRefused(t *testing.T) {
 		"no URL":    {Header: http.Header{}},
 		"no header": {URL: &url.URL{Scheme: "https", Host: "example.com"}},
 	} {
-		if _, err := must(webhook.NewSafeTransport(nil))(t).RoundTrip(r); !errors.Is(err, webhook.ErrRefused) { //nolint:bodyclose // there is none
+		if _, err := must(webhook.NewSafeTransport(nil))(t).RoundTrip(r); !errors.Is(err, webhook.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
