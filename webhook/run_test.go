@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	kterrors "github.com/keytoll/keytoll/errors"
@@ -198,6 +199,57 @@ func TestRunWaitsForWhatIsBeingSent(t *testing.T) {
 		if row := d.row(t, id); row.State != want {
 			t.Errorf("%s is %v, want %v", id, row.State, want)
 		}
+	}
+}
+
+// A late store hands claims out when too little of their lease is left.
+type lateStore struct {
+	webhook.Store
+
+	settled chan webhook.Settlement
+}
+
+func (s lateStore) Claim(ctx context.Context, c webhook.Claim) (webhook.Claims, error) {
+	claims, err := s.Store.Claim(ctx, c)
+	if len(claims.Deliveries) > 0 {
+		late, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		<-late.Done()
+	}
+	return claims, err
+}
+
+func (s lateStore) Settle(ctx context.Context, list []webhook.Settlement, fn func(time.Time, []webhook.Case) error) error {
+	select {
+	case s.settled <- list[0]:
+	default: // one is enough
+	}
+	return s.Store.Settle(ctx, list, fn)
+}
+
+// The time for an attempt counts from before its claim: one that would run when
+// somebody else may make it again is not begun, and has cost its message nothing.
+func TestAnAttemptIsOverBeforeItsLeaseIs(t *testing.T) {
+	receiver := webhooktest.NewReceiver(t, nil)
+	transport := receiver.Transport(t)
+	synctest.Test(t, func(t *testing.T) {
+		clock := newHandClock()
+		store := lateStore{webhook.NewMemoryStore(&webhook.MemoryStoreOptions{Now: clock.Now}), make(chan webhook.Settlement, 1)}
+		d := run(t, store, clock, webhook.SenderOptions{Transport: transport, MaxTimeout: time.Second, Lease: 16 * time.Second})
+		d.hire(t, receiver, webhook.Settings{})
+		d.publish(t, "msg_1")
+		if got := <-store.settled; got.Attempt.Number != 0 {
+			t.Errorf("an attempt was made after its time: %+v", got.Attempt)
+		}
+		d.stop()
+		<-d.ended
+		transport.CloseIdleConnections() // of requests that should not have been made
+		if row := d.row(t, "msg_1"); row.State != webhook.DeliveryPending || row.Tries != 0 {
+			t.Errorf("delivery %+v; want it pending, untried", row)
+		}
+	})
+	if got := receiver.Received(); len(got) != 0 {
+		t.Errorf("%d requests were sent", len(got))
 	}
 }
 

@@ -59,18 +59,24 @@ func TestVerifyNamesTheKeyThatMatched(t *testing.T) {
 
 func TestVerifyToleratesBothSidesAlike(t *testing.T) {
 	for _, tt := range []struct {
-		offset time.Duration // of now from the timestamp
-		err    error
+		tolerance, offset time.Duration // of now from the timestamp
+		err               error
 	}{
-		{0, nil},
-		{5 * time.Minute, nil},
-		{5*time.Minute + 1, webhook.ErrTooOld},
-		{-5 * time.Minute, nil},
-		{-5*time.Minute - 1, webhook.ErrTooNew},
-		{365 * 24 * time.Hour, webhook.ErrTooOld},
-		{-365 * 24 * time.Hour, webhook.ErrTooNew}, // a year ahead
+		{0, 0, nil},
+		{0, 5 * time.Minute, nil},
+		{0, 5*time.Minute + 1, webhook.ErrTooOld},
+		{0, -5 * time.Minute, nil},
+		{0, -5*time.Minute - 1, webhook.ErrTooNew},
+		{0, 365 * 24 * time.Hour, webhook.ErrTooOld},
+		{0, -365 * 24 * time.Hour, webhook.ErrTooNew}, // a year ahead
+		{time.Second, time.Second, nil},
+		{time.Second, time.Second + 1, webhook.ErrTooOld},
+		{24 * time.Hour, -24 * time.Hour, nil},
+		{24 * time.Hour, -24*time.Hour - 1, webhook.ErrTooNew},
 	} {
-		verifier := must(webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{Now: func() time.Time { return t0.Add(tt.offset) }}))(t)
+		verifier := must(webhook.NewVerifier(keysOf(t, testSecret), &webhook.VerifierOptions{
+			Tolerance: tt.tolerance, Now: func() time.Time { return t0.Add(tt.offset) },
+		}))(t)
 		_, err := verifier.Verify(headers(testID, testTime, testSignature), []byte(testBody))
 		if tt.err == nil && err != nil || tt.err != nil && !kterrors.Is(err, tt.err) {
 			t.Errorf("at %+v: %v, want %v", tt.offset, err, tt.err)
