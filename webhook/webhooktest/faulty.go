@@ -22,8 +22,13 @@ const (
 // faultNames is indexed by Fault, and is never written to.
 var faultNames = [...]string{"no fault", "fail first", "fail written", "decide twice"}
 
-// String returns the name of f.
-func (f Fault) String() string { return faultNames[f] }
+// String returns the name of f, or "unknown".
+func (f Fault) String() string {
+	if int(f) < len(faultNames) {
+		return faultNames[f]
+	}
+	return "unknown"
+}
 
 // ErrFault is what a call fails with that is made to.
 var ErrFault error = &errors.Error{Code: errors.Unavailable, Msg: "a fault was injected"}

@@ -66,3 +66,9 @@ func TestAFaultyStoreFailsBeforeOrAfterItHasWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestAFaultIsAlwaysNamed(t *testing.T) {
+	if got := webhooktest.DecideTwice.String() + ", " + webhooktest.Fault(4).String() + ", " + webhooktest.Fault(255).String(); got != "decide twice, unknown, unknown" {
+		t.Errorf("they are called %q", got)
+	}
+}
