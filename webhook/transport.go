@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -167,7 +168,7 @@ func newTransport(o *SafeTransportOptions, g *guard) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	t := &http.Transport{
-		DialContext:            dialer(o, g),
+		DialContext:            untilEnd(dialer(o, g)),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		TLSHandshakeTimeout:    MaxTimeout,
 		ResponseHeaderTimeout:  MaxTimeout,
@@ -185,7 +186,7 @@ func newTransport(o *SafeTransportOptions, g *guard) *http.Transport {
 		t.Proxy = http.ProxyURL(&proxy)
 		if proxy.Scheme == "https" {
 			// The proxy's certificate is no matter of an endpoint's TLS settings.
-			t.DialTLSContext = (&tls.Dialer{NetDialer: &net.Dialer{Resolver: o.Resolver}, Config: t.TLSClientConfig.Clone()}).DialContext
+			t.DialTLSContext = untilEnd((&tls.Dialer{NetDialer: &net.Dialer{Resolver: o.Resolver}, Config: t.TLSClientConfig.Clone()}).DialContext)
 		}
 	}
 	return t
@@ -204,6 +205,48 @@ func dialer(o *SafeTransportOptions, g *guard) func(ctx context.Context, network
 		}
 		return strict.DialContext(ctx, network, address)
 	}
+}
+
+// endKey is where a context holds the time.Time at which its request ends.
+type endKey struct{}
+
+// afterEnd is how much longer than its request a connection that is being made may
+// live, so that it is the request that says what failed.
+const afterEnd = 100 * time.Millisecond
+
+// untilEnd bounds dialling, and handshakes on the connection, by the deadline of the
+// request that wanted it. net/http takes the deadline off and goes on, for another
+// request perhaps: receivers that answer nothing would keep more connections open
+// than there are attempts.
+func untilEnd(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		end, ok := ctx.Value(endKey{}).(time.Time)
+		if !ok {
+			return dial(ctx, network, address)
+		}
+		ctx, cancel := context.WithDeadline(ctx, end)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if err := conn.SetDeadline(end); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+}
+
+// bounded returns ctx with what untilEnd looks for, if it has a deadline. The first
+// request that a connection is given to takes the bound off.
+func bounded(ctx context.Context) context.Context {
+	if end, ok := ctx.Deadline(); ok {
+		ctx = context.WithValue(ctx, endKey{}, end.Add(afterEnd))
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { _ = info.Conn.SetDeadline(time.Time{}) }, // fails on a closed one
+	})
 }
 
 // CheckURL returns nil when address can be delivered to as far as that can be
@@ -247,8 +290,9 @@ func (t *SafeTransport) roundTrip(via *http.Transport, r *http.Request) (*http.R
 		}
 		return nil, err
 	}
+	r = r.WithContext(bounded(r.Context()))
 	if r.Header.Get("Accept-Encoding") == "" {
-		r = r.Clone(r.Context())
+		r.Header = r.Header.Clone()
 		r.Header.Set("Accept-Encoding", "identity")
 	}
 	res, err := via.RoundTrip(r)

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -159,6 +160,42 @@ func TestLittleIsLoggedOfWhatAReceiverSendsUnasked(t *testing.T) {
 type writerFunc func(p []byte) (int, error)
 
 func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
+
+// net/http goes on with a connection that nobody waits for any more.
+func TestAHandshakeThatNeverEndsKeepsNoConnectionOpen(t *testing.T) {
+	closed := make(chan error, 1)
+	address := rawListener(t, func(c net.Conn) {
+		_, err := io.Copy(io.Discard, c) // and no answer
+		closed <- err
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	r := must(http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address, nil))(t)
+	if _, err := local(t).RoundTrip(r); !errors.Is(err, context.DeadlineExceeded) { //nolint:bodyclose // there is none
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("the connection outlived its request: %v", err)
+	}
+}
+
+// A connection is used again after the deadline of the request that it was made for.
+func TestAConnectionOutlivesTheDeadlineOfItsFirstRequest(t *testing.T) {
+	s := newTarget(t, "127.0.0.1:0", nil)
+	tr := local(t)
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	r := must(http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil))(t)
+	res := must(tr.RoundTrip(r))(t)
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	over, stop := context.WithTimeout(t.Context(), 3*short) // more than it was bound to
+	defer stop()
+	<-over.Done()
+	if _, _, err := get(t, tr, s.URL); err != nil || s.conns.Load() != 1 {
+		t.Errorf("%v, %d connections", err, s.conns.Load())
+	}
+}
 
 func TestHeaderWithALineBreakIsRefused(t *testing.T) {
 	s := newTarget(t, "127.0.0.1:0", nil)
