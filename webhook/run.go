@@ -275,7 +275,7 @@ func (r *run) retreat(failures int) time.Duration {
 	return wait/2 + time.Duration(r.random()%uint64(wait/2))
 }
 
-// trouble tells that the store failed.
+// trouble tells of a failure that no receiver has a part in.
 func (r *run) trouble(ctx context.Context, err error) {
 	r.tell(ctx, SenderEvent{Kind: SenderTrouble, Err: err})
 }

@@ -8,8 +8,9 @@ import (
 
 // A SenderObserver is told what becomes of deliveries, after it was stored. It is
 // called on the goroutine that stored it, must not block, and must be safe for
-// concurrent use. A process that dies between storing and telling tells nobody:
-// what happened is in the store all the same.
+// concurrent use. A process that dies between storing and telling tells nobody, nor
+// does one that the store's answer does not reach: what happened is in the store all
+// the same.
 type SenderObserver interface {
 	// WebhookSent is called once for each event, after it was stored.
 	WebhookSent(ctx context.Context, e SenderEvent)
@@ -28,7 +29,7 @@ type SenderEvent struct {
 	// Until is when the next attempt may begin, for AttemptFailed and
 	// EndpointWasBlocked.
 	Until time.Time
-	// Err is what the store failed with, for SenderTrouble. It holds no secret.
+	// Err is what failed, for SenderTrouble. It holds no secret.
 	Err error
 }
 
@@ -44,7 +45,7 @@ const (
 	EndpointRecovered   SenderEventKind = 6 // the first success after that
 	EndpointWasBlocked  SenderEventKind = 7 // it asked for a pause, or the breaker opened
 	EndpointWasDisabled SenderEventKind = 8 // messages are held from now on
-	SenderTrouble       SenderEventKind = 9 // the store could not be reached; deliveries are late, none is lost
+	SenderTrouble       SenderEventKind = 9 // the store failed, or a message could not be signed; deliveries are late, none is lost
 )
 
 // senderEvents is indexed by SenderEventKind, and is never written to.
@@ -58,7 +59,7 @@ func (k SenderEventKind) String() string { return nameOf(senderEvents[:], int(k)
 
 // NewSlogSenderObserver returns a SenderObserver that writes one record for each
 // event: Info for what went well, Warn for what failed, Error for an endpoint that
-// was disabled, a message that was given up, and trouble with the store. A nil
+// was disabled, a message that was given up, and trouble of the host's own. A nil
 // logger discards them.
 func NewSlogSenderObserver(logger *slog.Logger) SenderObserver {
 	if logger == nil {
