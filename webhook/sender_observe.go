@@ -90,7 +90,10 @@ func (o slogSenderObserver) WebhookSent(ctx context.Context, e SenderEvent) {
 	add("message", e.Message)
 	add("type", e.Type)
 	if e.Attempt.Number > 0 {
-		attrs = append(attrs, slog.Int("attempt", e.Attempt.Number), slog.Int("status", e.Attempt.Status), slog.Duration("took", e.Attempt.Took))
+		attrs = append(attrs, slog.Int("attempt", e.Attempt.Number), slog.Duration("took", e.Attempt.Took))
+		if e.Attempt.Status != 0 {
+			attrs = append(attrs, slog.Int("status", e.Attempt.Status))
+		}
 		add("failure", e.Attempt.Failure.String())
 		add("detail", e.Attempt.Detail)
 	}
@@ -103,5 +106,5 @@ func (o slogSenderObserver) WebhookSent(ctx context.Context, e SenderEvent) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
-	o.logger.LogAttrs(ctx, level, "webhook sent", attrs...)
+	o.logger.LogAttrs(ctx, level, "webhook delivery", attrs...)
 }
