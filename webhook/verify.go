@@ -48,7 +48,9 @@ type VerifierOptions struct {
 //
 // A set with keys of several schemes, for a move from one to another, accepts a
 // message that is right under any of them. Such a receiver is as safe as the
-// weakest: end the old keys when the move is over.
+// weakest: whoever could hold a message back and send the signatures of each scheme
+// alone has it handled twice where only one of them signs an id. End the old keys
+// when the move is over.
 //
 // The zero value refuses with [ErrNoKeys]. A Verifier may be used by any number
 // of goroutines, and must not be copied.
