@@ -331,6 +331,9 @@ func (s *Sender) change(ctx context.Context, op, id string, fn func(now time.Tim
 		return err
 	})
 	if err != nil && !errors.Is(err, errUnchanged) {
+		if own, ok := errors.AsType[*errors.Error](err); ok && own.Op == op {
+			return Endpoint{}, err // a fault that fn named
+		}
 		return Endpoint{}, errors.Wrap(op, err)
 	}
 	return after, nil

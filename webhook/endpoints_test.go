@@ -160,6 +160,9 @@ func TestUpdateEndpoint(t *testing.T) {
 	faulty := func(s *webhook.Settings) error { s.Rate, s.Note = -1, "half"; return nil }
 	_, err := o.UpdateEndpoint(t.Context(), "ep_1", faulty)
 	wantFaults(t, err, "Rate is -1")
+	if text := fmt.Sprint(err); strings.Count(text, "webhook.UpdateEndpoint: ") != 1 {
+		t.Errorf("%s; want the operation named once", text)
+	}
 	reason := errors.New("not allowed")
 	_, err = o.UpdateEndpoint(t.Context(), "ep_1", func(*webhook.Settings) error { return reason })
 	wantIs(t, err, reason)
