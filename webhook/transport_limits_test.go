@@ -183,13 +183,13 @@ func TestAHandshakeThatNeverEndsKeepsNoConnectionOpen(t *testing.T) {
 func TestAConnectionOutlivesTheDeadlineOfItsFirstRequest(t *testing.T) {
 	s := newTarget(t, "127.0.0.1:0", nil)
 	tr := local(t)
-	ctx, cancel := context.WithTimeout(t.Context(), short)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*short)
 	defer cancel()
 	r := must(http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil))(t)
 	res := must(tr.RoundTrip(r))(t)
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
-	over, stop := context.WithTimeout(t.Context(), 3*short) // more than it was bound to
+	over, stop := context.WithTimeout(t.Context(), 7*short) // more than it was bound to
 	defer stop()
 	<-over.Done()
 	if _, _, err := get(t, tr, s.URL); err != nil || s.conns.Load() != 1 {
