@@ -118,4 +118,14 @@
 // environment, and bounds what it reads and for how long. What receivers answer is
 // kept from those who could have forged their address, unless [SenderOptions.KeepBody]
 // says so.
+//
+// # What it does not do
+//
+// It decodes no payload. It delivers at least once and never exactly once, and in no
+// order unless an endpoint is Ordered. It writes to nobody that an endpoint was
+// disabled: that is for a [SenderObserver]. [MemoryStore] and [MemoryReplayStore] lose
+// everything with their process; see stores/sqlitestore, stores/pgstore and
+// stores/redisstore for those that do not. docs/webhooks.md says what becomes of a
+// message on its way and what it costs, docs/webhooks-defects.md which defects of
+// other libraries and services are tests here.
 package webhook

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -163,4 +164,20 @@ func ExampleSender_DisableEndpoint() {
 	// Output:
 	// 1 discarded, 1 held: msg_2
 	// active
+}
+
+// A request of the host's own to an address that somebody else has chosen, such as
+// the picture of a profile.
+func ExampleSafeTransport() {
+	transport, err := webhook.NewSafeTransport(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	res, err := transport.Client(10 * time.Second).Get("https://169.254.169.254/latest/meta-data/")
+	if err == nil {
+		res.Body.Close()
+	}
+	fmt.Println(errors.Is(err, webhook.ErrRefused), errors.MessageOf(err))
+	// Output:
+	// true the address is not public (link local and instance metadata, RFC 3927); give the endpoint an address that is public; this one is never delivered to
 }
