@@ -22,6 +22,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -56,33 +57,30 @@ func cli(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // report runs the steps in order, tells about each, and returns the exit code.
 func report(ctx context.Context, steps []step, only string, out io.Writer) int {
+	steps = slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !strings.Contains(s.name, only) })
 	var sum tally
 	began := time.Now()
-	for _, s := range steps {
-		if !strings.Contains(s.name, only) {
-			continue
+	for len(steps) > 0 && ctx.Err() == nil {
+		n := 1
+		for n < len(steps) && steps[n-1].beside && steps[n].beside {
+			n++
 		}
-		start := time.Now()
-		limited, cancel := context.WithTimeout(ctx, s.limit)
-		t := s.run(limited)
-		if err := limited.Err(); err != nil && t.failed > 0 {
-			t.output += fmt.Sprintf("\nstopped after %s: %v\n", time.Since(start).Round(time.Second), err)
+		for result := range together(ctx, steps[:n]) {
+			verdict := "ok  "
+			if result.failed > 0 {
+				verdict = "FAIL"
+			}
+			fmt.Fprintf(out, "%s %7.1fs  %s%s\n", verdict, result.took.Seconds(), result.name, result.note)
+			if result.failed > 0 {
+				fmt.Fprintf(out, "%s\n", strings.TrimRight(result.output, "\n"))
+			}
+			sum.add(result.tally)
 		}
-		cancel()
-		verdict := "ok  "
-		if t.failed > 0 {
-			verdict = "FAIL"
-		}
-		fmt.Fprintf(out, "%s %7.1fs  %s%s\n", verdict, time.Since(start).Seconds(), s.name, t.note)
-		if t.failed > 0 {
-			fmt.Fprintf(out, "%s\n", strings.TrimRight(t.output, "\n"))
-		}
-		sum.add(t)
-		if ctx.Err() != nil {
-			fmt.Fprintln(out, "interrupted; the steps after this one did not run")
-			sum.failed++
-			break
-		}
+		steps = steps[n:]
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(out, "interrupted; the steps after this one did not run")
+		sum.failed++
 	}
 	sum.settle()
 	for _, o := range sum.skips {

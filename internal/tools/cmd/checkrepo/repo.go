@@ -64,34 +64,34 @@ func (r *repo) alone(module string, args ...string) command {
 // steps lists everything, the cheap and the telling first.
 func (r *repo) steps() []step {
 	steps := []step{
-		{"gofmt", time.Minute, func(ctx context.Context) tally {
+		{name: "gofmt", limit: time.Minute, run: func(ctx context.Context) tally {
 			return silent(r.command("gofmt", "-s", "-l", ".").output(ctx))
 		}},
-		{"dependencies of the root module", 2 * time.Minute, r.dependencies},
-		{"go vet work", 10 * time.Minute, func(ctx context.Context) tally {
+		{name: "dependencies of the root module", limit: 2 * time.Minute, run: r.dependencies},
+		{name: "go vet work", limit: 10 * time.Minute, run: func(ctx context.Context) tally {
 			return verdict(r.command("go", "vet", "work").output(ctx))
 		}},
-		{"go test -race -shuffle=on -count=1 work", 15 * time.Minute, r.command(
+		{name: "go test -race -shuffle=on -count=1 work", limit: 15 * time.Minute, run: r.command(
 			"go", "test", "-race", "-shuffle=on", "-count=1", "-timeout=10m", "-json", "work").tests},
 	}
 	for _, m := range r.modules {
-		steps = append(steps, step{"alone: " + m, 10 * time.Minute, func(ctx context.Context) tally {
+		steps = append(steps, step{name: "alone: " + m, limit: 10 * time.Minute, beside: true, run: func(ctx context.Context) tally {
 			return r.standsAlone(ctx, m)
 		}})
 	}
 	for _, m := range r.modules {
-		steps = append(steps, step{"go mod tidy: " + m, 2 * time.Minute, func(ctx context.Context) tally {
+		steps = append(steps, step{name: "go mod tidy: " + m, limit: 2 * time.Minute, run: func(ctx context.Context) tally {
 			return verdict(r.alone(m, "go", "mod", "tidy", "-diff").output(ctx))
 		}})
 	}
 	steps = append(steps,
-		step{"code in the documentation", 3 * time.Minute, r.documentation},
-		step{"lint: build the pinned linter", 10 * time.Minute, func(ctx context.Context) tally {
+		step{name: "code in the documentation", limit: 3 * time.Minute, run: r.documentation},
+		step{name: "lint: build the pinned linter", limit: 10 * time.Minute, run: func(ctx context.Context) tally {
 			_, err := r.linter(ctx)
 			return verdict("", err)
 		}})
 	for _, m := range r.modules {
-		steps = append(steps, step{"lint: " + m, 5 * time.Minute, func(ctx context.Context) tally {
+		steps = append(steps, step{name: "lint: " + m, limit: 5 * time.Minute, run: func(ctx context.Context) tally {
 			return r.lint(ctx, m)
 		}})
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func fixed(name string, t tally) step {
-	return step{name, time.Minute, func(context.Context) tally { return t }}
+	return step{name: name, limit: time.Minute, run: func(context.Context) tally { return t }}
 }
 
 func TestReport(t *testing.T) {
@@ -64,7 +64,7 @@ func TestReport(t *testing.T) {
 
 func TestReportStopsWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := step{"hangs", time.Minute, func(ctx context.Context) tally {
+		hangs := step{name: "hangs", limit: time.Minute, run: func(ctx context.Context) tally {
 			<-ctx.Done()
 			return verdict("half of it", ctx.Err())
 		}}
@@ -82,7 +82,7 @@ func TestReportStopsWhatHangs(t *testing.T) {
 
 func TestReportWhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	stops := step{"stops", time.Minute, func(context.Context) tally { cancel(); return tally{passed: 1} }}
+	stops := step{name: "stops", limit: time.Minute, run: func(context.Context) tally { cancel(); return tally{passed: 1} }}
 	var out strings.Builder
 	code := report(ctx, []step{stops, fixed("after", tally{passed: 5})}, "", &out)
 	if code != 1 || !strings.HasSuffix(out.String(), "\n1 passed, 1 failed, 0 skipped\n") {
@@ -159,5 +159,36 @@ func TestUnder(t *testing.T) {
 		if under(path, rootModule) != want {
 			t.Errorf("under(%q) is not %t", path, want)
 		}
+	}
+}
+
+// Steps that may run beside each other do, two at a time, and are told in order.
+func TestStepsBesideEachOtherAreToldInOrder(t *testing.T) {
+	began := make(chan struct{})
+	waits := step{name: "waits", limit: time.Minute, beside: true, run: func(ctx context.Context) tally {
+		select {
+		case <-began:
+			return tally{passed: 1}
+		case <-ctx.Done():
+			return tally{failed: 1}
+		}
+	}}
+	begins := step{name: "begins", limit: time.Minute, beside: true, run: func(context.Context) tally {
+		close(began)
+		return tally{passed: 1}
+	}}
+	alone := step{name: "alone", limit: time.Minute, run: func(context.Context) tally { return tally{passed: 1} }}
+	var out strings.Builder
+	if code := report(t.Context(), []step{alone, waits, begins, alone}, "", &out); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	var names []string
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Fields(line); fields[0] == "ok" {
+			names = append(names, fields[2])
+		}
+	}
+	if got := strings.Join(names, " "); got != "alone waits begins alone" {
+		t.Errorf("told in the order %q", got)
 	}
 }

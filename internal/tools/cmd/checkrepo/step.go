@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +23,53 @@ type step struct {
 	name  string
 	limit time.Duration // after which it is stopped and has failed
 	run   func(context.Context) tally
+	// beside says that it may run at the same time as one before or after it that says
+	// so too: what waits for servers leaves the processors to another.
+	beside bool
+}
+
+// A result is what a step came to.
+type result struct {
+	step
+	tally
+
+	took time.Duration
+}
+
+// result runs the step.
+func (s step) result(ctx context.Context) result {
+	start := time.Now()
+	limited, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	r := result{step: s, tally: s.run(limited)}
+	r.took = time.Since(start)
+	if err := limited.Err(); err != nil && r.failed > 0 {
+		r.output += fmt.Sprintf("\nstopped after %s: %v\n", r.took.Round(time.Second), err)
+	}
+	return r
+}
+
+// together runs steps, two at a time, and yields what they came to in their order.
+func together(ctx context.Context, steps []step) iter.Seq[result] {
+	return func(yield func(result) bool) {
+		results := make([]chan result, len(steps))
+		for i := range results {
+			results[i] = make(chan result, 1)
+		}
+		var next atomic.Int64
+		for range min(2, len(steps)) {
+			go func() {
+				for i := next.Add(1) - 1; i < int64(len(steps)); i = next.Add(1) - 1 {
+					results[i] <- steps[i].result(ctx)
+				}
+			}()
+		}
+		for _, r := range results {
+			if !yield(<-r) {
+				return
+			}
+		}
+	}
 }
 
 // A tally is what a step, or all of them, came to.
