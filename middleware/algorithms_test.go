@@ -29,8 +29,8 @@ func TestConcurrencyCountsRunningCalls(t *testing.T) {
 	gate = h.gate.Handler(op)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if nested++; nested == 2 {
 			third := h.call(gate, bearer(issued))
-			p := refused(t, third, 429, "rate_limited")
-			if !slices.Equal(p.Violated, []string{"running"}) || third.Header().Get("Retry-After") != "60" {
+			p := refused(t, third, 429, "too_many_at_once")
+			if !slices.Equal(p.Violated, []string{"running"}) || third.Header().Get("Retry-After") != "1" {
 				t.Errorf("violated %v, Retry-After %q", p.Violated, third.Header().Get("Retry-After"))
 			}
 			if got := third.Header().Get("RateLimit-Policy"); got != `"running";q=2;qu="concurrent-requests", "minute";q=60;w=60` {
@@ -97,7 +97,7 @@ func TestALeaseThatCouldNotBeEndedIsTold(t *testing.T) {
 	if len(settled) != 1 || settled[0].Err == nil || !strings.Contains(settled[0].Err.Error(), broken.Error()) {
 		t.Errorf("settled %+v, want one with the store's error", settled)
 	}
-	refused(t, h.call(handler, bearer(issued)), 429, "rate_limited")
+	refused(t, h.call(handler, bearer(issued)), 429, "too_many_at_once")
 }
 
 // What could not be given back after a later refusal is told with the decision,

@@ -26,5 +26,9 @@ type Attempt struct {
 	// function, which needs a request of net/http. It is called at most once.
 	Quote func(ctx context.Context) (credits.Amount, error)
 
+	// Units is asked for the Units of the operation instead of its own function,
+	// under the same rules.
+	Units func(ctx context.Context) (int64, error)
+
 	tooLarge bool // Content-Length is more than MaxBody
 }

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -30,8 +31,8 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	d := g.decide(ctx, p, a)
 	if d != nil {
-		p.name("")
-		d.RequestID, d.Operation = p.requestID, p.route.op.Name
+		p.name()
+		g.tell(p, d)
 	}
 	g.decided(ctx, p, d)
 	return d
@@ -54,13 +55,16 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	if d := g.authenticate(ctx, p, a); d != nil {
 		return d
 	}
-	if !p.route.op.Scopes.Met(p.key.Scopes) {
-		return &Denial{Verdict: VerdictScopeDenied, Missing: p.route.op.Scopes.Missing(p.key.Scopes)}
+	if d := g.authorize(ctx, p); d != nil {
+		return d
+	}
+	if d := p.measure(ctx, a); d != nil {
+		return d
 	}
 	if d := g.limit(ctx, p); d != nil {
 		return d
 	}
-	p.name(p.route.policy)
+	p.name()
 	if d := g.hold(ctx, p, a); d != nil {
 		if err := p.giveBack(ctx); err != nil {
 			d.err = errors.Join(d.err, err)
@@ -134,6 +138,40 @@ func (g *Gate) authenticate(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	return &Denial{Verdict: verdict, err: err}
 }
 
+// authorize asks for scopes, and for the host's own rules.
+func (g *Gate) authorize(ctx context.Context, p *Pass) *Denial {
+	op := &p.route.op
+	if !op.Scopes.Met(p.key.Scopes) {
+		d := &Denial{Verdict: VerdictScopeDenied, Missing: op.Scopes.Missing(p.key.Scopes)}
+		if g.opt.Profile.TellScopes {
+			d.Granted = slices.Collect(p.key.Scopes.All())
+		}
+		return d
+	}
+	if op.Allow == nil {
+		return nil
+	}
+	switch err := op.Allow(ctx, p.key); {
+	case err == nil:
+		return nil
+	case errors.CodeOf(err) == errors.Forbidden:
+		return &Denial{Verdict: VerdictPlanDenied, detail: errors.MessageOf(err), err: err}
+	default:
+		return undecided(ctx, err)
+	}
+}
+
+// measure asks how many units the call uses.
+func (p *Pass) measure(ctx context.Context, a *Attempt) *Denial {
+	p.units = 1
+	if p.route.op.Units == nil {
+		return nil
+	}
+	n, d := ask(ctx, "Units", a.Units)
+	p.units = n
+	return d
+}
+
 // verdictOf names an error of apikey.Service.Verify; VerdictUndecided when the
 // service could not decide.
 func verdictOf(err error) Verdict {
@@ -178,10 +216,14 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 	if len(groups) == 0 {
 		return nil
 	}
-	var room [subjects]ratelimit.Charge
+	var room [maxGroups]ratelimit.Charge
 	charges := room[:0]
 	for i := range groups {
-		charges = append(charges, p.chargeOf(&groups[i]))
+		charge, err := p.chargeOf(&groups[i])
+		if err != nil {
+			return undecided(ctx, err)
+		}
+		charges = append(charges, charge)
 	}
 	var err error
 	p.limits, err = g.limiter.TakeAll(ctx, charges...)
@@ -191,14 +233,32 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 	if p.limits.Allowed {
 		return nil
 	}
-	d := &Denial{Verdict: VerdictRateLimited}
+	d := &Denial{Verdict: VerdictRateLimited, policy: p.route.policy}
 	d.refusedBy(&p.limits, p.route.visible)
+	if busy(&p.limits) {
+		d.Verdict, d.RetryAfter = VerdictBusy, heldRetry
+	}
 	return d
 }
 
-// chargeOf returns what one call costs the subject of g.
-func (p *Pass) chargeOf(g *group) ratelimit.Charge {
-	return ratelimit.Charge{Key: p.subject(g.subject), Limits: g.limits, Cost: 1}
+// busy reports whether only what runs at once stands in the way.
+func busy(result *ratelimit.Result) bool {
+	for s := range result.Refused() {
+		if s.Limit.Algorithm != ratelimit.Concurrency {
+			return false
+		}
+	}
+	return true
+}
+
+// chargeOf returns what the call costs the subject of g.
+func (p *Pass) chargeOf(g *group) (ratelimit.Charge, error) {
+	limits, err := g.limitsOf(&p.key)
+	charge := ratelimit.Charge{Key: p.subject(g.subject), Limits: limits, Cost: 1}
+	if g.measured {
+		charge.Cost = p.units
+	}
+	return charge, err
 }
 
 // subject returns the name under which the pass is counted.
@@ -220,12 +280,9 @@ const heldRetry = time.Second
 
 // hold sets the price aside.
 func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
-	price := p.route.op.Price.amount
-	if p.route.op.Price.kind == quotedPrice {
-		var d *Denial
-		if price, d = quote(ctx, a); d != nil {
-			return d
-		}
+	price, d := p.price(ctx, a)
+	if d != nil {
+		return d
 	}
 	if price == 0 {
 		return nil
@@ -243,7 +300,10 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		return &Denial{Verdict: VerdictMisconfigured, err: errors.New("the hold's id was used before")}
 	}
 	if denied, ok := errors.AsType[*credits.DeniedError](err); ok {
-		d := &Denial{Verdict: VerdictCreditDenied, err: err}
+		d := &Denial{Verdict: VerdictCreditDenied, Source: denied.Source, ClearsAt: denied.ClearsAt, err: err}
+		if denied.Budget != "" {
+			d.Verdict = VerdictBudgetDenied
+		}
 		switch {
 		case denied.Transient:
 			d.RetryAfter = heldRetry
@@ -262,21 +322,37 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	return undecided(ctx, err)
 }
 
-// quote asks for the price of this very attempt.
-func quote(ctx context.Context, a *Attempt) (credits.Amount, *Denial) {
-	if a.Quote == nil {
-		return 0, &Denial{Verdict: VerdictMisconfigured, err: errors.New("the operation's price is Quoted and the attempt has no Quote")}
+// price returns what the call costs at most.
+func (p *Pass) price(ctx context.Context, a *Attempt) (credits.Amount, *Denial) {
+	switch price := p.route.op.Price; price.kind {
+	case perUnit:
+		total, ok := price.amount.Mul(p.units)
+		if !ok {
+			return 0, &Denial{Verdict: VerdictPriceRefused, detail: "the request asks for more than can be paid"}
+		}
+		return total, nil
+	case quotedPrice:
+		return ask(ctx, "Quote", a.Quote)
+	default:
+		return price.amount, nil
 	}
-	price, err := a.Quote(ctx)
+}
+
+// ask asks the function of that name what this very attempt comes to: 0 or more.
+func ask[N ~int64](ctx context.Context, name string, f func(context.Context) (N, error)) (N, *Denial) {
+	if f == nil {
+		return 0, &Denial{Verdict: VerdictMisconfigured, err: errors.New("the operation needs " + name + " and the attempt has none")}
+	}
+	n, err := f(ctx)
 	switch {
-	case err == nil && price < 0:
-		return 0, &Denial{Verdict: VerdictMisconfigured, err: errors.New("the price quoted is negative")}
+	case err == nil && n < 0:
+		return 0, &Denial{Verdict: VerdictMisconfigured, err: errors.New(name + " says less than 0")}
 	case err == nil:
-		return price, nil
+		return n, nil
 	case tooLarge(err):
 		return 0, &Denial{Verdict: VerdictTooLarge, err: err}
 	case errors.CodeOf(err) == errors.Invalid:
-		return 0, &Denial{Verdict: VerdictPriceRefused, err: err}
+		return 0, &Denial{Verdict: VerdictPriceRefused, detail: errors.MessageOf(err), err: err}
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return 0, &Denial{Verdict: VerdictCanceled, err: err}
 	}
@@ -296,11 +372,15 @@ func (p *Pass) giveBack(ctx context.Context) error {
 
 // release ends the leases of the pass.
 func (p *Pass) release(ctx context.Context) error {
-	var room [subjects]ratelimit.Charge
+	var room [maxGroups]ratelimit.Charge
 	charges := room[:0]
 	for i := range p.route.groups {
 		if g := &p.route.groups[i]; g.leases() {
-			charges = append(charges, p.chargeOf(g))
+			charge, err := p.chargeOf(g)
+			if err != nil {
+				return err
+			}
+			charges = append(charges, charge)
 		}
 	}
 	return p.gate.limiter.ReleaseAll(ctx, p.limits.Reservation.ID(), charges...)

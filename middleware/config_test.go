@@ -38,11 +38,16 @@ func TestNewGateReportsEveryFault(t *testing.T) {
 		Profile: middleware.Profile{
 			Credentials: []middleware.Location{{}, middleware.Header("X Key"), middleware.Bearer(), middleware.Bearer()},
 			Realm:       `a"b`,
-			Status:      map[middleware.Verdict]int{middleware.VerdictAllowed: 400, middleware.VerdictMissing: 200},
+			Answers: map[middleware.Verdict]middleware.Answer{
+				middleware.VerdictAllowed: {Status: 400}, middleware.VerdictMissing: {Status: 200}, middleware.VerdictReplayed: {Code: "again"},
+				middleware.VerdictUnknown: {Message: "no {such} key"},
+			},
+			Fields: []middleware.Field{{"X Y", middleware.FieldKeyID}, {"X-A", 0}, {"X-B", 99}, {"x-a", middleware.FieldKeyName}},
 		},
 	})
 	mentions(t, err, "keys is nil", "MaxBody is -1", "HoldTTL is", "SettleTimeout is", `limit "ip"`, `limit "guess"`, "trusts everyone",
-		"location is not set", `"X Key" is not a header name`, `"Authorization" is given twice`, "realm", "refusing verdicts", "status 200")
+		"location is not set", `"X Key" is not a header name`, `"Authorization: Bearer" is given twice`, "realm", "answer of allowed", "answer of idem_replayed", "status 200", "{such} stands for nothing",
+		`field "X Y"`, `field "X-A": value 0`, `field "X-B": value 99`, `field "x-a": the name is given twice`)
 }
 
 func TestCheckReportsEveryFault(t *testing.T) {
@@ -127,17 +132,23 @@ func TestHandlerPanicsAtStartUp(t *testing.T) {
 
 func TestOptionsAreCopied(t *testing.T) {
 	locations := []middleware.Location{middleware.Header("X-One")}
-	statuses := map[middleware.Verdict]int{middleware.VerdictMissing: 418}
+	answers := map[middleware.Verdict]middleware.Answer{middleware.VerdictMissing: {Status: 418}}
+	fields := []middleware.Field{{"X-Trace", middleware.FieldRequestID}}
 	h := build(t, blueprint{options: func(o *middleware.Options) {
-		o.Profile.Credentials, o.Profile.Status, o.Profile.Realm = locations, statuses, "pictures"
+		o.Profile.Credentials, o.Profile.Answers, o.Profile.Realm = locations, answers, "pictures"
+		o.Profile.Fields = fields
 	}})
 	locations[0] = middleware.Header("X-Two")
-	statuses[middleware.VerdictMissing] = 403
+	answers[middleware.VerdictMissing] = middleware.Answer{Status: 403}
+	fields[0].Name = "X-Other"
 	handler := h.gate.Handler(open())(says(200))
 	if w := h.call(handler, raw("X-One", h.key("").Secret.Reveal())); w.Code != 200 {
 		t.Errorf("status %d", w.Code)
 	}
 	w := h.call(handler)
+	if w.Header().Get("X-Trace") == "" {
+		t.Error("the answer has no X-Trace")
+	}
 	if got := w.Header().Get("WWW-Authenticate"); w.Code != 418 || got != `ApiKey realm="pictures"` {
 		t.Errorf("status %d, challenge %s", w.Code, got)
 	}
@@ -147,11 +158,11 @@ func TestStableNames(t *testing.T) {
 	var verdicts []string
 	for v := middleware.VerdictUndecided; !strings.HasPrefix(v.String(), "verdict("); v++ {
 		verdicts = append(verdicts, v.String())
-		if v != middleware.VerdictAllowed && v.Status() < 400 {
+		if v != middleware.VerdictAllowed && v != middleware.VerdictReplayed && v.Status() < 400 {
 			t.Errorf("%v has status %d", v, v.Status())
 		}
 	}
-	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured suspended"
+	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured suspended budget_denied concurrency_limited plan_denied idem_missing idem_malformed idem_running idem_conflict idem_opaque idem_replayed"
 	if got := strings.Join(verdicts, " "); got != want {
 		t.Errorf("verdicts\n%s\nwant\n%s", got, want)
 	}
@@ -159,7 +170,7 @@ func TestStableNames(t *testing.T) {
 	for e := middleware.EndUnknown; !strings.HasPrefix(e.String(), "ending("); e++ {
 		endings = append(endings, e.String())
 	}
-	if got := strings.Join(endings, " "); got != "unknown success accepted redirect client_error server_error panic partial_panic hijack client_gone timeout" {
+	if got := strings.Join(endings, " "); got != "unknown success accepted redirect client_error server_error panic partial_panic hijack client_gone timeout probe" {
 		t.Errorf("endings %s", got)
 	}
 	actions := []string{middleware.Release.String(), middleware.Capture.String(), middleware.Keep.String(), middleware.Action(9).String()}

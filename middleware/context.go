@@ -23,7 +23,7 @@ func (c *passContext) Value(key any) any {
 // gate.
 func PassFrom(ctx context.Context) (*Pass, bool) {
 	p, ok := ctx.Value(contextKey{}).(*Pass)
-	return p, ok
+	return p, ok && p != nil
 }
 
 // NewContext returns a context that holds p, for transports other than

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/keytoll/keytoll/errors"
@@ -12,46 +13,115 @@ import (
 const MaxCredential = 512
 
 // A Location is a place in a request where a credential may stand. Make one
-// with [Bearer] or [Header]; the zero value is refused at start-up.
+// with [Bearer], [BearerOnly], [BearerOrBare], [Header] or [InsecureQuery]; the
+// zero value is refused at start-up.
 type Location struct {
-	header string // in canonical form
+	header string // in canonical form; "" with query
+	spelt  string // the header's name as it was given
+	query  string // a parameter of the URL
 	scheme string // lower case; "" = the whole value
+	other  otherScheme
 }
 
-// Bearer is "Authorization: Bearer <key>", the scheme in any case (RFC 6750).
+// otherScheme says what a header is whose scheme is not the location's.
+type otherScheme uint8
+
+const (
+	otherMissing   otherScheme = iota // somebody else's
+	otherMalformed                    // a wrong credential
+	otherBare                         // a key without its scheme
+)
+
+const bearerScheme = "bearer"
+
+// Bearer is "Authorization: Bearer KEY", the scheme in any case (RFC 6750).
 // An Authorization header of another scheme is not a credential for the gate:
 // it is left alone, as if there were none.
-func Bearer() Location { return Location{header: "Authorization", scheme: "bearer"} }
+func Bearer() Location {
+	return Location{header: headerAuthorization, spelt: headerAuthorization, scheme: bearerScheme}
+}
+
+// BearerOnly is [Bearer] where Authorization is the gate's alone: another scheme
+// is a malformed credential, not a missing one.
+func BearerOnly() Location {
+	return Location{header: headerAuthorization, spelt: headerAuthorization, scheme: bearerScheme, other: otherMalformed}
+}
+
+// BearerOrBare is "Authorization: Bearer KEY" or "Authorization: KEY".
+func BearerOrBare() Location {
+	return Location{header: headerAuthorization, spelt: headerAuthorization, scheme: bearerScheme, other: otherBare}
+}
 
 // Header is a header whose whole value is the key, such as X-API-Key. Its name
-// is matched in any case.
-func Header(name string) Location { return Location{header: http.CanonicalHeaderKey(name)} }
+// is matched in any case, as all names of header fields are (RFC 9110 section
+// 5.1).
+func Header(name string) Location {
+	return Location{header: http.CanonicalHeaderKey(name), spelt: name}
+}
+
+// InsecureQuery is a parameter of the URL whose whole value is the key. URLs are
+// kept in logs, histories and Referer headers by everybody who sees them, so use
+// it only for clients that can send no header. The handler gets the request
+// without the parameter, the answer is never cached, and [Gate.Redact] is for
+// what logs requests outside of the gate.
+func InsecureQuery(name string) Location { return Location{query: name} }
 
 // String returns the location for people.
 func (l Location) String() string {
-	if l.scheme != "" {
+	switch {
+	case l.query != "":
+		return "?" + l.query + "="
+	case l.scheme != "":
 		return l.header + ": Bearer"
 	}
 	return l.header
 }
 
+// example shows a client what to send.
+func (l Location) example() string {
+	switch {
+	case l.query != "":
+		return "the parameter " + l.query + "=KEY"
+	case l.scheme != "":
+		return "the header " + l.header + ": Bearer KEY"
+	}
+	return "the header " + l.spelt + ": KEY"
+}
+
 func (l Location) check(f *errors.Faults) {
-	if l.header == "" {
-		f.Add("credential location is not set; give Bearer() or Header(name)")
+	if l.query != "" {
+		if url.QueryEscape(l.query) != l.query {
+			f.Add("credential parameter %q is not a plain name; give letters, digits and - . _", l.query)
+		}
 		return
 	}
-	for i := range len(l.header) {
-		if c := l.header[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
-			f.Add("credential header %q is not a header name; give letters, digits and '-'", l.header)
-			return
+	if l.header == "" {
+		f.Add("credential location is not set; give Bearer(), Header(name) or another that has a name")
+		return
+	}
+	if !headerName(l.header) {
+		f.Add("credential header %q is not a header name; give letters, digits and '-'", l.header)
+	}
+}
+
+// headerName reports whether s may be the name of a header: letters, digits and
+// '-'.
+func headerName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+			return false
 		}
 	}
+	return s != ""
 }
 
 // find returns what stands at l. Two lines of one header are no credential but
 // a contradiction, even when they agree.
-func (l Location) find(h http.Header) (credential string, v Verdict) {
-	lines := h[l.header]
+func (l Location) find(r *http.Request) (credential string, v Verdict) {
+	lines := r.Header[l.header]
+	if l.query != "" {
+		lines = parameters(r.URL.RawQuery, l.query)
+	}
 	switch {
 	case len(lines) == 0:
 		return "", VerdictMissing
@@ -61,15 +131,81 @@ func (l Location) find(h http.Header) (credential string, v Verdict) {
 	value := lines[0]
 	if l.scheme != "" {
 		scheme, rest, _ := strings.Cut(value, " ")
-		if !strings.EqualFold(scheme, l.scheme) {
+		switch {
+		case strings.EqualFold(scheme, l.scheme):
+			value = strings.TrimLeft(rest, " ")
+		case l.other == otherMalformed:
+			return "", VerdictMalformed
+		case l.other == otherMissing:
 			return "", VerdictMissing
 		}
-		value = strings.TrimLeft(rest, " ")
 	}
 	if value == "" {
 		return "", VerdictMalformed
 	}
 	return value, VerdictAllowed // whether it can be a key is for Begin to say
+}
+
+// parameters returns the values of name in a raw query. A value that cannot be
+// decoded stands as it is: it is no key.
+func parameters(raw, name string) []string {
+	var values []string
+	for part := range strings.SplitSeq(raw, "&") {
+		if key, value, _ := strings.Cut(part, "="); isParameter(key, name) {
+			if text, err := url.QueryUnescape(value); err == nil {
+				value = text
+			}
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+func isParameter(key, name string) bool {
+	text, err := url.QueryUnescape(key)
+	return err == nil && text == name
+}
+
+// rewrite returns a raw query in which each parameter of that name is put
+// through edit; "" leaves it out.
+func rewrite(raw, name string, edit func(part string) string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(raw, "&") {
+		if key, _, _ := strings.Cut(part, "="); isParameter(key, name) {
+			part = edit(part)
+		}
+		if part == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// strip takes the credential out of r, whose header is r's own.
+func (l Location) strip(r *http.Request) {
+	if l.query == "" {
+		delete(r.Header, l.header)
+		return
+	}
+	u := *r.URL
+	u.RawQuery = rewrite(u.RawQuery, l.query, func(string) string { return "" })
+	r.URL, r.RequestURI = &u, u.RequestURI()
+}
+
+// Redact returns u as a text in which the values of credentials that stand in
+// the URL ([InsecureQuery]) are replaced: for logs and traces outside of the gate.
+func (g *Gate) Redact(u *url.URL) string {
+	c := *u
+	for _, l := range g.opt.Profile.Credentials {
+		if l.query != "" {
+			c.RawQuery = rewrite(c.RawQuery, l.query, func(string) string { return l.query + "=REDACTED" })
+		}
+	}
+	return c.Redacted()
 }
 
 // saneCredential reports whether s is 1 to MaxCredential visible ASCII
@@ -86,21 +222,21 @@ func saneCredential(s string) bool {
 	return true
 }
 
-// extract returns the one credential of h, and the header it stood in. It is
+// extract returns the one credential of r, and the location it stood in. It is
 // VerdictMissing when no location holds one, and VerdictMalformed when one holds
 // two or an empty one, or more than one holds anything: the client must say
 // which it means (RFC 6750 section 2).
-func extract(h http.Header, locations []Location) (credential, header string, v Verdict) {
+func extract(r *http.Request, locations []Location) (credential string, at Location, v Verdict) {
 	v = VerdictMissing
 	for _, l := range locations {
-		c, found := l.find(h)
+		c, found := l.find(r)
 		switch {
 		case found == VerdictMissing:
 		case found == VerdictMalformed, v != VerdictMissing:
-			return "", "", VerdictMalformed
+			return "", Location{}, VerdictMalformed
 		default:
-			credential, header, v = c, l.header, found
+			credential, at, v = c, l, found
 		}
 	}
-	return credential, header, v
+	return credential, at, v
 }

@@ -1,21 +1,24 @@
 package middleware
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/ratelimit"
 )
 
 // A Denial is the error with which the gate refuses an attempt. It never holds a
-// credential. A client may be shown its fields, [Denial.Detail] and the code of
-// its verdict ([Verdict.Code]); the text of Error is for operators.
+// credential. A client may be shown its fields and [Denial.Detail]; the text of
+// Error is for operators.
 //
 // Use errors.AsType[*Denial] to find it, and [errors.CodeOf] for its code.
 type Denial struct { //nolint:errname // a refusal is a denial in every package here
 	Verdict   Verdict
-	Status    int // of the HTTP answer under the gate's profile; 0 without HTTP
+	Status    int    // of the HTTP answer under the gate's profile
+	Code      string // for clients: [Verdict.Code], unless the profile says otherwise
 	RequestID string
 	Operation string
 	// RetryAfter is the least time after which the same attempt may pass; 0 means
@@ -23,11 +26,21 @@ type Denial struct { //nolint:errname // a refusal is a denial in every package 
 	RetryAfter time.Duration
 	// Limits are the names of the limits that refused, in the order declared.
 	Limits []string
-	// Missing are the scopes that the key would need besides its own.
+	// Missing are the scopes that the key would need besides its own, and Granted,
+	// where the profile tells them, its own.
 	Missing []string
+	Granted []string
+	// Source says what had no room for the price, and ClearsAt when time alone makes
+	// some; the zero time is not known.
+	Source   credits.Source
+	ClearsAt time.Time
+	// Upgrade is what Options.Upgrade says of this refusal.
+	Upgrade string
 
+	policy string            // of the route, "" unless it refused by its limits
 	states []ratelimit.State // for the limit fields of a 429
 	detail string            // in place of the verdict's own; "" keeps that
+	said   string            // in place of both, by the profile
 	err    error             // the cause, for operators
 }
 
@@ -43,30 +56,42 @@ func (d *Denial) Error() string {
 // Unwrap returns an error that has the verdict's code, the message of
 // [Denial.Detail], and the cause in its tree.
 func (d *Denial) Unwrap() error {
-	code := d.Verdict.answer().code
+	code := d.Verdict.rule().code
 	if c := errors.CodeOf(d.err); c != errors.Unknown && !d.Verdict.preProof() {
 		code = c
 	}
 	return &errors.Error{Code: code, Msg: d.Detail(), Err: d.err}
 }
 
-// Detail returns a sentence for the client. It is the same for every request
-// that the verdict's code is told for, unless a limit or a price is named.
+// Detail returns a sentence for the client: the profile's, if it has one. It is
+// the same for every request that the verdict's code is told for, unless a limit,
+// a scope or a price is named.
 func (d *Denial) Detail() string {
-	switch d.Verdict {
-	case VerdictRateLimited:
-		if len(d.Limits) > 0 {
-			return `rate limit "` + strings.Join(d.Limits, `", "`) + `" is used up`
-		}
-	case VerdictPriceRefused:
-		if msg := errors.MessageOf(d.err); msg != "" && errors.CodeOf(d.err) == errors.Invalid {
-			return msg
-		}
-	}
-	if d.detail != "" {
+	switch {
+	case d.said != "":
+		return d.said
+	case d.detail != "":
 		return d.detail
+	case len(d.Limits) > 0 && d.Verdict == VerdictRateLimited:
+		return `rate limit "` + strings.Join(d.Limits, `", "`) + `" is used up`
 	}
-	return d.Verdict.answer().detail
+	return d.Verdict.rule().detail
+}
+
+// tell fills in what the profile and the host have to say of d.
+func (g *Gate) tell(p *Pass, d *Denial) {
+	d.RequestID, d.Operation = p.requestID, p.route.op.Name
+	a := g.opt.Profile.answer(d.Verdict)
+	d.Status, d.Code = a.Status, a.Code
+	if g.opt.Upgrade != nil && p.key.ID != "" {
+		d.Upgrade = g.opt.Upgrade(p.key, d.Verdict)
+	}
+	if a.Message != "" {
+		d.said = strings.NewReplacer(
+			"{scope}", strings.Join(d.Missing, " "), "{limit}", strings.Join(d.Limits, ", "),
+			"{retry_after}", strconv.FormatInt(d.RetrySeconds(), 10), "{upgrade}", d.Upgrade,
+		).Replace(a.Message)
+	}
 }
 
 // preProof reports whether v was reached before a secret was proven.

@@ -197,7 +197,7 @@ func ExampleProfile() {
 	resp := ask(status(http.NotFoundHandler()), "not looked at: it is in another header")
 	body, _ := io.ReadAll(resp.Body)
 	fmt.Println(resp.StatusCode, string(body))
-	// Output: 401 {"detail":"an API key is required; send the header X-Api-Key: KEY"}
+	// Output: 401 {"detail":"an API key is required; send the header X-API-Key: KEY"}
 }
 
 // An operation that forgets its price or its scopes never serves a request.
@@ -211,5 +211,5 @@ func ExampleGate_Handler_incorrect() {
 	gate.Handler(middleware.Operation{Name: "oops"})
 	// Output:
 	// middleware.Operation(oops): the scopes are not stated; give scopes.All(...), or scopes.None() to let any key pass
-	// middleware.Operation(oops): the price is not stated; give Free(), Fixed(amount) or Quoted(func)
+	// middleware.Operation(oops): the price is not stated; give Free(), Fixed(amount), PerUnit(amount) or Quoted(func)
 }

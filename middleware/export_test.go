@@ -1,5 +1,10 @@
 package middleware
 
+import (
+	"net/http"
+	"net/url"
+)
+
 // What the fuzz targets and tests look at beneath the exported surface.
 var (
 	AppendPolicy  = appendPolicy
@@ -8,7 +13,8 @@ var (
 	SaneRequestID = saneRequestID
 )
 
-// Extract is extract.
-func Extract(h map[string][]string, locations ...Location) (credential, header string, v Verdict) {
-	return extract(h, locations)
+// Extract is extract, of a request with these headers.
+func Extract(h http.Header, locations ...Location) (credential, header string, v Verdict) {
+	credential, at, v := extract(&http.Request{Header: h, URL: &url.URL{}}, locations)
+	return credential, at.header, v
 }

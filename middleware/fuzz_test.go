@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
 )
 
 // FuzzExtract holds the extraction to its promise: one credential or none, and
@@ -120,7 +121,7 @@ func FuzzFieldString(f *testing.F) {
 				t.Fatalf("%q reads back as %q", name, read)
 			}
 		}
-		item := string(middleware.AppendPolicy(nil, quota, time.Duration(window), name, name))
+		item := string(middleware.AppendPolicy(nil, ratelimit.Limit{Name: name, Unit: name}, quota, time.Duration(window)))
 		for _, part := range strings.Split(strings.TrimPrefix(item, written), ";")[1:] {
 			if value, found := strings.CutPrefix(part, "q="); found && len(strings.TrimPrefix(value, "-")) > 15 {
 				t.Fatalf("an integer of more than 15 digits: %s", item)

@@ -28,6 +28,7 @@ type Gate struct {
 	opt      Options // copied, defaults filled in
 	realm    string  // the challenge's scheme and realm
 	required string  // the detail of VerdictMissing: where a key is looked for
+	fields   fieldTable
 
 	mu     sync.Mutex
 	limits map[string]Limit  // by name, with their one definition; guarded by mu
@@ -48,8 +49,10 @@ func NewGate(keys *apikey.Service, o *Options) (*Gate, error) {
 	g.opt.check(&f)
 	g.opt.TrustedProxies = slices.Clone(g.opt.TrustedProxies)
 	g.opt.Profile.Credentials = slices.Clone(g.opt.Profile.Credentials)
-	g.opt.Profile.Status = maps.Clone(g.opt.Profile.Status)
+	g.opt.Profile.Answers = maps.Clone(g.opt.Profile.Answers)
+	g.opt.Profile.Fields = slices.Clone(g.opt.Profile.Fields)
 	g.opt.Profile.fill(&f)
+	g.fields = g.opt.Profile.fieldTable()
 	g.realm, g.required = g.opt.Profile.challenge(), g.opt.Profile.required()
 	if g.opt.SettleTimeout == 0 {
 		g.opt.SettleTimeout = 5 * time.Second

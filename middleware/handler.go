@@ -48,69 +48,113 @@ func (h *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		p.identify(outer.requestID)
-		p.name("")
-		d := &Denial{Verdict: VerdictMisconfigured, RequestID: p.requestID, Operation: h.route.op.Name,
-			err: errors.New("operation " + h.route.op.Name + " is mounted inside of " + outer.route.op.Name)}
+		p.name()
+		d := &Denial{Verdict: VerdictMisconfigured, err: errors.New("operation " + h.route.op.Name + " is mounted inside of " + outer.route.op.Name)}
+		g.tell(p, d)
 		g.decided(ctx, p, d)
-		g.refuse(w, r, h.route, d)
+		g.refuse(w, r, p, d)
 		return
 	}
-	credential, header, found := extract(r.Header, g.opt.Profile.Credentials)
+	if g.opt.PassPreflights && preflight(r) {
+		h.passPreflight(w, r, p)
+		return
+	}
+	credential, at, found := extract(r, g.opt.Profile.Credentials)
+	p.http.at = at
 	a := Attempt{
 		Route: h.route, Credential: credential, Malformed: found == VerdictMalformed,
 		IP:       g.ips.Resolve(r),
 		tooLarge: g.opt.MaxBody > 0 && r.ContentLength > g.opt.MaxBody,
 	}
-	if g.opt.TrustRequestID {
-		if ids := r.Header[headerRequestID]; len(ids) == 1 {
+	if g.opt.TrustRequestID && g.fields.requestID != "" {
+		if ids := r.Header[g.fields.requestID]; len(ids) == 1 {
 			a.RequestID = ids[0]
 		}
 	}
 	p.http.node = passContext{Context: ctx, pass: p}
-	if price := h.route.op.Price; price.kind == quotedPrice {
+	if quote := h.route.op.Price.quote; quote != nil {
 		a.Quote = func(context.Context) (credits.Amount, error) {
-			p.prepare(w, r, header)
-			return price.quote(&p.http.request)
+			p.prepare(w, r)
+			return quote(&p.http.request)
+		}
+	}
+	if units := h.route.op.Units; units != nil {
+		a.Units = func(context.Context) (int64, error) {
+			p.prepare(w, r)
+			return units(&p.http.request)
 		}
 	}
 	if d := g.begin(ctx, p, &a); d != nil {
-		g.refuse(w, r, h.route, d)
+		g.refuse(w, r, p, d)
 		return
 	}
-	p.prepare(w, r, header)
+	p.prepare(w, r)
 	p.announce(w.Header())
 	defer p.finish(ctx)
 	h.next.ServeHTTP(p.http.rec.wrap(w), &p.http.request)
 	p.http.completed = true
 }
 
-// prepare makes the request that the handler gets, once.
-func (p *Pass) prepare(w http.ResponseWriter, r *http.Request, header string) {
-	if p.http.request.Header != nil {
+// preflight reports whether r is what browsers send before a request of another
+// origin (Fetch standard, section 3.2.2): it never carries a credential.
+func preflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && len(r.Header["Origin"]) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0
+}
+
+// passPreflight lets r through when its address may send more.
+func (h *guarded) passPreflight(w http.ResponseWriter, r *http.Request, p *Pass) {
+	g, ctx := h.gate, r.Context()
+	p.identify("")
+	p.ip = g.ips.Resolve(r)
+	if g.ipLimits.Len() > 0 {
+		if d := g.limitIP(ctx, p); d != nil {
+			p.name()
+			g.tell(p, d)
+			g.decided(ctx, p, d)
+			g.refuse(w, r, p, d)
+			return
+		}
+	}
+	_, p.http.at, _ = extract(r, g.opt.Profile.Credentials)
+	p.http.node = passContext{Context: ctx}
+	p.prepare(w, r)
+	h.next.ServeHTTP(w, &p.http.request)
+}
+
+// prepare makes the request that the handler gets, once: without the credential,
+// and without fields that are the gate's to set.
+func (p *Pass) prepare(w http.ResponseWriter, r *http.Request) {
+	x := &p.http
+	if x.request.Header != nil {
 		return
 	}
-	p.http.request = *r.WithContext(&p.http.node)
-	p.http.request.Header = maps.Clone(r.Header)
-	delete(p.http.request.Header, header)
+	x.request = *r.WithContext(&x.node)
+	x.request.Header = maps.Clone(r.Header)
+	x.at.strip(&x.request)
+	p.gate.fields.strip(x.request.Header)
 	if most := p.gate.opt.MaxBody; most > 0 && r.Body != nil && r.Body != http.NoBody {
 		// The original writer lets MaxBytesReader close the connection.
-		p.http.request.Body = http.MaxBytesReader(w, r.Body, most)
+		x.request.Body = http.MaxBytesReader(w, r.Body, most)
 	}
 }
 
 // announce sets the headers of an answer that the handler gives.
 func (p *Pass) announce(h http.Header) {
-	v := &p.http.values
-	v[0][0] = p.requestID
-	h[headerRequestID] = v[0][:]
-	if p.field != "" {
-		v[1][0], v[2][0] = p.route.policy, p.field
-		h[headerPolicy], h[headerLimit] = v[1][:], v[2][:]
+	x := &p.http
+	for i, f := range p.gate.fields.fields {
+		if x.values[i][0] != "" {
+			h[f.Name] = x.values[i][:]
+		}
 	}
-	if len(h[headerCacheControl]) == 0 {
-		v[3][0] = "private"
-		h[headerCacheControl] = v[3][:]
+	switch {
+	case x.at.query != "":
+		x.cache[0] = "private, no-store" // RFC 6750 section 2.3
+	case len(h[headerCacheControl]) == 0:
+		x.cache[0] = "private"
+	default:
+		return
 	}
+	h[headerCacheControl] = x.cache[:]
 }
 
 // finish settles by what the wire was told. It is deferred and does not
@@ -121,6 +165,7 @@ func (p *Pass) finish(ctx context.Context) {
 	o := Outcome{
 		Status: x.rec.status, Completed: x.completed, Wrote: x.rec.wrote, Hijacked: x.rec.hijacked,
 		ClientGone: gone != nil,
+		Probe:      x.request.Method == http.MethodHead || x.request.Method == http.MethodOptions,
 		TimedOut:   x.rec.timedOut || !x.rec.wrote && errors.Is(gone, context.DeadlineExceeded),
 	}
 	if x.completed && !x.rec.wrote && !x.rec.hijacked {

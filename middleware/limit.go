@@ -1,6 +1,8 @@
 package middleware
 
 import (
+	"iter"
+	"slices"
 	"strconv"
 
 	"github.com/keytoll/keytoll/errors"
@@ -43,15 +45,37 @@ func (s Subject) String() string {
 // lease of a Concurrency limit is held from the decision until [Pass.End], and
 // ends by itself after the limit's Period: make that longer than any handler
 // runs.
+//
+// A call costs one unit of a limit, and Operation.Units of those whose Unit is
+// Operation.Unit.
 type Limit struct {
 	ratelimit.Limit
 	Subject Subject
+	// Setting, unless empty, names the setting of the key ([apikey.Key.Settings])
+	// that stands in the place of Count, where the key has it: 0 and less refuses
+	// every call, and what is more than a limit can count is the most it can.
+	// Limits that keys share, PerOperation and PerIP, have none.
+	Setting string
 }
 
-// group are the limits of one subject.
+// group are the limits of one subject that a call costs equally much.
 type group struct {
-	subject Subject
-	limits  ratelimit.Limits
+	subject  Subject
+	measured bool // a call costs Operation.Units
+	limits   ratelimit.Limits
+	declared []Limit
+	variants *variants // nil when no limit has a setting
+}
+
+// defined yields the limits as they are declared, with the defaults filled in.
+func (g *group) defined() iter.Seq[Limit] {
+	return func(yield func(Limit) bool) {
+		for i, l := range g.declared {
+			if l.Limit = g.limits.Rule(i).Limit(); !yield(l) {
+				return
+			}
+		}
+	}
 }
 
 // leases reports whether one of the limits gives leases.
@@ -64,57 +88,70 @@ func (g *group) leases() bool {
 	return false
 }
 
-// compileLimits sorts limits by subject, keeping their order within one.
-func compileLimits(f *errors.Faults, limits []Limit) []group {
-	var by [subjects][]ratelimit.Limit
-	seen := make(map[string]bool, len(limits))
-	for _, l := range limits {
+// compileLimits sorts limits by subject and cost, keeping their order within one.
+func compileLimits(f *errors.Faults, op *Operation) []group {
+	var by [maxGroups][]Limit
+	seen := make(map[string]bool, len(op.Limits))
+	for _, l := range op.Limits {
 		if int(l.Subject) >= subjects {
 			f.Add("limit %q: %v is no subject; give PerKey, PerOwner, PerIP or PerOperation", l.Name, l.Subject)
 			continue
+		}
+		if l.Setting != "" && l.Subject != PerKey && l.Subject != PerOwner {
+			f.Add("limit %q: its %v has no settings; leave Setting empty, or count PerKey or PerOwner", l.Name, l.Subject)
 		}
 		if seen[l.Name] && l.Name != "" {
 			f.Add("limit %q: the name is used twice in one operation; give each limit its own", l.Name)
 		}
 		seen[l.Name] = true
-		by[l.Subject] = append(by[l.Subject], l.Limit)
+		i := 2 * int(l.Subject)
+		if op.Units != nil && l.Unit == op.Unit {
+			i++
+		}
+		by[i] = append(by[i], l)
 	}
 	var groups []group
-	for s, list := range by {
+	for i, list := range by {
 		if len(list) == 0 {
 			continue
 		}
-		compiled, err := ratelimit.NewLimits(list...)
-		if err != nil {
+		g := group{subject: Subject(i / 2), measured: i%2 == 1, declared: list}
+		var err error
+		if g.limits, err = compile(list, nil); err != nil {
 			f.Join(err)
 			continue
 		}
-		groups = append(groups, group{Subject(s), compiled})
+		if slices.ContainsFunc(list, func(l Limit) bool { return l.Setting != "" }) {
+			if len(list) > maxCounts {
+				f.Add("there are %d limits of one %v, and some have a Setting; give at most %d", len(list), g.subject, maxCounts)
+			}
+			g.variants = &variants{}
+		}
+		groups = append(groups, g)
 	}
 	return groups
 }
 
-// policy renders RateLimit-Policy for the limits that clients are told of.
+// maxGroups is how many charges one call makes at most: two for each subject.
+const maxGroups = 2 * subjects
+
+// policy renders RateLimit-Policy for the limits that clients are told of; "" when
+// it is not the same for every key.
 func policy(groups []group) string {
 	var b []byte
-	for _, g := range groups {
+	for i := range groups {
+		g := &groups[i]
 		if g.subject == PerOperation {
 			continue
 		}
+		if g.variants != nil {
+			return ""
+		}
 		for i := range g.limits.Len() {
 			rule := g.limits.Rule(i)
-			l := rule.Limit()
-			if !told(l) {
-				continue
+			if l := rule.Limit(); told(l) {
+				b = appendPolicy(appendSeparator(b, 0), l, rule.Quota(), rule.Window())
 			}
-			if len(b) > 0 {
-				b = append(b, ", "...)
-			}
-			if l.Algorithm == ratelimit.Concurrency {
-				b = appendPolicy(b, rule.Quota(), 0, l.Name, atOnce(l.Unit))
-				continue
-			}
-			b = appendPolicy(b, rule.Quota(), rule.Window(), l.Name, l.Unit)
 		}
 	}
 	return string(b)

@@ -318,6 +318,7 @@ func TestCreditsThatTimeBrings(t *testing.T) {
 			return err
 		},
 	} {
+		codes := map[string]string{"a budget of the key": "budget_exceeded", "a schedule": "insufficient_credits"}
 		t.Run(name, func(t *testing.T) {
 			h := build(t, blueprint{})
 			issued := h.key("image:generate")
@@ -329,13 +330,13 @@ func TestCreditsThatTimeBrings(t *testing.T) {
 				t.Fatalf("status %d", w.Code)
 			}
 			w := h.call(handler, bearer(issued))
-			refused(t, w, 402, "insufficient_credits")
+			refused(t, w, 402, codes[name])
 			wait := atoi(t, w.Header().Get("Retry-After"))
 			if wait <= time.Second || wait > 24*time.Hour {
 				t.Fatalf("Retry-After is %v", wait)
 			}
 			h.clock.add(wait - time.Second)
-			refused(t, h.call(handler, bearer(issued)), 402, "insufficient_credits")
+			refused(t, h.call(handler, bearer(issued)), 402, codes[name])
 			h.clock.add(time.Second)
 			if w := h.call(handler, bearer(issued)); w.Code != 200 {
 				t.Errorf("status %d after Retry-After", w.Code)

@@ -1,8 +1,11 @@
 package middleware
 
 import (
+	"context"
+	"net/http"
 	"time"
 
+	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
@@ -18,11 +21,22 @@ type Operation struct {
 	Name string
 	// Scopes is what a key must be granted.
 	Scopes scopes.Requirement
+	// Allow, unless nil, is asked after Scopes, for rules of the host's own: whether
+	// the plan includes the operation, or a service was switched on for the account.
+	// An error of code [errors.Forbidden] refuses with its message, any other as a
+	// store that cannot decide. It must be safe for concurrent use.
+	Allow func(ctx context.Context, key apikey.Key) error
 	// Price is what a call costs at most.
 	Price Price
-	// Limits are decided together: one call takes one unit of each, or nothing of
-	// any. A call that is refused for want of credits gives them back.
+	// Limits are decided together: one call takes what it costs of each, or nothing
+	// of any. A call that is refused for want of credits gives them back.
 	Limits []Limit
+	// Unit and Units say what a call uses besides being a request, "images" for
+	// example: Units tells how many of a request, 0 or more, for the limits whose
+	// Unit is this, and for the price [PerUnit]. It is asked once, after Allow, under
+	// the rules of [Quoted].
+	Unit  string
+	Units func(r *http.Request) (int64, error)
 	// FreshKey asks the key store, whatever the cache of [apikey.Options] keeps: for
 	// what cannot be taken back, such as handing out another key.
 	FreshKey bool
@@ -38,9 +52,9 @@ type Operation struct {
 type Route struct {
 	gate    *Gate
 	op      Operation
-	groups  []group
-	states  int // how many states a decision about groups has
-	visible int // how many of them, from the first, clients are told of
+	groups  []group // by subject, PerOperation last
+	states  int     // how many states a decision about groups has
+	visible int     // how many of them, from the first, clients are told of
 	policy  string
 	settle  actionTable
 	byIP    bool // a limit counts the client's address
@@ -90,7 +104,13 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 		f.Join(op.Scopes.Validate())
 	}
 	op.Price.check(&f)
-	if (op.Price.kind == fixed || op.Price.kind == quotedPrice) && g.ledger == nil {
+	if (op.Unit == "") != (op.Units == nil) {
+		f.Add("Unit is %q and Units is set: %t; give both or neither", op.Unit, op.Units != nil)
+	}
+	if op.Price.kind == perUnit && op.Units == nil {
+		f.Add("the price is %v and nothing tells how many; set Unit and Units", op.Price)
+	}
+	if op.Price.kind > free && g.ledger == nil {
 		f.Add("the price is %v and the gate has no ledger; set Options.Credits", op.Price)
 	}
 	if op.HoldTTL < 0 {
@@ -99,10 +119,11 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	if op.HoldTTL == 0 {
 		op.HoldTTL = g.opt.HoldTTL
 	}
-	rt := &Route{gate: g, op: op, groups: compileLimits(&f, op.Limits), settle: op.Settle.table(&f)}
+	rt := &Route{gate: g, op: op, groups: compileLimits(&f, &op), settle: op.Settle.table(&f)}
 	rt.op.Limits, rt.op.Settle = nil, nil // the caller's; groups and settle hold them
 	rt.policy = policy(rt.groups)
-	for _, gr := range rt.groups {
+	for i := range rt.groups {
+		gr := &rt.groups[i]
 		rt.states += gr.limits.Len()
 		if gr.subject != PerOperation {
 			rt.visible = rt.states
@@ -121,9 +142,9 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	}
 	if register {
 		g.routes[op.Name] = rt
-		for _, gr := range rt.groups {
-			for l := range gr.limits.All() {
-				g.limits[l.Name] = Limit{Limit: l, Subject: gr.subject}
+		for i := range rt.groups {
+			for l := range rt.groups[i].defined() {
+				g.limits[l.Name] = l
 			}
 		}
 	}
@@ -135,11 +156,11 @@ const gateIP Subject = subjects
 
 // checkNames requires that g.mu is held.
 func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
-	for _, gr := range rt.groups {
-		for l := range gr.limits.All() {
+	for i := range rt.groups {
+		for l := range rt.groups[i].defined() {
 			has, taken := g.limits[l.Name]
 			switch {
-			case !taken || has == Limit{Limit: l, Subject: gr.subject}:
+			case !taken || has == l:
 			case has.Subject == gateIP:
 				f.Add("limit %q: the name is one of Options.IPLimits; give it another name", l.Name)
 			default:
@@ -153,9 +174,10 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 }
 
 // same reports whether two routes mean the same, as far as can be told: two
-// functions that quote a price count as the same.
+// functions count as the same.
 func (rt *Route) same(o *Route) bool {
 	return rt.op.Scopes.String() == o.op.Scopes.String() && rt.op.Price.kind == o.op.Price.kind &&
 		rt.op.Price.amount == o.op.Price.amount && rt.op.HoldTTL == o.op.HoldTTL &&
-		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.policy == o.policy && rt.states == o.states
+		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.policy == o.policy && rt.states == o.states &&
+		rt.op.Unit == o.op.Unit && (rt.op.Allow == nil) == (o.op.Allow == nil)
 }

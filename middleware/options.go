@@ -21,9 +21,17 @@ type Options struct {
 	// call whose account has no valid id is refused with 500.
 	Account func(apikey.Key) credits.AccountID
 
-	// Profile says where credentials stand and how refusals look; the zero value
+	// Profile says where credentials stand and how answers look; the zero value
 	// is the default profile.
 	Profile Profile
+	// Upgrade, unless nil, is asked after a proven key was refused, and what it
+	// returns is told: a text or a link that leads to a plan with more. It must be
+	// safe for concurrent use.
+	Upgrade func(key apikey.Key, v Verdict) string
+	// PassPreflights lets CORS preflights through to the handler without a
+	// credential: OPTIONS with Origin and Access-Control-Request-Method. They count
+	// against IPLimits, have no [Pass], and are for a handler that answers CORS.
+	PassPreflights bool
 	// Environment, unless empty, is the one that keys must belong to.
 	Environment string
 

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -26,9 +27,9 @@ type Pass struct {
 
 	requestID string
 	holdID    credits.OpID
-	field     string // the value of RateLimit
 	ipBucket  string // "" unless every call of the route needs it
 
+	units   int64 // of the operation's Unit, 1 unless it measures
 	limits  ratelimit.Result
 	account credits.AccountID
 	held    credits.Amount
@@ -119,34 +120,65 @@ func (p *Pass) identify(requestID string) {
 	}
 }
 
-// name turns the ids, and with a policy the RateLimit field, into strings, all
-// of one allocation. It does so once.
-func (p *Pass) name(policy string) {
+// name turns the ids, and of an allowed call the fields about limits, into strings,
+// all of one allocation. It does so once.
+func (p *Pass) name() {
 	if p.holdID != "" {
 		return
 	}
 	var room [256]byte
+	var ends [maxFields]int
 	b := append(room[:0], p.ownID[:]...)
-	if policy != "" && !p.limits.Degraded { // what remains is not known then
-		index, start := 0, len(b)
-		for s := range p.limits.States() {
-			if index++; index > p.route.visible {
-				break
+	fields := p.gate.fields.fields
+	if p.limits.Allowed && !p.limits.Degraded { // what remains is not known then
+		view := limitView{policy: p.route.policy, result: &p.limits, visible: p.route.visible, now: p.gate.opt.Now}
+		for i, f := range fields {
+			if f.limits() && (f.Value != FieldPolicy || view.policy == "") {
+				b = view.append(b, f.Value)
 			}
-			if !told(s.Limit) {
-				continue
-			}
-			if len(b) > start {
-				b = append(b, ", "...)
-			}
-			b = appendState(b, &s)
+			ends[i] = len(b)
 		}
 	}
 	text := string(b)
-	p.holdID, p.field = credits.OpID(text[:idLength]), text[idLength:]
+	p.holdID = credits.OpID(text[:idLength])
 	if p.requestID == "" {
 		p.requestID = text[:idLength]
 	}
+	if !p.limits.Allowed && len(p.route.groups) > 0 {
+		return
+	}
+	p.http.values = p.http.room[:]
+	if len(fields) > len(p.http.room) {
+		p.http.values = make([][1]string, len(fields))
+	}
+	start := idLength
+	for i, f := range fields {
+		switch {
+		case !f.limits():
+			p.http.values[i][0] = p.text(f.Value)
+		case ends[i] > start:
+			p.http.values[i][0] = text[start:ends[i]]
+			start = ends[i]
+		case f.Value == FieldPolicy && !p.limits.Degraded:
+			p.http.values[i][0] = p.route.policy
+		}
+	}
+}
+
+// text returns the value of a field that does not speak of limits; "" when it is
+// not known.
+func (p *Pass) text(value FieldValue) string {
+	switch value {
+	case FieldRequestID:
+		return p.requestID
+	case FieldKeyID:
+		return p.key.ID
+	case FieldKeyName:
+		return fieldText(p.key.Name)
+	case FieldKeyScopes:
+		return strings.ReplaceAll(p.key.Scopes.String(), " ", ",")
+	}
+	return ""
 }
 
 // An exchange is the part of a pass that belongs to net/http.
@@ -154,6 +186,9 @@ type exchange struct {
 	node      passContext
 	request   http.Request
 	rec       recorder
-	values    [4][1]string // of response headers
+	at        Location     // where the credential stood
+	values    [][1]string  // of the gate's fields, in their order; "" where not known
+	room      [6][1]string // for most of values
+	cache     [1]string    // the value of Cache-Control
 	completed bool
 }

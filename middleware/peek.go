@@ -16,10 +16,15 @@ func (p *Pass) Peek(ctx context.Context, rt *Route) (ratelimit.Result, error) {
 	if rt == nil || rt.gate != p.gate {
 		return ratelimit.Result{}, &errors.Error{Code: errors.Invalid, Op: op, Msg: "the route is not one of this gate; give what Gate.Route returned"}
 	}
-	charges := make([]ratelimit.Charge, 0, subjects)
+	charges := make([]ratelimit.Charge, 0, maxGroups)
 	for i := range rt.groups {
 		if g := &rt.groups[i]; g.subject != PerOperation {
-			charges = append(charges, p.chargeOf(g))
+			charge, err := p.chargeOf(g)
+			if err != nil {
+				return ratelimit.Result{}, errors.Wrap(op, err)
+			}
+			charge.Cost = 1
+			charges = append(charges, charge)
 		}
 	}
 	if len(charges) == 0 {

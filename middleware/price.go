@@ -9,7 +9,7 @@ import (
 
 // A Price is what one call of an operation costs at most. The zero value states
 // nothing and is refused at start-up, so that no route is free by accident:
-// say [Free], [Fixed] or [Quoted].
+// say [Free], [Fixed], [PerUnit] or [Quoted].
 type Price struct {
 	kind   priceKind
 	amount credits.Amount
@@ -22,6 +22,7 @@ const (
 	unpriced priceKind = iota
 	free
 	fixed
+	perUnit
 	quotedPrice
 )
 
@@ -30,6 +31,10 @@ func Free() Price { return Price{kind: free} }
 
 // Fixed costs amount, which must be more than 0.
 func Fixed(amount credits.Amount) Price { return Price{kind: fixed, amount: amount} }
+
+// PerUnit costs amount, which must be more than 0, for each of the call's
+// Operation.Units. None cost nothing.
+func PerUnit(amount credits.Amount) Price { return Price{kind: perUnit, amount: amount} }
 
 // Quoted costs what quote says of the request, 0 or more. It is asked once,
 // after every other check has passed, with the request that the handler will
@@ -46,9 +51,9 @@ func Quoted(quote func(r *http.Request) (credits.Amount, error)) Price {
 func (p Price) check(f *errors.Faults) {
 	switch {
 	case p.kind == unpriced:
-		f.Add("the price is not stated; give Free(), Fixed(amount) or Quoted(func)")
-	case p.kind == fixed && (p.amount <= 0 || p.amount > credits.MaxAmount):
-		f.Add("the price is Fixed(%s); give more than 0 and at most %s, or Free()", p.amount, credits.MaxAmount)
+		f.Add("the price is not stated; give Free(), Fixed(amount), PerUnit(amount) or Quoted(func)")
+	case (p.kind == fixed || p.kind == perUnit) && (p.amount <= 0 || p.amount > credits.MaxAmount):
+		f.Add("the price is %v; give more than 0 and at most %s, or Free()", p, credits.MaxAmount)
 	case p.kind == quotedPrice && p.quote == nil:
 		f.Add("the price is Quoted(nil); give a function")
 	}
@@ -61,6 +66,8 @@ func (p Price) String() string {
 		return "free"
 	case fixed:
 		return p.amount.String()
+	case perUnit:
+		return p.amount.String() + " a unit"
 	case quotedPrice:
 		return "quoted"
 	}

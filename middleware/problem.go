@@ -1,10 +1,14 @@
 package middleware
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
 )
 
 // problem is the body of RFC 9457. Without a type it is "about:blank", whose
@@ -18,37 +22,65 @@ type problem struct {
 	RequestID string   `json:"request_id"`
 	Violated  []string `json:"violated-policies,omitempty"`
 	Missing   []string `json:"missing_scopes,omitempty"`
+	Granted   []string `json:"granted_scopes,omitempty"`
+	Source    string   `json:"limit_source,omitempty"`
+	ClearsAt  string   `json:"clears_at,omitempty"`
+	Upgrade   string   `json:"upgrade,omitempty"`
 }
 
 const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 // WriteProblem writes d as application/problem+json: the default Profile.Render.
-// Besides the members of RFC 9457 the body has "code" ([Verdict.Code]) and
-// "request_id" (as in X-Request-Id), for limits "violated-policies", and for
-// scopes "missing_scopes".
+// Besides the members of RFC 9457 the body has "code" ([Denial.Code]) and
+// "request_id"; for limits "violated-policies"; for scopes "missing_scopes", and
+// "granted_scopes" where the profile tells them; for credits "limit_source", what
+// had no room ([credits.Source]), and "clears_at" where time alone makes some; and
+// "upgrade" where Options.Upgrade says something.
 func WriteProblem(w http.ResponseWriter, _ *http.Request, d *Denial) {
 	body := problem{
 		Title: http.StatusText(d.Status), Status: d.Status, Detail: d.Detail(),
-		Code: d.Verdict.Code(), RequestID: d.RequestID, Missing: d.Missing,
+		Code: d.Code, RequestID: d.RequestID, Missing: d.Missing, Granted: d.Granted, Upgrade: d.Upgrade,
 	}
-	if d.Verdict == VerdictRateLimited {
+	if d.Verdict == VerdictRateLimited || d.Verdict == VerdictBusy {
 		body.Type, body.Violated = quotaExceeded, d.Limits
 	}
-	text, err := json.Marshal(body)
-	if err != nil { // strings and numbers always marshal
-		text = []byte("{}")
+	if d.Source != credits.SourceNone {
+		body.Source = d.Source.String()
+	}
+	if !d.ClearsAt.IsZero() {
+		body.ClearsAt = d.ClearsAt.UTC().Format(time.RFC3339)
+	}
+	writeJSON(w, d.Status, "application/problem+json", body)
+}
+
+// JSON returns a [Profile.Render] that writes what body makes of the denial as
+// application/json. Members come in the order of the fields of a struct; body must
+// return something that encoding/json can write.
+func JSON(body func(d *Denial) any) func(http.ResponseWriter, *http.Request, *Denial) {
+	return func(w http.ResponseWriter, _ *http.Request, d *Denial) {
+		writeJSON(w, d.Status, "application/json", body(d))
+	}
+}
+
+// writeJSON writes v in one line, and {} for what JSON cannot say.
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(v); err != nil {
+		b.Reset()
+		b.WriteString("{}\n")
 	}
 	h := w.Header()
-	h.Set(headerContentType, "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(text)+1))
-	w.WriteHeader(d.Status)
-	_, _ = w.Write(append(text, '\n')) // the client may be gone; nothing to do about it
+	h.Set(headerContentType, contentType)
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the client may be gone; nothing to do about it
 }
 
 // refuse answers with d.
-func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, rt *Route, d *Denial) {
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial) {
 	h := w.Header()
-	h.Set(headerRequestID, d.RequestID)
 	h.Set(headerCacheControl, "no-store")
 	h.Set(headerNoSniff, "nosniff")
 	if d.Verdict == VerdictTooLarge && r.ProtoMajor == 1 {
@@ -56,30 +88,26 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, rt *Route, d *Deni
 		// connection closes: this client would be told after it has sent it all.
 		h.Set("Connection", "close")
 	}
-	switch d.Verdict.answer().challenge {
+	switch d.Verdict.rule().challenge {
 	case bareChallenge:
 		h.Set(headerChallenge, g.realm)
 	case tokenChallenge:
-		h.Set(headerChallenge, g.realm+`, error="invalid_token", error_description="`+d.Detail()+`"`)
+		h.Set(headerChallenge, g.realm+`, error="invalid_token", error_description="`+d.Verdict.rule().detail+`"`)
 	case scopeChallenge:
 		h.Set(headerChallenge, g.realm+`, error="insufficient_scope", scope="`+strings.Join(d.Missing, " ")+`"`)
 	}
 	if s := d.RetrySeconds(); s > 0 {
 		h.Set(headerRetryAfter, strconv.FormatInt(s, 10))
 	}
-	if len(d.states) > 0 {
-		if d.Verdict == VerdictRateLimited && rt.policy != "" {
-			h.Set(headerPolicy, rt.policy)
+	view := limitView{policy: d.policy, states: d.states, now: g.opt.Now}
+	for _, f := range g.fields.fields {
+		text := p.text(f.Value)
+		if f.limits() && len(d.states) > 0 {
+			text = string(view.append(nil, f.Value))
 		}
-		var b []byte
-		for i := range d.states {
-			if i > 0 {
-				b = append(b, ", "...)
-			}
-			b = appendState(b, &d.states[i])
+		if text != "" {
+			h[f.Name] = []string{text}
 		}
-		h.Set(headerLimit, string(b))
 	}
-	d.Status = g.opt.Profile.status(d.Verdict)
 	g.opt.Profile.Render(w, r, d)
 }

@@ -22,11 +22,12 @@ const (
 	EndHijack       Ending = 8  // the connection was taken over
 	EndClientGone   Ending = 9  // the client left before the handler was done
 	EndTimeout      Ending = 10 // a deadline outside answered instead of the handler
+	EndProbe        Ending = 11 // 2xx to HEAD or OPTIONS, which ask about the work and do none
 )
 
 var endings = [...]string{
 	"unknown", "success", "accepted", "redirect", "client_error", "server_error", "panic", "partial_panic",
-	"hijack", "client_gone", "timeout",
+	"hijack", "client_gone", "timeout", "probe",
 }
 
 // String returns the ending's stable name in snake case.
@@ -73,7 +74,7 @@ func DefaultSettlement() Settlement {
 
 type actionTable = [len(endings)]Action
 
-var defaultActions = [11]Action{
+var defaultActions = [len(endings)]Action{
 	EndUnknown:      Release,
 	EndSuccess:      Capture,
 	EndAccepted:     Keep,
@@ -85,6 +86,7 @@ var defaultActions = [11]Action{
 	EndHijack:       Capture,
 	EndClientGone:   Capture, // else leaving early would make the work free
 	EndTimeout:      Release,
+	EndProbe:        Release,
 }
 
 // table returns the full table that s stands for.
@@ -112,6 +114,7 @@ type Outcome struct {
 	Hijacked   bool // the connection was taken over
 	ClientGone bool // the client left before the handler returned
 	TimedOut   bool // a deadline outside answered instead
+	Probe      bool // it was asked by HEAD or OPTIONS
 }
 
 // Ending classifies the outcome. A panic comes before the answer's status, and
@@ -135,6 +138,8 @@ func (o Outcome) Ending() Ending {
 		return EndRedirect
 	case o.Status == 202:
 		return EndAccepted
+	case o.Probe && (o.Status >= 200 || o.Status == 0):
+		return EndProbe
 	case o.ClientGone:
 		return EndClientGone
 	case o.Status >= 200 || o.Status == 0:

@@ -317,7 +317,7 @@ func TestSettlementIsOverridden(t *testing.T) {
 			h.spent(tt.consumed, tt.held)
 		})
 	}
-	if table := middleware.DefaultSettlement(); table[middleware.EndAccepted] != middleware.Keep || len(table) != 11 {
+	if table := middleware.DefaultSettlement(); table[middleware.EndAccepted] != middleware.Keep || table[middleware.EndProbe] != middleware.Release || len(table) != 12 {
 		t.Errorf("default table %v", table)
 	}
 }

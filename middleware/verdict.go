@@ -34,6 +34,15 @@ const (
 	VerdictCanceled      Verdict = 18 // the caller gave up before the decision
 	VerdictMisconfigured Verdict = 19 // the gate was wired in a way that only shows at run time
 	VerdictSuspended     Verdict = 20 // proven, and its owner is suspended
+	VerdictBudgetDenied  Verdict = 21 // a budget of the key or the account has no room
+	VerdictBusy          Verdict = 22 // as many calls run at once as a Concurrency limit allows
+	VerdictPlanDenied    Verdict = 23 // proven, and Operation.Allow says no
+	VerdictIdemMissing   Verdict = 24 // no Idempotency-Key where one is required
+	VerdictIdemMalformed Verdict = 25 // an Idempotency-Key that is none
+	VerdictIdemRunning   Verdict = 26 // the first call with this Idempotency-Key is still running
+	VerdictIdemMismatch  Verdict = 27 // this Idempotency-Key was used for another request
+	VerdictIdemOpaque    Verdict = 28 // the first call is over, and its answer could not be kept
+	VerdictReplayed      Verdict = 29 // not refused: the first call's answer is given again
 )
 
 // A challenge says what WWW-Authenticate tells.
@@ -46,8 +55,8 @@ const (
 	scopeChallenge           // error="insufficient_scope"
 )
 
-// An answer is how a verdict is rendered by default.
-type answer struct {
+// A rule is how a verdict is told by default.
+type rule struct {
 	name      string // stable, of the verdict
 	public    string // the code that a client reads
 	status    int
@@ -61,8 +70,8 @@ const (
 	invalidDetail = "the API key is not valid"
 )
 
-// answers is indexed by Verdict. Malformed and unknown are one to the client.
-var answers = [...]answer{
+// verdicts is indexed by Verdict. Malformed and unknown are one to the client.
+var verdicts = [...]rule{
 	VerdictUndecided:     {"undecided", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
 	VerdictAllowed:       {"allowed", "allowed", http.StatusOK, "", noChallenge, errors.Unknown},
 	VerdictMissing:       {"missing", "missing_key", http.StatusUnauthorized, "an API key is required", bareChallenge, errors.Unauthenticated},
@@ -84,13 +93,22 @@ var answers = [...]answer{
 	VerdictCanceled:      {"canceled", "canceled", http.StatusServiceUnavailable, "the request was given up", noChallenge, errors.Canceled},
 	VerdictMisconfigured: {"misconfigured", "internal", http.StatusInternalServerError, "the request could not be decided", noChallenge, errors.Unknown},
 	VerdictSuspended:     {"suspended", "suspended_account", http.StatusForbidden, "the account of the API key is suspended", noChallenge, errors.Forbidden},
+	VerdictBudgetDenied:  {"budget_denied", "budget_exceeded", http.StatusPaymentRequired, "a budget for this operation is used up", noChallenge, errors.Insufficient},
+	VerdictBusy:          {"concurrency_limited", "too_many_at_once", http.StatusTooManyRequests, "too many calls are running at once", noChallenge, errors.Exhausted},
+	VerdictPlanDenied:    {"plan_denied", "not_in_plan", http.StatusForbidden, "the account's plan does not include this operation", noChallenge, errors.Forbidden},
+	VerdictIdemMissing:   {"idem_missing", "idempotency_key_required", http.StatusBadRequest, "this operation needs the header Idempotency-Key, with a value of its own for each request", noChallenge, errors.Invalid},
+	VerdictIdemMalformed: {"idem_malformed", "idempotency_key_malformed", http.StatusBadRequest, "Idempotency-Key is not one value of 1 to 255 visible ASCII characters", noChallenge, errors.Invalid},
+	VerdictIdemRunning:   {"idem_running", "request_in_progress", http.StatusConflict, "the first request with this Idempotency-Key is still being handled", noChallenge, errors.Conflict},
+	VerdictIdemMismatch:  {"idem_conflict", "idempotency_key_reused", http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request", noChallenge, errors.Conflict},
+	VerdictIdemOpaque:    {"idem_opaque", "not_replayable", http.StatusConflict, "the request with this Idempotency-Key was handled, and its answer was not kept", noChallenge, errors.Conflict},
+	VerdictReplayed:      {"idem_replayed", "replayed", http.StatusOK, "", noChallenge, errors.Unknown},
 }
 
 // String returns the verdict's stable name in snake case, or "verdict(N)" for a
 // number that this version does not know.
 func (v Verdict) String() string {
-	if int(v) < len(answers) {
-		return answers[v].name
+	if int(v) < len(verdicts) {
+		return verdicts[v].name
 	}
 	return "verdict(" + strconv.Itoa(int(v)) + ")"
 }
@@ -99,14 +117,14 @@ func (v Verdict) String() string {
 // somebody who has only the answer, and less where the name would tell too much:
 // malformed and unknown are both "invalid_key", and faults of the server's
 // wiring "internal".
-func (v Verdict) Code() string { return v.answer().public }
+func (v Verdict) Code() string { return v.rule().public }
 
 // Status returns the HTTP status of the default profile.
-func (v Verdict) Status() int { return v.answer().status }
+func (v Verdict) Status() int { return v.rule().status }
 
-func (v Verdict) answer() *answer {
-	if int(v) < len(answers) {
-		return &answers[v]
+func (v Verdict) rule() *rule {
+	if int(v) < len(verdicts) {
+		return &verdicts[v]
 	}
-	return &answers[VerdictUndecided]
+	return &verdicts[VerdictUndecided]
 }
