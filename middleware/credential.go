@@ -117,7 +117,7 @@ func headerName(s string) bool {
 
 // find returns what stands at l. Two lines of one header are no credential but
 // a contradiction, even when they agree.
-func (l Location) find(r *http.Request) (credential string, v Verdict) {
+func (l *Location) find(r *http.Request) (credential string, v Verdict) {
 	lines := r.Header[l.header]
 	if l.query != "" {
 		lines = parameters(r.URL.RawQuery, l.query)
@@ -186,7 +186,7 @@ func rewrite(raw, name string, edit func(part string) string) string {
 }
 
 // strip takes the credential out of r, whose header is r's own.
-func (l Location) strip(r *http.Request) {
+func (l *Location) strip(r *http.Request) {
 	if l.query == "" {
 		delete(r.Header, l.header)
 		return
@@ -222,18 +222,20 @@ func saneCredential(s string) bool {
 	return true
 }
 
-// extract returns the one credential of r, and the location it stood in. It is
+// extract returns the one credential of r, and the location it stood in, nil
+// without one. It is
 // VerdictMissing when no location holds one, and VerdictMalformed when one holds
 // two or an empty one, or more than one holds anything: the client must say
 // which it means (RFC 6750 section 2).
-func extract(r *http.Request, locations []Location) (credential string, at Location, v Verdict) {
+func extract(r *http.Request, locations []Location) (credential string, at *Location, v Verdict) {
 	v = VerdictMissing
-	for _, l := range locations {
+	for i := range locations {
+		l := &locations[i]
 		c, found := l.find(r)
 		switch {
 		case found == VerdictMissing:
 		case found == VerdictMalformed, v != VerdictMissing:
-			return "", Location{}, VerdictMalformed
+			return "", nil, VerdictMalformed
 		default:
 			credential, at, v = c, l, found
 		}

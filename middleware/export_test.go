@@ -16,5 +16,8 @@ var (
 // Extract is extract, of a request with these headers.
 func Extract(h http.Header, locations ...Location) (credential, header string, v Verdict) {
 	credential, at, v := extract(&http.Request{Header: h, URL: &url.URL{}}, locations)
-	return credential, at.header, v
+	if at != nil {
+		header = at.header
+	}
+	return credential, header, v
 }

@@ -130,7 +130,9 @@ func (p *Pass) prepare(w http.ResponseWriter, r *http.Request) {
 	}
 	x.request = *r.WithContext(&x.node)
 	x.request.Header = maps.Clone(r.Header)
-	x.at.strip(&x.request)
+	if x.at != nil {
+		x.at.strip(&x.request)
+	}
 	p.gate.fields.strip(x.request.Header)
 	if most := p.gate.opt.MaxBody; most > 0 && r.Body != nil && r.Body != http.NoBody {
 		// The original writer lets MaxBytesReader close the connection.
@@ -147,7 +149,7 @@ func (p *Pass) announce(h http.Header) {
 		}
 	}
 	switch {
-	case x.at.query != "":
+	case x.at != nil && x.at.query != "":
 		x.cache[0] = "private, no-store" // RFC 6750 section 2.3
 	case len(h[headerCacheControl]) == 0:
 		x.cache[0] = "private"
