@@ -162,7 +162,7 @@ func TestStableNames(t *testing.T) {
 			t.Errorf("%v has status %d", v, v.Status())
 		}
 	}
-	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured suspended budget_denied concurrency_limited plan_denied idem_missing idem_malformed idem_running idem_conflict idem_opaque idem_replayed"
+	want := "undecided allowed missing malformed unknown disabled expired revoked environment ip_denied scope_denied ip_limited auth_limited rate_limited credit_denied too_large price_refused store_error canceled misconfigured suspended budget_denied concurrency_limited plan_denied idem_missing idem_malformed idem_running idem_conflict idem_opaque idem_replayed foreign"
 	if got := strings.Join(verdicts, " "); got != want {
 		t.Errorf("verdicts\n%s\nwant\n%s", got, want)
 	}

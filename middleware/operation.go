@@ -34,7 +34,7 @@ type Operation struct {
 	// Unit and Units say what a call uses besides being a request, "images" for
 	// example: Units tells how many of a request, 0 or more, for the limits whose
 	// Unit is this, and for the price [PerUnit]. It is asked once, after Allow, under
-	// the rules of [Quoted].
+	// the rules of [Quoted]. [JSONUnits] reads a number of the body.
 	Unit  string
 	Units func(r *http.Request) (int64, error)
 	// FreshKey asks the key store, whatever the cache of [apikey.Options] keeps: for

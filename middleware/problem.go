@@ -78,6 +78,21 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	_, _ = w.Write(b.Bytes()) // the client may be gone; nothing to do about it
 }
 
+// description returns what a challenge says of d: the profile's message where it
+// has one, so that causes that it tells alike are told alike here too. What RFC
+// 6750 section 3 does not allow in error_description is left out.
+func (d *Denial) description() string {
+	if d.said == "" {
+		return d.Verdict.rule().detail
+	}
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return -1
+		}
+		return c
+	}, d.said)
+}
+
 // refuse answers with d.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial) {
 	h := w.Header()
@@ -88,11 +103,15 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial
 		// connection closes: this client would be told after it has sent it all.
 		h.Set("Connection", "close")
 	}
-	switch d.Verdict.rule().challenge {
+	kind := d.Verdict.rule().challenge
+	if kind == noChallenge && d.Status == http.StatusUnauthorized {
+		kind = tokenChallenge // the profile says 401, which has one (RFC 9110 section 15.5.2)
+	}
+	switch kind {
 	case bareChallenge:
 		h.Set(headerChallenge, g.realm)
 	case tokenChallenge:
-		h.Set(headerChallenge, g.realm+`, error="invalid_token", error_description="`+d.Verdict.rule().detail+`"`)
+		h.Set(headerChallenge, g.realm+`, error="invalid_token", error_description="`+d.description()+`"`)
 	case scopeChallenge:
 		h.Set(headerChallenge, g.realm+`, error="insufficient_scope", scope="`+strings.Join(d.Missing, " ")+`"`)
 	}

@@ -43,6 +43,7 @@ const (
 	VerdictIdemMismatch  Verdict = 27 // this Idempotency-Key was used for another request
 	VerdictIdemOpaque    Verdict = 28 // the first call is over, and its answer could not be kept
 	VerdictReplayed      Verdict = 29 // not refused: the first call's answer is given again
+	VerdictForeign       Verdict = 30 // proven and allowed, but what it asks for is another owner's
 )
 
 // A challenge says what WWW-Authenticate tells.
@@ -102,6 +103,7 @@ var verdicts = [...]rule{
 	VerdictIdemMismatch:  {"idem_conflict", "idempotency_key_reused", http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request", noChallenge, errors.Conflict},
 	VerdictIdemOpaque:    {"idem_opaque", "not_replayable", http.StatusConflict, "the request with this Idempotency-Key was handled, and its answer was not kept", noChallenge, errors.Conflict},
 	VerdictReplayed:      {"idem_replayed", "replayed", http.StatusOK, "", noChallenge, errors.Unknown},
+	VerdictForeign:       {"foreign", "not_found", http.StatusNotFound, "there is no such resource", noChallenge, errors.NotFound},
 }
 
 // String returns the verdict's stable name in snake case, or "verdict(N)" for a
