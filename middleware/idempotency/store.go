@@ -40,6 +40,16 @@ const (
 	Done     State = 4 // it has been done
 )
 
+var states = [...]string{"unknown", "claimed", "running", "mismatch", "done"}
+
+// String returns the state's stable name in snake case, or "unknown".
+func (s State) String() string {
+	if int(s) < len(states) {
+		return states[s]
+	}
+	return states[0]
+}
+
 // Found is the answer to a claim. Its slice is the caller's own.
 type Found struct {
 	State State
