@@ -77,6 +77,27 @@ func (l Location) String() string {
 	return l.header
 }
 
+// Put makes credential what stands at l in r, and nothing else, as a client would:
+// for tests and for requests that are passed on.
+func (l Location) Put(r *http.Request, credential string) {
+	switch {
+	case l.query != "":
+		u := *r.URL
+		u.RawQuery = rewrite(u.RawQuery, l.query, func(string) string { return "" })
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += l.query + "=" + url.QueryEscape(credential)
+		if r.URL = &u; r.RequestURI != "" {
+			r.RequestURI = u.RequestURI()
+		}
+	case l.scheme != "":
+		r.Header.Set(l.header, "Bearer "+credential)
+	default:
+		r.Header.Set(l.header, credential)
+	}
+}
+
 // example shows a client what to send.
 func (l Location) example() string {
 	switch {
