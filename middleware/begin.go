@@ -226,7 +226,11 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 		charges = append(charges, charge)
 	}
 	var err error
-	p.limits, err = g.limiter.TakeAll(ctx, charges...)
+	if wait := p.route.op.MaxWait; wait > 0 {
+		p.limits, err = g.wait(ctx, wait, charges)
+	} else {
+		p.limits, err = g.limiter.TakeAll(ctx, charges...)
+	}
 	if err != nil {
 		return undecided(ctx, err)
 	}
@@ -234,21 +238,42 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 		return nil
 	}
 	d := &Denial{Verdict: VerdictRateLimited, policy: p.route.policy}
-	d.refusedBy(&p.limits, p.route.visible)
+	visible := p.route.visible
+	if p.limits.Degraded {
+		visible = 0 // what remains is not known
+	}
+	d.refusedBy(&p.limits, visible)
 	if busy(&p.limits) {
 		d.Verdict, d.RetryAfter = VerdictBusy, heldRetry
 	}
 	return d
 }
 
-// busy reports whether only what runs at once stands in the way.
+// errWaited is the cause of the end of a wait that was long enough.
+var errWaited = errors.New("the wait is over")
+
+// wait takes the charges as soon as they pass, and at the latest, or not, when
+// the wait is over.
+func (g *Gate) wait(ctx context.Context, most time.Duration, charges []ratelimit.Charge) (ratelimit.Result, error) {
+	waiting, cancel := context.WithTimeoutCause(ctx, most, errWaited)
+	defer cancel()
+	result, err := g.limiter.WaitAll(waiting, charges...)
+	if errors.Is(err, errWaited) {
+		return g.limiter.TakeAll(ctx, charges...) // says which limits refuse, or that one has just let go
+	}
+	return result, err
+}
+
+// busy reports whether what runs at once stands in the way, and nothing else.
 func busy(result *ratelimit.Result) bool {
+	refused := false
 	for s := range result.Refused() {
 		if s.Limit.Algorithm != ratelimit.Concurrency {
 			return false
 		}
+		refused = true
 	}
-	return true
+	return refused
 }
 
 // chargeOf returns what the call costs the subject of g.

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,8 @@ type Denial struct { //nolint:errname // a refusal is a denial in every package 
 	Code      string // for clients: [Verdict.Code], unless the profile says otherwise
 	RequestID string
 	Operation string
-	// RetryAfter is the least time after which the same attempt may pass; 0 means
-	// that waiting is not known to help.
+	// RetryAfter is the time after which the same attempt may pass: the least, and
+	// what Options.RetryJitter adds. 0 means that waiting is not known to help.
 	RetryAfter time.Duration
 	// Limits are the names of the limits that refused, in the order declared.
 	Limits []string
@@ -81,6 +82,10 @@ func (d *Denial) Detail() string {
 // tell fills in what the profile and the host have to say of d.
 func (g *Gate) tell(p *Pass, d *Denial) {
 	d.RequestID, d.Operation = p.requestID, p.route.op.Name
+	if most := g.opt.RetryJitter; most > 0 && d.RetryAfter > 0 {
+		more := time.Duration(g.opt.Random() % (uint64(most) + 1)) //nolint:gosec // at most RetryJitter
+		d.RetryAfter += min(more, math.MaxInt64-d.RetryAfter)
+	}
 	a := g.opt.Profile.answer(d.Verdict)
 	d.Status, d.Code = a.Status, a.Code
 	if g.opt.Upgrade != nil && p.key.ID != "" {

@@ -57,6 +57,9 @@ func NewGate(keys *apikey.Service, o *Options) (*Gate, error) {
 	if g.opt.SettleTimeout == 0 {
 		g.opt.SettleTimeout = 5 * time.Second
 	}
+	if g.opt.Random == nil {
+		g.opt.Random = randomNumber
+	}
 	g.ledger, g.account = g.opt.Credits, g.opt.Account
 	g.openLimits(&f)
 	if g.opt.Now == nil {

@@ -20,16 +20,23 @@ import (
 // The handler gets a copy of the request without the credential and with the
 // [Pass] in its context. Panics are not recovered.
 func (g *Gate) Handler(op Operation) func(http.Handler) http.Handler {
+	rt := g.mustRoute(op)
+	return func(next http.Handler) http.Handler { return rt.guard(next) }
+}
+
+func (g *Gate) mustRoute(op Operation) *Route {
 	rt, err := g.Route(op)
 	if err != nil {
 		panic(err) //nolint:forbidigo // start-up, as http.ServeMux.Handle does
 	}
-	return func(next http.Handler) http.Handler {
-		if next == nil {
-			panic("middleware: the handler of operation " + op.Name + " is nil; give one") //nolint:forbidigo // start-up, as http.ServeMux.Handle does
-		}
-		return &guarded{gate: g, route: rt, next: next}
+	return rt
+}
+
+func (rt *Route) guard(next http.Handler) *guarded {
+	if next == nil {
+		panic("middleware: the handler of operation " + rt.op.Name + " is nil; give one") //nolint:forbidigo // start-up, as http.ServeMux.Handle does
 	}
+	return &guarded{gate: rt.gate, route: rt, next: next}
 }
 
 type guarded struct {

@@ -2,7 +2,11 @@ package middleware
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -31,6 +35,11 @@ type Operation struct {
 	// Limits are decided together: one call takes what it costs of each, or nothing
 	// of any. A call that is refused for want of credits gives them back.
 	Limits []Limit
+	// MaxWait, unless 0, lets a call that the limits refuse wait in line for them, so
+	// long at most, before it is refused: see [ratelimit.Limiter.WaitAll]. Nothing is
+	// held meanwhile but the connection. A wait that is known to be longer, or longer
+	// than the deadline of the call, is not begun.
+	MaxWait time.Duration
 	// Unit and Units say what a call uses besides being a request, "images" for
 	// example: Units tells how many of a request, 0 or more, for the limits whose
 	// Unit is this, and for the price [PerUnit]. It is asked once, after Allow, under
@@ -63,6 +72,33 @@ type Route struct {
 
 // Operation returns the name of the route's operation.
 func (rt *Route) Operation() string { return rt.op.Name }
+
+// Scopes returns what a key must be granted.
+func (rt *Route) Scopes() scopes.Requirement { return rt.op.Scopes }
+
+// Price returns what a call costs at most.
+func (rt *Route) Price() Price { return rt.op.Price }
+
+// Limits yields the limits as they are declared, defaults filled in, grouped by
+// subject as those of [Pass.Limits] are.
+func (rt *Route) Limits() iter.Seq[Limit] {
+	return func(yield func(Limit) bool) {
+		for i := range rt.groups {
+			for l := range rt.groups[i].defined() {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Routes returns the routes of the gate, by name.
+func (g *Gate) Routes() []*Route {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.SortedFunc(maps.Values(g.routes), func(a, b *Route) int { return strings.Compare(a.op.Name, b.op.Name) })
+}
 
 // Check reports everything that is wrong with op at once, and registers
 // nothing. Besides op itself it looks at the gate: a price needs a ledger, and
@@ -112,6 +148,9 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	}
 	if op.Price.kind > free && g.ledger == nil {
 		f.Add("the price is %v and the gate has no ledger; set Options.Credits", op.Price)
+	}
+	if op.MaxWait < 0 {
+		f.Add("MaxWait is %v; give 0 (no waiting) or more", op.MaxWait)
 	}
 	if op.HoldTTL < 0 {
 		f.Add("HoldTTL is %v; give 0 (the gate's default) or more", op.HoldTTL)
@@ -169,7 +208,7 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 		}
 	}
 	if has := g.routes[rt.op.Name]; has != nil && !has.same(rt) {
-		f.Add("another operation has this name and differs in scopes, price, limits, settlement or FreshKey; give each its own name")
+		f.Add("another operation has this name and differs in scopes, price, limits, settlement or another field; give each its own name")
 	}
 }
 
@@ -178,6 +217,7 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 func (rt *Route) same(o *Route) bool {
 	return rt.op.Scopes.String() == o.op.Scopes.String() && rt.op.Price.kind == o.op.Price.kind &&
 		rt.op.Price.amount == o.op.Price.amount && rt.op.HoldTTL == o.op.HoldTTL &&
-		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.policy == o.policy && rt.states == o.states &&
-		rt.op.Unit == o.op.Unit && (rt.op.Allow == nil) == (o.op.Allow == nil)
+		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.op.MaxWait == o.op.MaxWait &&
+		rt.op.Unit == o.op.Unit && (rt.op.Allow == nil) == (o.op.Allow == nil) &&
+		slices.Equal(slices.Collect(rt.Limits()), slices.Collect(o.Limits()))
 }

@@ -59,6 +59,14 @@ type Options struct {
 	// hold, giving limits back. 5 seconds when 0.
 	SettleTimeout time.Duration
 
+	// RetryJitter is up to how much longer than needed a refused client is told to
+	// wait, each time anew, so that those who were refused together do not come back
+	// together. It lengthens Retry-After and nothing else. 0 means none.
+	RetryJitter time.Duration
+	// Random is where RetryJitter comes from; nil is crypto/rand. It must be safe for
+	// concurrent use.
+	Random func() uint64
+
 	// NewRequestID makes request ids; nil makes "req_" and 128 random bits.
 	// It must be safe for concurrent use and return 1 to 128 letters, digits and
 	// the characters - _ . : = + / ; anything else is replaced by a made one.
@@ -88,6 +96,9 @@ func (o *Options) check(f *errors.Faults) {
 	}
 	if o.HoldTTL < 0 {
 		f.Add("HoldTTL is %v; give 0 (the ledger's default) or more", o.HoldTTL)
+	}
+	if o.RetryJitter < 0 {
+		f.Add("RetryJitter is %v; give 0 (none) or more", o.RetryJitter)
 	}
 	if o.SettleTimeout < 0 {
 		f.Add("SettleTimeout is %v; give 0 (5 s) or more", o.SettleTimeout)

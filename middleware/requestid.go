@@ -21,6 +21,12 @@ func appendID(b []byte) []byte {
 	return appendWord(b, binary.LittleEndian.Uint64(random[8:]))
 }
 
+func randomNumber() uint64 {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read never fails
+	return binary.LittleEndian.Uint64(random[:])
+}
+
 // appendWord appends v as eleven base62 digits, which hold any 64 bits.
 func appendWord(b []byte, v uint64) []byte {
 	var digits [idDigits / 2]byte
