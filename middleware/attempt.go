@@ -29,6 +29,12 @@ type Attempt struct {
 	// Units is asked for the Units of the operation instead of its own function,
 	// under the same rules.
 	Units func(ctx context.Context) (int64, error)
+	// Message is the request of transports that have one message in the place of a
+	// request of net/http: [QuotedOf] and Operation.UnitsOf are asked with it, where
+	// Quote and Units are nil.
+	Message any
 
-	tooLarge bool // Content-Length is more than MaxBody
+	gate     *Gate     // of an attempt that Gate.Attempt returned
+	at       *Location // where its credential stood
+	tooLarge bool      // Content-Length is more than MaxBody
 }

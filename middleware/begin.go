@@ -164,10 +164,11 @@ func (g *Gate) authorize(ctx context.Context, p *Pass) *Denial {
 // measure asks how many units the call uses.
 func (p *Pass) measure(ctx context.Context, a *Attempt) *Denial {
 	p.units = 1
-	if p.route.op.Units == nil {
+	op := &p.route.op
+	if !op.measures() {
 		return nil
 	}
-	n, d := ask(ctx, "Units", a.Units)
+	n, d := ask(ctx, "Units", of(a.Units, op.UnitsOf, a.Message))
 	p.units = n
 	return d
 }
@@ -357,7 +358,7 @@ func (p *Pass) price(ctx context.Context, a *Attempt) (credits.Amount, *Denial) 
 		}
 		return total, nil
 	case quotedPrice:
-		return ask(ctx, "Quote", a.Quote)
+		return ask(ctx, "Quote", of(a.Quote, price.of, a.Message))
 	default:
 		return price.amount, nil
 	}

@@ -136,13 +136,17 @@ func headerName(s string) bool {
 	return s != ""
 }
 
-// find returns what stands at l. Two lines of one header are no credential but
-// a contradiction, even when they agree.
-func (l *Location) find(r *http.Request) (credential string, v Verdict) {
-	lines := r.Header[l.header]
+// lines returns what stands at l.
+func (l *Location) lines(r *http.Request) []string {
 	if l.query != "" {
-		lines = parameters(r.URL.RawQuery, l.query)
+		return parameters(r.URL.RawQuery, l.query)
 	}
+	return r.Header[l.header]
+}
+
+// read returns the credential in the lines that stand at l. Two lines of one
+// header are no credential but a contradiction, even when they agree.
+func (l *Location) read(lines []string) (credential string, v Verdict) {
 	switch {
 	case len(lines) == 0:
 		return "", VerdictMissing
@@ -243,16 +247,15 @@ func saneCredential(s string) bool {
 	return true
 }
 
-// extract returns the one credential of r, and the location it stood in, nil
-// without one. It is
-// VerdictMissing when no location holds one, and VerdictMalformed when one holds
-// two or an empty one, or more than one holds anything: the client must say
-// which it means (RFC 6750 section 2).
-func extract(r *http.Request, locations []Location) (credential string, at *Location, v Verdict) {
+// extract returns the one credential in what lines finds at the locations, and
+// the location it stood in, nil without one. It is VerdictMissing when no location
+// holds one, and VerdictMalformed when one holds two or an empty one, or more than
+// one holds anything: the client must say which it means (RFC 6750 section 2).
+func extract(lines func(*Location) []string, locations []Location) (credential string, at *Location, v Verdict) {
 	v = VerdictMissing
 	for i := range locations {
 		l := &locations[i]
-		c, found := l.find(r)
+		c, found := l.read(lines(l))
 		switch {
 		case found == VerdictMissing:
 		case found == VerdictMalformed, v != VerdictMissing:

@@ -38,6 +38,7 @@ type Denial struct { //nolint:errname // a refusal is a denial in every package 
 	// Upgrade is what Options.Upgrade says of this refusal.
 	Upgrade string
 
+	pass   *Pass             // what was refused
 	policy string            // of the route, "" unless it refused by its limits
 	states []ratelimit.State // for the limit fields of a 429
 	detail string            // in place of the verdict's own; "" keeps that
@@ -81,7 +82,7 @@ func (d *Denial) Detail() string {
 
 // tell fills in what the profile and the host have to say of d.
 func (g *Gate) tell(p *Pass, d *Denial) {
-	d.RequestID, d.Operation = p.requestID, p.route.op.Name
+	d.pass, d.RequestID, d.Operation = p, p.requestID, p.route.op.Name
 	if most := g.opt.RetryJitter; most > 0 && d.RetryAfter > 0 {
 		more := time.Duration(g.opt.Random() % (uint64(most) + 1)) //nolint:gosec // at most RetryJitter
 		d.RetryAfter += min(more, math.MaxInt64-d.RetryAfter)

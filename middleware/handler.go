@@ -26,6 +26,9 @@ func (g *Gate) Handler(op Operation) func(http.Handler) http.Handler {
 
 func (g *Gate) mustRoute(op Operation) *Route {
 	rt, err := g.Route(op)
+	if err == nil {
+		err = rt.checkRequests()
+	}
 	if err != nil {
 		panic(err) //nolint:forbidigo // start-up, as http.ServeMux.Handle does
 	}
@@ -48,25 +51,21 @@ type guarded struct {
 // ServeHTTP implements http.Handler.
 func (h *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g, ctx := h.gate, r.Context()
-	p := &Pass{gate: g, route: h.route}
-	if outer, ok := PassFrom(ctx); ok && outer.gate == g && !outer.ended.Load() {
-		if outer.route.op.Name == h.route.op.Name {
-			h.next.ServeHTTP(w, r)
-			return
-		}
-		p.identify(outer.requestID)
-		p.name()
-		d := &Denial{Verdict: VerdictMisconfigured, err: errors.New("operation " + h.route.op.Name + " is mounted inside of " + outer.route.op.Name)}
-		g.tell(p, d)
-		g.decided(ctx, p, d)
-		g.refuse(w, r, p, d)
+	switch again, d := h.route.within(ctx); {
+	case d != nil:
+		g.refuse(w, r, d.pass, d)
+		return
+	case again:
+		h.next.ServeHTTP(w, r)
 		return
 	}
+	p := &Pass{gate: g, route: h.route}
 	if g.opt.PassPreflights && preflight(r) {
 		h.passPreflight(w, r, p)
 		return
 	}
-	credential, at, found := extract(r, g.opt.Profile.Credentials)
+	lines := func(l *Location) []string { return l.lines(r) }
+	credential, at, found := extract(lines, g.opt.Profile.Credentials)
 	p.http.at = at
 	a := Attempt{
 		Route: h.route, Credential: credential, Malformed: found == VerdictMalformed,
@@ -122,7 +121,7 @@ func (h *guarded) passPreflight(w http.ResponseWriter, r *http.Request, p *Pass)
 			return
 		}
 	}
-	_, p.http.at, _ = extract(r, g.opt.Profile.Credentials)
+	_, p.http.at, _ = extract(func(l *Location) []string { return l.lines(r) }, g.opt.Profile.Credentials)
 	p.http.node = passContext{Context: ctx}
 	p.prepare(w, r)
 	h.next.ServeHTTP(w, &p.http.request)

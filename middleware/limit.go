@@ -105,7 +105,7 @@ func compileLimits(f *errors.Faults, op *Operation) []group {
 		}
 		seen[l.Name] = true
 		i := 2 * int(l.Subject)
-		if op.Units != nil && l.Unit == op.Unit {
+		if op.measures() && l.Unit == op.Unit {
 			i++
 		}
 		by[i] = append(by[i], l)

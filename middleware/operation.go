@@ -46,6 +46,9 @@ type Operation struct {
 	// the rules of [Quoted]. [JSONUnits] reads a number of the body.
 	Unit  string
 	Units func(r *http.Request) (int64, error)
+	// UnitsOf is Units for transports whose requests are messages, such as RPCs. Make
+	// it with [UnitsOf].
+	UnitsOf func(ctx context.Context, message any) (int64, error)
 	// FreshKey asks the key store, whatever the cache of [apikey.Options] keeps: for
 	// what cannot be taken back, such as handing out another key.
 	FreshKey bool
@@ -140,10 +143,10 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 		f.Join(op.Scopes.Validate())
 	}
 	op.Price.check(&f)
-	if (op.Unit == "") != (op.Units == nil) {
-		f.Add("Unit is %q and Units is set: %t; give both or neither", op.Unit, op.Units != nil)
+	if (op.Unit == "") == op.measures() {
+		f.Add("Unit is %q and Units is set: %t; give both or neither", op.Unit, op.measures())
 	}
-	if op.Price.kind == perUnit && op.Units == nil {
+	if op.Price.kind == perUnit && !op.measures() {
 		f.Add("the price is %v and nothing tells how many; set Unit and Units", op.Price)
 	}
 	if op.Price.kind > free && g.ledger == nil {
@@ -189,6 +192,9 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	}
 	return rt, nil
 }
+
+// measures reports whether something tells how many units a call uses.
+func (op *Operation) measures() bool { return op.Units != nil || op.UnitsOf != nil }
 
 // gateIP marks, in Gate.limits, the limits of Options.IPLimits.
 const gateIP Subject = subjects

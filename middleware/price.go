@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/keytoll/keytoll/credits"
@@ -14,6 +15,7 @@ type Price struct {
 	kind   priceKind
 	amount credits.Amount
 	quote  func(*http.Request) (credits.Amount, error)
+	of     func(ctx context.Context, message any) (credits.Amount, error)
 }
 
 type priceKind uint8
@@ -48,13 +50,45 @@ func Quoted(quote func(r *http.Request) (credits.Amount, error)) Price {
 	return Price{kind: quotedPrice, quote: quote}
 }
 
+// QuotedOf is [Quoted] for transports whose requests are messages, such as RPCs: the
+// amount is what quote says of the one message of type M that is the request.
+// [Gate.Handler], which has none, refuses such an operation at start-up, and a call
+// whose message is of another type is refused with 500.
+func QuotedOf[M any](quote func(ctx context.Context, message M) (credits.Amount, error)) Price {
+	p := Price{kind: quotedPrice}
+	if quote != nil {
+		p.of = typed(quote)
+	}
+	return p
+}
+
+// UnitsOf makes an [Operation.UnitsOf] of a function of messages of one type, under
+// the rules of [QuotedOf].
+func UnitsOf[M any](units func(ctx context.Context, message M) (int64, error)) func(context.Context, any) (int64, error) {
+	if units == nil {
+		return nil
+	}
+	return typed(units)
+}
+
+// typed returns f as a function of any message, which refuses those that are no M.
+func typed[M any, N ~int64](f func(context.Context, M) (N, error)) func(context.Context, any) (N, error) {
+	return func(ctx context.Context, message any) (N, error) {
+		m, ok := message.(M)
+		if !ok {
+			return 0, errors.New("the message is not of the type that the operation takes")
+		}
+		return f(ctx, m)
+	}
+}
+
 func (p Price) check(f *errors.Faults) {
 	switch {
 	case p.kind == unpriced:
 		f.Add("the price is not stated; give Free(), Fixed(amount), PerUnit(amount) or Quoted(func)")
 	case (p.kind == fixed || p.kind == perUnit) && (p.amount <= 0 || p.amount > credits.MaxAmount):
 		f.Add("the price is %v; give more than 0 and at most %s, or Free()", p, credits.MaxAmount)
-	case p.kind == quotedPrice && p.quote == nil:
+	case p.kind == quotedPrice && p.quote == nil && p.of == nil:
 		f.Add("the price is Quoted(nil); give a function")
 	}
 }

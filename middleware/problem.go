@@ -93,6 +93,23 @@ func (d *Denial) description() string {
 	}, d.said)
 }
 
+// challenge returns what WWW-Authenticate tells of d; "" when it is not told.
+func (d *Denial) challenge(g *Gate) string {
+	kind := d.Verdict.rule().challenge
+	if kind == noChallenge && d.Status == http.StatusUnauthorized {
+		kind = tokenChallenge // the profile says 401, which has one (RFC 9110 section 15.5.2)
+	}
+	switch kind {
+	case bareChallenge:
+		return g.realm
+	case tokenChallenge:
+		return g.realm + `, error="invalid_token", error_description="` + d.description() + `"`
+	case scopeChallenge:
+		return g.realm + `, error="insufficient_scope", scope="` + strings.Join(d.Missing, " ") + `"`
+	}
+	return ""
+}
+
 // refuse answers with d.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial) {
 	h := w.Header()
@@ -103,30 +120,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial
 		// connection closes: this client would be told after it has sent it all.
 		h.Set("Connection", "close")
 	}
-	kind := d.Verdict.rule().challenge
-	if kind == noChallenge && d.Status == http.StatusUnauthorized {
-		kind = tokenChallenge // the profile says 401, which has one (RFC 9110 section 15.5.2)
-	}
-	switch kind {
-	case bareChallenge:
-		h.Set(headerChallenge, g.realm)
-	case tokenChallenge:
-		h.Set(headerChallenge, g.realm+`, error="invalid_token", error_description="`+d.description()+`"`)
-	case scopeChallenge:
-		h.Set(headerChallenge, g.realm+`, error="insufficient_scope", scope="`+strings.Join(d.Missing, " ")+`"`)
-	}
-	if s := d.RetrySeconds(); s > 0 {
-		h.Set(headerRetryAfter, strconv.FormatInt(s, 10))
-	}
-	view := limitView{policy: d.policy, states: d.states, now: g.opt.Now}
-	for _, f := range g.fields.fields {
-		text := p.text(f.Value)
-		if f.limits() && len(d.states) > 0 {
-			text = string(view.append(nil, f.Value))
-		}
-		if text != "" {
-			h[f.Name] = []string{text}
-		}
+	for name, value := range d.Fields() {
+		h[name] = []string{value}
 	}
 	g.opt.Profile.Render(w, r, d)
 }
