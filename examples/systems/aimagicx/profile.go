@@ -1,0 +1,86 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/examples/systems/internal/host"
+	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+func system() host.System {
+	revoked := middleware.Answer{Status: 401, Code: "AUTH_KEY_INVALID", Message: "API key is invalid, expired, or revoked"}
+	minute := []middleware.Limit{{Limit: ratelimit.Limit{Name: "minute", Algorithm: ratelimit.FixedWindow, Count: 60, Period: time.Minute}}}
+	keys := apikey.Policy{MayCreate: true, RequireName: true, Scopes: host.Grants("*")}
+	plan := host.Plan{Keys: keys, Credits: []credits.Schedule{{ID: "plan", Amount: 10_000 * credits.Credit, Unit: credits.Months, Every: 1}}}
+	return host.System{
+		Name: "aimagicx", Prefix: "mgx-sk", Dashboard: "/home/{account}/api-keys", Demo: "api-enterprise",
+		Format: &apikey.FormatOptions{Separator: "-", Alphabet: "abcdefghijklmnopqrstuvwxyz0123456789", SecretLength: 32, NoID: true, NoChecksum: true},
+		Scopes: allAPIPlans("chat:completions", "Chat Completions", "models:read", "Read Models", "tools:read", "Read Tools",
+			"usage:read", "Read Usage Statistics", "account:read", "Read Account Information", "credits:read", "Read Credits",
+			"credits:purchase", "Purchase Credits", "image:generate", "Generate Images", "logo:generate", "Generate Logos"),
+		Plans: map[string]host.Plan{"web": {}, "api": plan, "api-enterprise": plan},
+		Profile: middleware.Profile{
+			Credentials: []middleware.Location{middleware.BearerOnly()},
+			Answers: map[middleware.Verdict]middleware.Answer{
+				middleware.VerdictMissing:   {Code: "AUTH_MISSING", Message: "Authorization header required"},
+				middleware.VerdictMalformed: {Code: "AUTH_INVALID_FORMAT", Message: "Invalid authorization format. Expected: Bearer mgx-sk-..."},
+				middleware.VerdictUnknown:   revoked, middleware.VerdictExpired: revoked, middleware.VerdictRevoked: revoked, middleware.VerdictDisabled: revoked,
+				middleware.VerdictScopeDenied: {Code: "AUTH_INSUFFICIENT_SCOPE", Message: "Operation requires '{scope}' scope"},
+			},
+			Fields: []middleware.Field{
+				{Name: "X-API-Key-ID", Value: middleware.FieldKeyID}, {Name: "X-API-Key-Name", Value: middleware.FieldKeyName},
+				{Name: "X-API-Key-Scopes", Value: middleware.FieldKeyScopes}, {Name: "X-Request-ID", Value: middleware.FieldRequestID},
+				{Name: "X-RateLimit-Remaining", Value: middleware.FieldRemaining},
+			},
+			ExactCase: true, TellScopes: true, Render: middleware.JSON(envelope),
+		},
+		Routes: []host.Route{
+			{Pattern: "POST /api/v1/chat", Operation: middleware.Operation{
+				Name: "chat", Scopes: scopes.All("chat:completions"), Price: middleware.Fixed(credits.Credit), Limits: minute,
+			}, Handler: answer},
+			{Pattern: "POST /api/v1/images", Operation: middleware.Operation{
+				Name: "images", Scopes: scopes.All("image:generate"), Price: middleware.Fixed(10 * credits.Credit), Limits: minute,
+			}, Handler: answer},
+		},
+		Keys: []host.Sample{
+			{State: "active", Name: "Production App", Scopes: "chat:completions models:read tools:read usage:read account:read credits:read credits:purchase image:generate logo:generate"},
+			{State: "expired", Name: "Last Quarter", Scopes: "chat:completions"}, {State: "revoked", Name: "Leaked", Scopes: "chat:completions"},
+			{State: "limited", Name: "Development Testing", Scopes: "chat:write models:read", Imported: true},
+		},
+	}
+}
+
+// envelope is the body of every refusal.
+func envelope(d *middleware.Denial) any {
+	type details struct {
+		Required string   `json:"required_scope"`
+		Current  []string `json:"current_scopes"`
+	}
+	type failure struct {
+		Code    string   `json:"code"`
+		Message string   `json:"message"`
+		Status  int      `json:"status"`
+		Details *details `json:"details,omitempty"`
+	}
+	f := failure{Code: strings.ToUpper(d.Code), Message: d.Detail(), Status: d.Status}
+	if d.Verdict == middleware.VerdictScopeDenied {
+		f.Details = &details{strings.Join(d.Missing, " "), append([]string{}, d.Granted...)}
+	}
+	return struct {
+		Success bool    `json:"success"`
+		Error   failure `json:"error"`
+	}{false, f}
+}
+
+// allAPIPlans defines scopes, each a name and a description, for all API plans.
+func allAPIPlans(pairs ...string) (defs []scopes.Definition) {
+	for i := 0; i < len(pairs); i += 2 {
+		defs = append(defs, scopes.Definition{Name: pairs[i], Description: pairs[i+1], Plans: []string{"api", "api-enterprise"}})
+	}
+	return defs
+}

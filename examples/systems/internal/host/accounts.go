@@ -1,0 +1,76 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+)
+
+// Demo is the account that the program starts with.
+const Demo = "acct_demo"
+
+// budget is the id of an account's monthly budget, and capped that of a key's
+// credit limit.
+const budget = credits.BudgetID("monthly")
+
+// Accounts know who has which plan: what a host keeps in its own tables.
+type Accounts struct {
+	plans map[string]Plan
+
+	mu sync.Mutex
+	of map[string]string // guarded by mu
+}
+
+// Plan returns the name of an owner's plan, "" of nobody's.
+func (a *Accounts) Plan(owner string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.of[owner]
+}
+
+// policy is the [apikey.Options] Policy: what the plan allows. Who has no plan may
+// have no keys.
+func (a *Accounts) policy(_ context.Context, owner string) (apikey.Policy, error) {
+	name := a.Plan(owner)
+	p := a.plans[name].Keys
+	p.Plan = name
+	return p, nil
+}
+
+// SetPlan puts an owner on a plan: from now on its keys may do what that allows,
+// and its account is given what that gives.
+func (s *Service) SetPlan(ctx context.Context, owner, plan string) error {
+	p, ok := s.system.Plans[plan]
+	if !ok {
+		return fmt.Errorf("%s has no plan %q", s.system.Name, plan)
+	}
+	s.Accounts.mu.Lock()
+	s.Accounts.of[owner] = plan
+	s.Accounts.mu.Unlock()
+	account := credits.AccountID(owner)
+	before, err := s.Ledger.Schedules(ctx, account)
+	if err != nil {
+		return err
+	}
+	for _, schedule := range before {
+		if err := s.Ledger.RemoveSchedule(ctx, account, schedule.ID); err != nil {
+			return err
+		}
+	}
+	for _, schedule := range p.Credits {
+		schedule.Account = account
+		if schedule.Anchor.IsZero() {
+			schedule.Anchor = s.now() // the subscription begins
+		}
+		if _, err := s.Ledger.SetSchedule(ctx, schedule); err != nil {
+			return err
+		}
+	}
+	if p.Budget > 0 {
+		_, err = s.Ledger.SetBudget(ctx, credits.Budget{Account: account, ID: budget, Amount: p.Budget, Every: credits.Month})
+	}
+	return err
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/examples/systems/internal/host"
+	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+func system() host.System {
+	invalid := middleware.Answer{Status: 401, Code: "unauthorized", Message: "API key is invalid or missing; check the header x-magnific-api-key"}
+	limited := middleware.Answer{Status: 429, Message: "Rate limit exceeded ({limit}); wait {retry_after} seconds for it to reset, {upgrade}"}
+	broken := middleware.Answer{Status: 500, Code: "internal", Message: "Something went wrong on our side; retry, and contact support if it persists"}
+	limits := []middleware.Limit{ // 50 a second over 5 seconds and 10 a second over 2 minutes, of the key and of the address
+		host.Sliding("key-burst", 250, 5*time.Second, middleware.PerKey), host.Sliding("key-average", 1200, 2*time.Minute, middleware.PerKey),
+		host.Sliding("ip-burst", 250, 5*time.Second, middleware.PerIP), host.Sliding("ip-average", 1200, 2*time.Minute, middleware.PerIP),
+	}
+	daily := func(name, unit string, count int64) middleware.Limit {
+		return middleware.Limit{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.Calendar, Every: ratelimit.Day, Count: count, Unit: unit}, Subject: middleware.PerOwner, Setting: name}
+	}
+	keys := func(most int, rpd, ipd int64, hint string) apikey.Policy {
+		return apikey.Policy{
+			MayCreate: most >= 0, MaxKeys: max(most, 0), RequireName: true, Scopes: host.Grants("*"), UpgradeHint: hint,
+			Settings: []apikey.Setting{{Name: "mystic-rpd", Default: rpd, Min: rpd, Max: rpd}, {Name: "mystic-ipd", Default: ipd, Min: ipd, Max: ipd}},
+		}
+	}
+	const enterprise, business = "contact Sales about Enterprise: magnific.com/api#contact", "upgrade to Business: magnific.com/api/pricing"
+	pool := func(every credits.Unit, amount credits.Amount) []credits.Schedule {
+		return []credits.Schedule{{ID: "plan", Amount: amount * credits.Credit, Unit: every, Every: 1}}
+	}
+	return host.System{
+		Name: "magnific", Prefix: "mag", Dashboard: "/developers/dashboard", Secrets: []string{"webhook"}, Demo: "business",
+		Scopes: []scopes.Definition{{Name: "models:image"}, {Name: "models:video"}, {Name: "models:audio"}, {Name: "models:3d"}},
+		Plans: map[string]host.Plan{
+			"free":            {Keys: keys(-1, 100, 50, business)},
+			"business":        {Keys: keys(5, 10_000, 2_000, enterprise), Credits: pool(credits.Months, 90_000)},
+			"business-yearly": {Keys: keys(5, 10_000, 2_000, enterprise), Credits: pool(credits.Years, 1_080_000)},
+			"enterprise":      {Keys: keys(-1, 10_000, 2_000, "ask your representative to enable API access"), Credits: pool(credits.Years, 5_000_000)},
+			"enterprise-api":  {Keys: keys(0, 1_000_000, 200_000, enterprise), Credits: pool(credits.Years, 5_000_000)},
+		},
+		Profile: middleware.Profile{
+			Credentials: []middleware.Location{middleware.Header("x-magnific-api-key")},
+			Answers: map[middleware.Verdict]middleware.Answer{
+				middleware.VerdictMissing: invalid, middleware.VerdictMalformed: invalid, middleware.VerdictUnknown: invalid,
+				middleware.VerdictDisabled: invalid, middleware.VerdictExpired: invalid, middleware.VerdictRevoked: invalid,
+				middleware.VerdictRateLimited: limited, middleware.VerdictStoreError: broken, middleware.VerdictMisconfigured: broken,
+			},
+		},
+		Upgrade: func(apikey.Key, middleware.Verdict) string { return enterprise },
+		Routes: []host.Route{
+			{Pattern: "GET /v1/resources", Operation: middleware.Operation{
+				Name: "resources.list", Scopes: scopes.None(), Price: middleware.Free(), Limits: limits,
+			}, Handler: resources},
+			{Pattern: "POST /v1/resources/{id}/download", Operation: middleware.Operation{ // a download is reported, and costs nothing
+				Name: "resources.download", Scopes: scopes.None(), Price: middleware.Free(), Limits: limits,
+			}, Handler: resources},
+			{Pattern: "POST /v1/ai/mystic", Operation: middleware.Operation{
+				Name: "mystic", Scopes: scopes.All("models:image"), Price: middleware.PerUnit(5 * credits.Credit),
+				Unit: "images", Units: middleware.JSONUnits("num_images", 1),
+				Limits: append(limits[:len(limits):len(limits)], daily("mystic-rpd", "requests", 10_000), daily("mystic-ipd", "images", 2_000)),
+			}, Handler: mystic},
+		},
+		Keys: []host.Sample{
+			{State: "active", Name: "Heroes Test", Scopes: "models:*"}, {State: "inactive", Name: "Rotated Out", Scopes: "models:*"},
+			{State: "limited", Name: "Audio Only", Scopes: "models:audio"},
+		},
+	}
+}
