@@ -29,12 +29,13 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 
 // begin fills p, and undoes what it did before it returns a denial.
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
+	began := g.began()
 	d := g.decide(ctx, p, a)
 	if d != nil {
 		p.name()
 		g.tell(p, d)
 	}
-	g.decided(ctx, p, d)
+	g.decidedSince(ctx, p, d, began)
 	return d
 }
 

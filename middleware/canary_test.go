@@ -94,8 +94,8 @@ func TestSlogObserver(t *testing.T) {
 	}
 	id := w.Header().Get("X-Request-Id")
 	for i, want := range []map[string]any{
-		{"level": "DEBUG", "msg": "gate decision", "request_id": id, "operation": "image", "verdict": "allowed", "key_id": issued.Key.ID, "ip": "192.0.2.1", "held": "5"},
-		{"level": "DEBUG", "msg": "gate settlement", "request_id": id, "operation": "image", "key_id": issued.Key.ID, "ending": "success", "status": 200.0,
+		{"level": "DEBUG", "msg": "gate decision", "request_id": id, "operation": "image", "verdict": "allowed", "key_id": issued.Key.ID, "owner": account, "ip": "192.0.2.1", "held": "5"},
+		{"level": "WARN", "msg": "gate settlement", "request_id": id, "operation": "image", "key_id": issued.Key.ID, "ending": "success", "status": 200.0,
 			"account": account, "hold": id, "action": "capture", "held": "5", "charged": "5", "asked": "7"},
 	} {
 		if fmt.Sprint(got[i]) != fmt.Sprint(want) {

@@ -25,7 +25,8 @@ type Decision struct {
 	RequestID string
 	Operation string
 	Verdict   Verdict
-	KeyID     string // "" before the secret was proven
+	Took      time.Duration // from the beginning of the attempt; 0 on a clock that stands still
+	KeyID     string        // "" before the secret was proven
 	Owner     string
 	IP        netip.Addr // the zero Addr when it is not known
 	Limits    []string   // the limits that refused
@@ -55,81 +56,122 @@ type Settled struct {
 	Err error
 }
 
-// SlogObserver reports to a [slog.Logger]: refusals and settlements at debug
-// level, what a store failed to do at error level.
+// Observers tell each of several observers, in order.
+type Observers []Observer
+
+// Decided implements [Observer].
+func (all Observers) Decided(ctx context.Context, d Decision) {
+	for _, o := range all {
+		o.Decided(ctx, d)
+	}
+}
+
+// Settled implements [Observer].
+func (all Observers) Settled(ctx context.Context, s Settled) {
+	for _, o := range all {
+		o.Settled(ctx, s)
+	}
+}
+
+// SlogObserver reports to a [slog.Logger], with the time of the event: at debug
+// level what went as it should, refusals among it; at warning level a decision by
+// the policy for a store that failed, and a charge of more than was held, which is
+// not made; at error level what could not be decided or settled. What is not set
+// is left out.
 type SlogObserver struct{ log *slog.Logger }
 
 // NewSlogObserver returns an observer that reports to log; nil is slog.Default
 // at the time of each report.
 func NewSlogObserver(log *slog.Logger) *SlogObserver { return &SlogObserver{log: log} }
 
-func (o *SlogObserver) logger() *slog.Logger {
-	if o.log != nil {
-		return o.log
+// report writes a line that was built by attrs, unless nobody reads the level.
+func (o *SlogObserver) report(ctx context.Context, level slog.Level, at time.Time, message string, attrs func(add func(...slog.Attr))) {
+	log := o.log
+	if log == nil {
+		log = slog.Default() //nolint:forbidigo // what net/http does with panics: better the program's log than silence
 	}
-	return slog.Default() //nolint:forbidigo // what net/http does with panics: better the program's log than silence
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	record := slog.NewRecord(at, level, message, 0)
+	attrs(record.AddAttrs)
+	_ = log.Handler().Handle(ctx, record) // as slog.Logger does
+}
+
+// text adds a string that is set.
+func text(add func(...slog.Attr), name, value string) {
+	if value != "" {
+		add(slog.String(name, value))
+	}
+}
+
+// amount adds an amount that is set.
+func amount(add func(...slog.Attr), name string, a credits.Amount) {
+	if a != 0 {
+		add(slog.String(name, a.String()))
+	}
 }
 
 // Decided implements [Observer].
 func (o *SlogObserver) Decided(ctx context.Context, d Decision) {
 	level := slog.LevelDebug
-	if d.Verdict.failure() {
+	switch {
+	case d.Verdict.failure():
 		level = slog.LevelError
+	case d.Degraded:
+		level = slog.LevelWarn
 	}
-	log := o.logger()
-	if !log.Enabled(ctx, level) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("request_id", d.RequestID), slog.String("operation", d.Operation),
-		slog.String("verdict", d.Verdict.String()), slog.String("key_id", d.KeyID),
-	}
-	if d.IP.IsValid() {
-		attrs = append(attrs, slog.String("ip", d.IP.String()))
-	}
-	if len(d.Limits) > 0 {
-		attrs = append(attrs, slog.Any("limits", d.Limits))
-	}
-	if len(d.Shadowed) > 0 {
-		attrs = append(attrs, slog.Any("shadowed", d.Shadowed))
-	}
-	if d.Degraded {
-		attrs = append(attrs, slog.Bool("degraded", true))
-	}
-	if d.Held > 0 {
-		attrs = append(attrs, slog.String("held", d.Held.String()))
-	}
-	if d.Err != nil {
-		attrs = append(attrs, slog.String("error", d.Err.Error()))
-	}
-	log.LogAttrs(ctx, level, "gate decision", attrs...)
+	o.report(ctx, level, d.Time, "gate decision", func(add func(...slog.Attr)) {
+		add(slog.String("request_id", d.RequestID), slog.String("operation", d.Operation), slog.String("verdict", d.Verdict.String()))
+		text(add, "key_id", d.KeyID)
+		text(add, "owner", d.Owner)
+		if d.IP.IsValid() {
+			add(slog.String("ip", d.IP.String()))
+		}
+		if len(d.Limits) > 0 {
+			add(slog.Any("limits", d.Limits))
+		}
+		if len(d.Shadowed) > 0 {
+			add(slog.Any("shadowed", d.Shadowed))
+		}
+		if d.Degraded {
+			add(slog.Bool("degraded", true))
+		}
+		amount(add, "held", d.Held)
+		if d.Took != 0 {
+			add(slog.Duration("took", d.Took))
+		}
+		if d.Err != nil {
+			add(slog.String("error", d.Err.Error()))
+		}
+	})
 }
 
 // Settled implements [Observer].
 func (o *SlogObserver) Settled(ctx context.Context, s Settled) {
 	level := slog.LevelDebug
-	if s.Err != nil {
+	switch {
+	case s.Err != nil:
 		level = slog.LevelError
+	case s.Asked > s.Held:
+		level = slog.LevelWarn
 	}
-	log := o.logger()
-	if !log.Enabled(ctx, level) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("request_id", s.RequestID), slog.String("operation", s.Operation), slog.String("key_id", s.KeyID),
-		slog.String("ending", s.Ending.String()), slog.Int("status", s.Status),
-	}
-	if s.Hold != "" {
-		attrs = append(attrs, slog.String("account", string(s.Account)), slog.String("hold", string(s.Hold)),
-			slog.String("action", s.Action.String()), slog.String("held", s.Held.String()), slog.String("charged", s.Charged.String()))
-		if s.Asked > s.Held {
-			attrs = append(attrs, slog.String("asked", s.Asked.String()))
+	o.report(ctx, level, s.Time, "gate settlement", func(add func(...slog.Attr)) {
+		add(slog.String("request_id", s.RequestID), slog.String("operation", s.Operation))
+		text(add, "key_id", s.KeyID)
+		add(slog.String("ending", s.Ending.String()), slog.Int("status", s.Status))
+		text(add, "account", string(s.Account))
+		if s.Hold != "" {
+			add(slog.String("hold", string(s.Hold)), slog.String("action", s.Action.String()),
+				slog.String("held", s.Held.String()), slog.String("charged", s.Charged.String()))
 		}
-	}
-	if s.Err != nil {
-		attrs = append(attrs, slog.String("error", s.Err.Error()))
-	}
-	log.LogAttrs(ctx, level, "gate settlement", attrs...)
+		if s.Asked != s.Charged {
+			amount(add, "asked", s.Asked)
+		}
+		if s.Err != nil {
+			add(slog.String("error", s.Err.Error()))
+		}
+	})
 }
 
 // failure reports whether v is a fault of the server's side.
@@ -137,8 +179,22 @@ func (v Verdict) failure() bool {
 	return v == VerdictUndecided || v == VerdictStoreError || v == VerdictMisconfigured
 }
 
-// decided tells the observer of a decision. Without one only failures are told.
+// decided tells the observer of a decision that took no time.
 func (g *Gate) decided(ctx context.Context, p *Pass, d *Denial) {
+	g.decidedSince(ctx, p, d, time.Time{})
+}
+
+// began is when an attempt begins, as far as anybody wants to know.
+func (g *Gate) began() time.Time {
+	if g.opt.Observer == nil {
+		return time.Time{}
+	}
+	return g.opt.Now()
+}
+
+// decidedSince tells the observer of a decision. Without one only failures are
+// told.
+func (g *Gate) decidedSince(ctx context.Context, p *Pass, d *Denial, began time.Time) {
 	verdict := VerdictAllowed
 	if d != nil {
 		verdict = d.Verdict
@@ -153,6 +209,9 @@ func (g *Gate) decided(ctx context.Context, p *Pass, d *Denial) {
 	event := Decision{
 		Time: g.opt.Now(), RequestID: p.requestID, Operation: p.route.op.Name, Verdict: verdict,
 		KeyID: p.key.ID, Owner: p.key.Owner, IP: p.ip, Held: p.held, Degraded: p.limits.Degraded,
+	}
+	if !began.IsZero() {
+		event.Took = event.Time.Sub(began)
 	}
 	for s := range p.limits.Shadowed() {
 		event.Shadowed = append(event.Shadowed, s.Limit.Name)

@@ -56,7 +56,7 @@ func New(tb testing.TB, o *Options) *Fixture {
 	if gate.Observer == nil {
 		gate.Observer = f.Recorder
 	} else {
-		gate.Observer = both{f.Recorder, gate.Observer}
+		gate.Observer = middleware.Observers{f.Recorder, gate.Observer}
 	}
 	f.place = middleware.Bearer()
 	if places := gate.Profile.Credentials; len(places) > 0 {
@@ -67,21 +67,6 @@ func New(tb testing.TB, o *Options) *Fixture {
 	f.must(err)
 	f.furnish(&opt)
 	return f
-}
-
-// both tells two observers.
-type both [2]middleware.Observer
-
-func (b both) Decided(ctx context.Context, d middleware.Decision) {
-	for _, o := range b {
-		o.Decided(ctx, d)
-	}
-}
-
-func (b both) Settled(ctx context.Context, s middleware.Settled) {
-	for _, o := range b {
-		o.Settled(ctx, s)
-	}
 }
 
 // must ends the test with what is wrong.
