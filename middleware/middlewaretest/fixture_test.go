@@ -320,6 +320,26 @@ func TestWantPricedFindsOpenRoutes(t *testing.T) {
 		"DELETE /v1/images answered 405", "or correct the pattern", "/v2 answered 404")
 }
 
+// A mux of the gate tells its routes by itself, and what is public is said.
+func TestAMuxIsWalked(t *testing.T) {
+	build := func(f, g *middlewaretest.Fixture) *middleware.Mux {
+		m := f.Gate.Mux()
+		m.Handle("POST /v1/images/{id}", images(), answers(200))
+		m.Handle("GET /{rest...}", middleware.Operation{Name: "rest", Scopes: scopes.None(), Price: middleware.Free()}, answers(200))
+		m.Public("GET /healthz", answers(204))
+		g.WantPriced(m)
+		g.WantPublic(m, "GET /healthz")
+		return m
+	}
+	f := middlewaretest.New(t, nil)
+	m := build(f, f)
+	failing(t, func(tb testing.TB) { middlewaretest.New(tb, nil).WantPublic(m, "GET /ready") }, false,
+		"GET /healthz is public; mount it with Mux.Handle", "GET /ready is not public; mount it with Mux.Public")
+	failing(t, func(tb testing.TB) { build(f, middlewaretest.New(tb, nil)) }, false,
+		"POST /v1/images/{id} answered 401 without a key, and the gate was not asked")
+	failing(t, func(tb testing.TB) { f := middlewaretest.New(tb, nil); f.WantPriced(f.Gate.Mux()) }, false, "got no pattern")
+}
+
 // Requests may come from any number of goroutines.
 func TestAtOnce(t *testing.T) {
 	f := middlewaretest.New(t, nil)
