@@ -1,0 +1,46 @@
+package endpoint
+
+import (
+	"fmt"
+	"time"
+)
+
+// What a rotated key has unless the host says otherwise.
+const (
+	Grace    = 10 * time.Minute
+	MaxGrace = 30 * 24 * time.Hour
+)
+
+// A Rotation is the body with which a key is rotated.
+type Rotation struct {
+	GraceSeconds *int64 `json:"grace_seconds,omitempty" doc:"How long the old key goes on, in seconds; 0 ends it at once."`
+}
+
+// Grace returns what the body says, at most longest, or usual when it says nothing.
+func (r *Rotation) Grace(usual, longest time.Duration) (time.Duration, error) {
+	if r.GraceSeconds == nil {
+		return usual, nil
+	}
+	if most := int64(longest / time.Second); *r.GraceSeconds < 0 || *r.GraceSeconds > most {
+		return 0, Invalid(fmt.Sprintf("grace_seconds: give 0 to %d, or leave it out for %d", most, int64(usual/time.Second)))
+	}
+	return time.Duration(*r.GraceSeconds) * time.Second, nil
+}
+
+// A Previous is the key that another has taken the place of.
+type Previous struct {
+	ID        string    `json:"id"`
+	ExpiresAt time.Time `json:"expires_at" doc:"When it stops working."`
+}
+
+// Ends returns when an old key that ends at expires, the zero time being never,
+// ends after a rotation at now. It is reckoned before the change, so that the old
+// key lives no shorter than told: to look afterwards might fail, and lose the new
+// key's only showing.
+func Ends(expires, now time.Time, grace time.Duration) time.Time {
+	until := now.Add(grace).UTC().Truncate(time.Microsecond)
+	if !expires.IsZero() && expires.Before(until) {
+		return expires
+	}
+	return until
+}
