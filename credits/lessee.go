@@ -187,6 +187,12 @@ func NewLessee(ledger *Ledger, o *LesseeOptions) (*Lessee, error) {
 	return newLessee(counter{ledger}, ledger.opt, o)
 }
 
+// Of reports whether the lessee spends what is in ledger.
+func (l *Lessee) Of(ledger *Ledger) bool {
+	from, ok := l.lessor.(counter)
+	return ok && from.Ledger == ledger
+}
+
 func newLessee(from lessor, terms settings, o *LesseeOptions) (*Lessee, error) {
 	l := &Lessee{lessor: from, terms: terms, seed: maphash.MakeSeed(), turn: make(chan struct{}, 1)}
 	if o != nil {

@@ -43,6 +43,16 @@ func (l *Lessee) Hold(ctx context.Context, h Hold) (Receipt, error) {
 	return l.direct(ctx, key, h.Amount, func(ctx context.Context) (Receipt, error) { return l.lessor.Hold(ctx, h) })
 }
 
+// HoldDirect is Hold through the ledger, whatever leases have: for a hold that
+// another process, or somebody after Close, is to settle.
+func (l *Lessee) HoldDirect(ctx context.Context, h Hold) (Receipt, error) {
+	f := errors.Faults{Op: "credits.Hold"}
+	if h.check(&f, &l.terms); f.Err() != nil {
+		return Receipt{}, f.Err()
+	}
+	return l.direct(ctx, purseKey{h.Account, h.Key, h.Operation}, h.Amount, func(ctx context.Context) (Receipt, error) { return l.lessor.Hold(ctx, h) })
+}
+
 func (l *Lessee) hold(h *Hold, now time.Time) (Receipt, bool, error) {
 	s := l.shard(h.Account)
 	s.mu.Lock()

@@ -315,13 +315,11 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		return nil
 	}
 	p.account = g.accountOf(p.key)
-	receipt, err := g.ledger.Hold(ctx, credits.Hold{
-		Account: p.account, ID: p.holdID, Amount: price, TTL: p.route.op.HoldTTL,
-		Key: p.key.Meter, Operation: p.route.op.Name,
-	})
+	receipt, err := g.payer.Hold(ctx, p.hold(p.account, p.holdID, price))
 	switch {
 	case err == nil && !receipt.Replayed:
 		p.held = price
+		p.keepTerms(&receipt)
 		return nil
 	case err == nil:
 		return &Denial{Verdict: VerdictMisconfigured, err: errors.New("the hold's id was used before")}
@@ -340,11 +338,7 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		return d
 	}
 	if errors.CodeOf(err) != errors.Invalid {
-		// Whether the store holds the credits is not known. If it does and the
-		// release cannot be made either, the hold times out by itself.
-		settling := detached{parent: ctx, timeout: g.opt.SettleTimeout}
-		defer settling.stop()
-		_, _ = g.ledger.Release(&settling, credits.Release{Account: p.account, Hold: p.holdID})
+		p.abandon(ctx, p.account, p.holdID)
 	}
 	return undecided(ctx, err)
 }

@@ -21,6 +21,7 @@ type Gate struct {
 	limiter  *ratelimit.Limiter
 	flood    *ratelimit.Limiter // of ipLimits
 	ledger   *credits.Ledger
+	payer    payer // nil without a ledger
 	account  func(apikey.Key) credits.AccountID
 	guesses  *guesses
 	ips      *clientip.Resolver
@@ -60,7 +61,7 @@ func NewGate(keys *apikey.Service, o *Options) (*Gate, error) {
 	if g.opt.Random == nil {
 		g.opt.Random = randomNumber
 	}
-	g.ledger, g.account = g.opt.Credits, g.opt.Account
+	g.ledger, g.payer, g.account = g.opt.Credits, g.opt.payer(), g.opt.Account
 	g.openLimits(&f)
 	if g.opt.Now == nil {
 		g.opt.Now = time.Now //nolint:forbidigo // the one default clock

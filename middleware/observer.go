@@ -43,13 +43,13 @@ type Settled struct {
 	Operation string
 	KeyID     string
 	Account   credits.AccountID
-	Hold      credits.OpID // "" when nothing was held
+	Hold      credits.OpID // "" when nothing was held; the further ones of a metered call are Hold/2, Hold/3
 	Ending    Ending
 	Status    int
 	Action    Action
 	Held      credits.Amount
-	Asked     credits.Amount // by Pass.Charge, or what the action charges
-	Charged   credits.Amount // never more than Held; 0 when Err is not nil
+	Asked     credits.Amount // by Pass.Charge or Pass.Meter, or what the action charges
+	Charged   credits.Amount // more than Held only by Operation.Overrun; without what Err could not settle
 	// Err tells that the hold could not be settled, or a lease not ended. The
 	// answer had been given already; the hold, whose id is above, and the lease
 	// stay until their deadlines.
@@ -153,7 +153,7 @@ func (o *SlogObserver) Settled(ctx context.Context, s Settled) {
 	switch {
 	case s.Err != nil:
 		level = slog.LevelError
-	case s.Asked > s.Held:
+	case s.Asked > s.Charged:
 		level = slog.LevelWarn
 	}
 	o.report(ctx, level, s.Time, "gate settlement", func(add func(...slog.Attr)) {

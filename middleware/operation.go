@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
@@ -57,6 +58,14 @@ type Operation struct {
 	// HoldTTL overrides Options.HoldTTL when it is not 0. Where an ending keeps
 	// the hold, it must outlast the job that will settle it.
 	HoldTTL time.Duration
+	// Overrun says what is charged when [Pass.Charge], or a job, states more than is
+	// held: what is held and no more (the zero value), as much more as the account
+	// has, or that and a debt of at most DebtLimit, which refuses its next calls
+	// until it is paid. Late says whether a hold that has timed out can still be
+	// charged. See [credits.Hold].
+	Overrun   credits.Overrun
+	DebtLimit credits.Amount
+	Late      credits.Late
 }
 
 // A Route is an [Operation] that a gate has checked and prepared. It never
@@ -155,6 +164,7 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	if op.MaxWait < 0 {
 		f.Add("MaxWait is %v; give 0 (no waiting) or more", op.MaxWait)
 	}
+	op.checkOverrun(&f)
 	if op.HoldTTL < 0 {
 		f.Add("HoldTTL is %v; give 0 (the gate's default) or more", op.HoldTTL)
 	}
@@ -214,7 +224,7 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 		}
 	}
 	if has := g.routes[rt.op.Name]; has != nil && !has.same(rt) {
-		f.Add("another operation has this name and differs in scopes, price, limits, settlement or another field; give each its own name")
+		f.Add("another operation has this name and differs in scopes, price, overrun, limits, settlement or another field; give each its own name")
 	}
 }
 
@@ -223,6 +233,7 @@ func (g *Gate) checkNames(f *errors.Faults, rt *Route) {
 func (rt *Route) same(o *Route) bool {
 	return rt.op.Scopes.String() == o.op.Scopes.String() && rt.op.Price.kind == o.op.Price.kind &&
 		rt.op.Price.amount == o.op.Price.amount && rt.op.HoldTTL == o.op.HoldTTL &&
+		rt.op.Overrun == o.op.Overrun && rt.op.DebtLimit == o.op.DebtLimit && rt.op.Late == o.op.Late &&
 		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.op.MaxWait == o.op.MaxWait &&
 		rt.op.Unit == o.op.Unit && (rt.op.Allow == nil) == (o.op.Allow == nil) &&
 		slices.Equal(slices.Collect(rt.Limits()), slices.Collect(o.Limits()))

@@ -17,6 +17,11 @@ type Options struct {
 	Limits ratelimit.Store
 	// Credits pays for operations. Nil means that every operation must be free.
 	Credits *credits.Ledger
+	// Leases, unless nil, sets aside and settles what operations cost at the speed of
+	// memory; it must be a lessee of Credits. The caller closes it, after the last
+	// request: see docs/leases.md for what a crash costs. What is kept for a job, by
+	// [Pass.Detach] or a 202, is moved to Credits itself.
+	Leases *credits.Lessee
 	// Account names the account that pays for a key; nil is the key's owner. A
 	// call whose account has no valid id is refused with 500.
 	Account func(apikey.Key) credits.AccountID
@@ -89,8 +94,22 @@ func defaultFailedAuth() ratelimit.Limit {
 	return ratelimit.Limit{Name: "failed_auth", Count: 20, Period: time.Minute}
 }
 
+// payer returns who sets credits aside and settles them; nil when nobody does.
+func (o *Options) payer() payer {
+	switch {
+	case o.Leases != nil:
+		return o.Leases
+	case o.Credits != nil:
+		return o.Credits
+	}
+	return nil
+}
+
 // check adds what is wrong with the plain fields of o.
 func (o *Options) check(f *errors.Faults) {
+	if o.Leases != nil && !o.Leases.Of(o.Credits) {
+		f.Add("Leases is not a lessee of Credits; give one that was made with it, or none")
+	}
 	if o.MaxBody < 0 {
 		f.Add("MaxBody is %d; give 0 (no bound) or more bytes", o.MaxBody)
 	}

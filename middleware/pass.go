@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
@@ -33,8 +34,11 @@ type Pass struct {
 	limits  ratelimit.Result
 	account credits.AccountID
 	held    credits.Amount
-	charge  atomic.Int64 // by Charge, plus 1; 0 when it was not called
-	ended   atomic.Bool
+	heldAt  int64                 // by the ledger's clock, in microseconds
+	heldFor time.Duration         // until the hold times out; 0: never
+	leased  bool                  // a lease pays for the hold: only this process can settle it
+	state   atomic.Int64          // what [Pass.Charge] stated, plus 1, or one of the states below
+	meter   atomic.Pointer[Meter] // nil until it is asked for
 
 	ownID    [idLength]byte
 	settling detached
@@ -66,46 +70,6 @@ func (p *Pass) Balance(ctx context.Context) (credits.Balance, error) {
 	}
 	balance, err := p.gate.ledger.Balance(ctx, p.gate.accountOf(p.key))
 	return balance, errors.Wrap(op, err)
-}
-
-// A Hold names credits that are set aside. It is a plain value: with it a job
-// settles by [credits.Ledger.Capture] or Release, in another process if need be.
-type Hold struct {
-	Account credits.AccountID `json:"account"`
-	ID      credits.OpID      `json:"id"`
-	Amount  credits.Amount    `json:"amount"`
-}
-
-// Hold returns what is set aside for the pass; false when nothing is, because
-// the call is free.
-func (p *Pass) Hold() (Hold, bool) {
-	return Hold{Account: p.account, ID: p.holdID, Amount: p.held}, p.held > 0
-}
-
-// Charge states what the call costs in the end, 0 or more; the last statement
-// counts. It wins over the settlement by status: 0 charges nothing even for a
-// 200, and 3 charges 3 even for a 500. More than what is held cannot be
-// charged: what is held is charged then, and the error, of code Insufficient,
-// says so. After the pass has ended the error has code Conflict.
-func (p *Pass) Charge(amount credits.Amount) error {
-	const op = "middleware.Charge"
-	switch {
-	case amount < 0:
-		return &errors.Error{Code: errors.Invalid, Op: op, Msg: "the amount is " + amount.String() + "; give 0 or more"}
-	case amount > credits.MaxAmount:
-		amount = credits.MaxAmount
-	}
-	p.charge.Store(int64(amount) + 1)
-	if p.ended.Load() {
-		return &errors.Error{Code: errors.Conflict, Op: op, Msg: "the call has been settled already"}
-	}
-	if amount > p.held {
-		return &errors.Error{
-			Code: errors.Insufficient, Op: op,
-			Msg: amount.String() + " credits are more than the " + p.held.String() + " held; those are charged",
-		}
-	}
-	return nil
 }
 
 // identify makes the pass's own id, and takes the given request id if it is sane.

@@ -49,74 +49,75 @@ var endings = []struct {
 	status   int // as the gate sees it
 	consumed credits.Amount
 	held     credits.Amount // afterwards
+	charges  bool           // the handler calls Charge
 }{
-	{"200 is charged", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }, middleware.EndSuccess, 200, 5, 0},
-	{"an empty answer is a 200", func(http.ResponseWriter, *http.Request) {}, middleware.EndSuccess, 200, 5, 0},
-	{"201 is charged", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, middleware.EndSuccess, 201, 5, 0},
-	{"202 keeps the hold", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, middleware.EndAccepted, 202, 0, 5},
-	{"204 is charged", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, middleware.EndSuccess, 204, 5, 0},
+	{"200 is charged", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }, middleware.EndSuccess, 200, 5, 0, false},
+	{"an empty answer is a 200", func(http.ResponseWriter, *http.Request) {}, middleware.EndSuccess, 200, 5, 0, false},
+	{"201 is charged", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, middleware.EndSuccess, 201, 5, 0, false},
+	{"202 keeps the hold", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, middleware.EndAccepted, 202, 0, 5, false},
+	{"204 is charged", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, middleware.EndSuccess, 204, 5, 0, false},
 	{"a redirect is free", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "/elsewhere")
 		w.WriteHeader(307)
-	}, middleware.EndRedirect, 307, 0, 0},
-	{"304 is free", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }, middleware.EndRedirect, 304, 0, 0},
-	{"400 is free", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, middleware.EndClientError, 400, 0, 0},
-	{"404 is free", http.NotFound, middleware.EndClientError, 404, 0, 0},
-	{"500 is free", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, middleware.EndServerError, 500, 0, 0},
+	}, middleware.EndRedirect, 307, 0, 0, false},
+	{"304 is free", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }, middleware.EndRedirect, 304, 0, 0, false},
+	{"400 is free", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, middleware.EndClientError, 400, 0, 0, false},
+	{"404 is free", http.NotFound, middleware.EndClientError, 404, 0, 0, false},
+	{"500 is free", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, middleware.EndServerError, 500, 0, 0, false},
 	{"the second status does not count", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(200)
 		w.WriteHeader(500)
-	}, middleware.EndSuccess, 200, 5, 0},
+	}, middleware.EndSuccess, 200, 5, 0, false},
 	{"an early hint is no status", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(103)
 		w.WriteHeader(402)
-	}, middleware.EndClientError, 402, 0, 0},
+	}, middleware.EndClientError, 402, 0, 0, false},
 	{"a flush sends 200, whatever comes later", func(w http.ResponseWriter, _ *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		w.WriteHeader(500)
-	}, middleware.EndSuccess, 200, 5, 0},
-	{"a panic before the answer is free", func(http.ResponseWriter, *http.Request) { panic("boom") }, middleware.EndPanic, 0, 0, 0},
-	{"an abort before the answer is free", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, middleware.EndPanic, 0, 0, 0},
+	}, middleware.EndSuccess, 200, 5, 0, false},
+	{"a panic before the answer is free", func(http.ResponseWriter, *http.Request) { panic("boom") }, middleware.EndPanic, 0, 0, 0, false},
+	{"an abort before the answer is free", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, middleware.EndPanic, 0, 0, 0, false},
 	{"a panic in the answer is charged", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "half")
 		panic(http.ErrAbortHandler)
-	}, middleware.EndPartialPanic, 200, 5, 0},
+	}, middleware.EndPartialPanic, 200, 5, 0, false},
 	{"a panic after an error status had begun is charged by the panic's row", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(500)
 		panic(http.ErrAbortHandler)
-	}, middleware.EndPartialPanic, 500, 5, 0},
-	{"Goexit before the answer is free", func(http.ResponseWriter, *http.Request) { runtime.Goexit() }, middleware.EndPanic, 0, 0, 0},
-	{"an explicit charge wins over 200", func(w http.ResponseWriter, r *http.Request) { _ = charge(2*credits.Credit)(w, r) }, middleware.EndSuccess, 200, 2, 0},
-	{"an explicit 0 charges 0", func(w http.ResponseWriter, r *http.Request) { _ = charge(0)(w, r) }, middleware.EndSuccess, 200, 0, 0},
+	}, middleware.EndPartialPanic, 500, 5, 0, false},
+	{"Goexit before the answer is free", func(http.ResponseWriter, *http.Request) { runtime.Goexit() }, middleware.EndPanic, 0, 0, 0, false},
+	{"an explicit charge wins over 200", func(w http.ResponseWriter, r *http.Request) { _ = charge(2*credits.Credit)(w, r) }, middleware.EndSuccess, 200, 2, 0, true},
+	{"an explicit 0 charges 0", func(w http.ResponseWriter, r *http.Request) { _ = charge(0)(w, r) }, middleware.EndSuccess, 200, 0, 0, true},
 	{"an explicit charge wins over 500", func(w http.ResponseWriter, r *http.Request) {
 		_ = charge(3*credits.Credit)(w, r)
 		w.WriteHeader(500)
-	}, middleware.EndServerError, 500, 3, 0},
+	}, middleware.EndServerError, 500, 3, 0, true},
 	{"an explicit charge wins over 202", func(w http.ResponseWriter, r *http.Request) {
 		_ = charge(3*credits.Credit)(w, r)
 		w.WriteHeader(202)
-	}, middleware.EndAccepted, 202, 3, 0},
+	}, middleware.EndAccepted, 202, 3, 0, true},
 	{"an explicit charge wins over a panic", func(w http.ResponseWriter, r *http.Request) {
 		_ = charge(4*credits.Credit)(w, r)
 		panic(http.ErrAbortHandler)
-	}, middleware.EndPanic, 0, 4, 0},
+	}, middleware.EndPanic, 0, 4, 0, true},
 	{"the last explicit charge counts", func(w http.ResponseWriter, r *http.Request) {
 		_ = charge(1*credits.Credit)(w, r)
 		_ = charge(2*credits.Credit)(w, r)
-	}, middleware.EndSuccess, 200, 2, 0},
+	}, middleware.EndSuccess, 200, 2, 0, true},
 	{"more than the hold is capped at it", func(w http.ResponseWriter, r *http.Request) {
 		if err := charge(6*credits.Credit)(w, r); errors.CodeOf(err) != errors.Insufficient {
 			panic(err)
 		}
-	}, middleware.EndSuccess, 200, 5, 0},
+	}, middleware.EndSuccess, 200, 5, 0, true},
 	{"a negative charge changes nothing", func(w http.ResponseWriter, r *http.Request) {
 		if err := charge(-1)(w, r); errors.CodeOf(err) != errors.Invalid {
 			panic(err)
 		}
-	}, middleware.EndSuccess, 200, 5, 0},
+	}, middleware.EndSuccess, 200, 5, 0, true},
 	{"TimeoutHandler inside answers 503 and is free", func(w http.ResponseWriter, r *http.Request) {
 		http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), time.Millisecond, "late").ServeHTTP(w, r)
-	}, middleware.EndServerError, 503, 0, 0},
+	}, middleware.EndServerError, 503, 0, 0, false},
 }
 
 func TestSettlement(t *testing.T) {

@@ -94,7 +94,7 @@ func (rt *Route) Within(ctx context.Context) (bool, error) {
 
 func (rt *Route) within(ctx context.Context) (again bool, d *Denial) {
 	outer, ok := PassFrom(ctx)
-	if !ok || outer.gate != rt.gate || outer.ended.Load() {
+	if !ok || outer.gate != rt.gate || outer.over() {
 		return false, nil
 	}
 	if outer.route.op.Name == rt.op.Name {

@@ -1,0 +1,304 @@
+package middleware
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
+)
+
+// A Meter counts what a call uses while it runs, for streams whose cost is known
+// only as they go. Make one with [Pass.Meter]; it is safe for concurrent use.
+//
+// What is counted is held already: first against the price, and when that is used
+// up against another hold of twice the size, and so on, so that a stream makes few
+// of them. What is not used of the last goes back at the end.
+type Meter struct {
+	pass    *Pass
+	account credits.AccountID
+	turn    chan struct{} // of one: who asks the ledger
+
+	mu    sync.Mutex
+	used  credits.Amount // counted; guarded by mu
+	held  credits.Amount // by all holds; guarded by mu
+	holds []meterHold    // guarded by mu
+	due   time.Time      // when the holds are put off; the zero time: never. Guarded by mu
+
+	next  credits.Amount // the size of the next hold; of who has the turn
+	named int            // how many ids of holds were used; of who has the turn
+}
+
+// A meterHold is one of the holds of a meter.
+type meterHold struct {
+	id     credits.OpID
+	amount credits.Amount
+	until  time.Time // by the gate's clock, when it times out; the zero time: never
+	life   time.Duration
+}
+
+// maxMeterHolds bounds the holds of one meter. Doubling reaches MaxAmount from the
+// smallest amount before that.
+const maxMeterHolds = 64
+
+// renewals is after what part of their life holds are put off.
+const renewals = 2
+
+// Meter returns the meter of the pass, always the same. From the first call on
+// the pass is charged what the meter has counted, however it ends, by panic, by a
+// client that leaves, with 5xx: an own count of 0 charges 0. Only a [Pass.Charge]
+// wins over it.
+func (p *Pass) Meter() *Meter {
+	if m := p.meter.Load(); m != nil {
+		return m
+	}
+	m := &Meter{pass: p, account: p.account, turn: make(chan struct{}, 1), held: p.held, named: 1}
+	m.next = min(2*p.held, credits.MaxAmount)
+	if p.held > 0 {
+		m.holds = []meterHold{p.meterHold()}
+		if first := &m.holds[0]; first.life > 0 {
+			m.due = first.until.Add(-first.life / renewals)
+		}
+	} else if p.gate.ledger != nil {
+		m.account = p.gate.accountOf(p.key)
+	}
+	if !p.meter.CompareAndSwap(nil, m) {
+		return p.meter.Load()
+	}
+	return m
+}
+
+// meterHold returns the pass's own hold. How old it is, the clocks of the gate and
+// of the ledger tell together; when they are too far apart for that, it counts as
+// one that is to be put off at once.
+func (p *Pass) meterHold() meterHold {
+	now := p.gate.opt.Now()
+	h := meterHold{id: p.holdID, amount: p.held, life: p.heldFor}
+	if h.life > 0 {
+		age := now.Sub(time.UnixMicro(p.heldAt))
+		if age < 0 || age > h.life {
+			age = h.life / renewals
+		}
+		h.until = now.Add(h.life - age)
+	}
+	return h
+}
+
+// Add counts amount, 0 or more, as used. Call it before the client gets what it
+// pays for. An error means that amount is not counted, and the stream has to stop:
+//
+//   - of code Insufficient, a [*credits.DeniedError] as a rule: the account, or a
+//     budget, has no more
+//   - of code Conflict: the call has ended, or its hold was handed over
+//   - of code Invalid: amount is negative, or the operation is Free
+//   - any other: the ledger could not decide, or ctx was done before it had
+//
+// Most calls cost no trip to the ledger, and ctx bounds those that do. Add puts off
+// the deadlines of the holds too, so a stream may be silent for half of
+// Operation.HoldTTL; one that is longer calls Add with 0 from time to time. What
+// has timed out all the same is held anew, if there are credits for it.
+func (m *Meter) Add(ctx context.Context, amount credits.Amount) error {
+	const op = "middleware.Meter.Add"
+	switch {
+	case amount < 0:
+		return &errors.Error{Code: errors.Invalid, Op: op, Msg: "the amount is " + amount.String() + "; give 0 or more"}
+	case amount > credits.MaxAmount:
+		return &errors.Error{Code: errors.Insufficient, Op: op, Msg: amount.String() + " credits are more than an account can have"}
+	}
+	if counted, err := m.count(amount, m.pass.gate.opt.Now()); counted || err != nil {
+		return errors.Wrap(op, err)
+	}
+	if m.pass.route.op.Price.kind == free {
+		return &errors.Error{Code: errors.Invalid, Op: op, Msg: "operation " + m.pass.route.op.Name + " is free; give it a price, and it can be metered"}
+	}
+	select {
+	case m.turn <- struct{}{}:
+	case <-ctx.Done():
+		return errors.Wrap(op, ctx.Err())
+	}
+	defer func() { <-m.turn }()
+	return errors.Wrap(op, m.reserve(ctx, amount))
+}
+
+// Used returns what was counted so far.
+func (m *Meter) Used() credits.Amount {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
+}
+
+// reserved returns what is held.
+func (m *Meter) reserved() credits.Amount {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held
+}
+
+// count counts amount when it is held already, and no deadline is near then.
+func (m *Meter) count(amount credits.Amount, now time.Time) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := settledBy(m.pass.state.Load()); err != nil {
+		return false, err
+	}
+	if m.held-m.used < amount || !m.due.IsZero() && !now.Before(m.due) {
+		return false, nil
+	}
+	m.used += amount
+	return true, nil
+}
+
+// reserve has the ledger do what it takes for amount to be counted. The turn is
+// the caller's.
+func (m *Meter) reserve(ctx context.Context, amount credits.Amount) error {
+	if err := m.extend(ctx); err != nil {
+		return err
+	}
+	for {
+		// Others count meanwhile, so what is made room for may be theirs.
+		counted, err := m.count(amount, time.Time{})
+		if counted || err != nil {
+			return err
+		}
+		if err := m.grow(ctx, amount); err != nil {
+			return err
+		}
+	}
+}
+
+// grow makes one more hold, so that amount can be counted.
+func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
+	m.mu.Lock()
+	need, holds := amount-(m.held-m.used), len(m.holds)
+	m.mu.Unlock()
+	if need <= 0 {
+		return nil
+	}
+	if holds == maxMeterHolds || need > credits.MaxAmount {
+		return &errors.Error{Code: errors.Insufficient, Msg: "the call has used up what one call can hold"}
+	}
+	p, size := m.pass, min(max(m.next, need), credits.MaxAmount)
+	m.named++
+	h := meterHold{id: p.holdID + "/" + credits.OpID(strconv.Itoa(m.named))}
+	for {
+		now := p.gate.opt.Now()
+		r, err := p.gate.payer.Hold(ctx, p.hold(m.account, h.id, size))
+		denied, isDenied := errors.AsType[*credits.DeniedError](err)
+		switch {
+		case err == nil && r.Replayed:
+			return &errors.Error{Code: errors.Conflict, Msg: "the id of the meter's hold was used before"}
+		case err == nil:
+			m.next = min(2*max(m.next, size), credits.MaxAmount)
+			h.amount, h.life = size, lifetime(&r)
+			if h.life > 0 {
+				h.until = now.Add(h.life)
+			}
+			return m.keep(ctx, h)
+		case isDenied && size > need && denied.Available >= need && denied.Available < size:
+			size = denied.Available // the last of what there is
+		case isDenied && size > need:
+			size = need
+		case isDenied || errors.CodeOf(err) == errors.Invalid:
+			return err
+		default:
+			p.abandon(ctx, m.account, h.id)
+			return err
+		}
+	}
+}
+
+// keep adds a hold that was made, unless the call has ended meanwhile.
+func (m *Meter) keep(ctx context.Context, h meterHold) error {
+	m.mu.Lock()
+	err := settledBy(m.pass.state.Load())
+	if err == nil {
+		m.holds = append(m.holds, h)
+		m.held += h.amount
+		if due := h.until.Add(-h.life / renewals); h.life > 0 && (m.due.IsZero() || due.Before(m.due)) {
+			m.due = due
+		}
+	}
+	m.mu.Unlock()
+	if err != nil {
+		m.pass.abandon(ctx, m.account, h.id)
+	}
+	return err
+}
+
+// extend puts the deadlines of the holds off, when one is near. A ledger that
+// cannot do it is asked again before the deadline, and is an error after it.
+func (m *Meter) extend(ctx context.Context) error {
+	p := m.pass
+	now := p.gate.opt.Now()
+	m.mu.Lock()
+	near := !m.due.IsZero() && !now.Before(m.due)
+	holds := append([]meterHold(nil), m.holds...)
+	m.mu.Unlock()
+	if !near {
+		return nil
+	}
+	var due time.Time
+	var lost credits.Amount
+	kept := holds[:0]
+	for _, h := range holds {
+		if h.life == 0 {
+			kept = append(kept, h)
+			continue
+		}
+		const retries = 8 // in a life
+		again := now.Add(h.life / retries)
+		if again.After(h.until) && now.Before(h.until) {
+			again = h.until
+		}
+		r, err := p.gate.payer.Extend(ctx, credits.Extend{Account: m.account, Hold: h.id, TTL: p.route.op.HoldTTL})
+		switch {
+		case err == nil && !r.Replayed:
+			h.until = now.Add(h.life)
+			again = h.until.Add(-h.life / renewals)
+		case err == nil: // as long as it can be
+		case errors.Is(err, credits.ErrTimedOut):
+			lost += h.amount
+			continue
+		case errors.CodeOf(err) == errors.Unavailable && now.Before(h.until):
+		default:
+			return err
+		}
+		kept = append(kept, h)
+		if due.IsZero() || again.Before(due) {
+			due = again
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.holds, m.held, m.due = kept, m.held-lost, due
+	return settledBy(p.state.Load())
+}
+
+// settle ends the holds: what was counted, or stated, is charged from the first
+// on, and what is left goes back.
+func (m *Meter) settle(s *Settled, state int64) {
+	p := m.pass
+	m.mu.Lock()
+	s.Held, s.Asked = m.held, m.used
+	holds := m.holds // nobody counts or adds any more
+	m.mu.Unlock()
+	if state > passOpen {
+		s.Asked = credits.Amount(state - 1)
+	}
+	if len(holds) > 0 {
+		s.Action, s.Account, s.Hold = Capture, m.account, holds[0].id
+	}
+	rest := s.Asked
+	for i, h := range holds {
+		ask := min(rest, h.amount)
+		if i == len(holds)-1 {
+			ask = rest
+		}
+		rest -= ask
+		charged, err := p.capture(m.account, h.id, h.amount, ask)
+		s.Charged += charged
+		s.Err = errors.Join(s.Err, err)
+	}
+}

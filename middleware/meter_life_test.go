@@ -1,0 +1,122 @@
+package middleware_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/middleware"
+)
+
+// A long stream outlives the TTL of its holds, as long as it is not silent for
+// half of it, and at the ledger's bound on the life of a hold it holds anew.
+func TestMeterKeepsTheHoldsOfALongStream(t *testing.T) {
+	h := build(t, blueprint{
+		options: func(o *middleware.Options) { o.HoldTTL = 10 * time.Minute },
+		ledger:  &credits.Options{MaxHoldTTL: 10 * time.Minute, MaxHoldLife: time.Hour},
+	})
+	h.grant(1000)
+	p := h.admit(priced())
+	m := p.Meter()
+	for i := range 60 {
+		h.clock.add(5 * time.Minute)
+		if err := m.Add(t.Context(), credits.Amount(i%3)*credits.Credit); err != nil {
+			t.Fatalf("after %d times 5 minutes: %v", i+1, err)
+		}
+	}
+	must(t, p.End(t.Context(), good()))
+	h.spent(60, 0)
+	if s := h.settlement(); s.Err != nil {
+		t.Error(s.Err)
+	}
+}
+
+// What a silent stream let time out is held anew before anything more is counted,
+// and when it cannot be, the stream stops.
+func TestMeterHoldsAnewWhatHasTimedOut(t *testing.T) {
+	for _, broke := range []bool{false, true} {
+		h := build(t, blueprint{options: func(o *middleware.Options) { o.HoldTTL = time.Minute }})
+		h.grant(12)
+		p := h.admit(priced())
+		m := p.Meter()
+		must(t, m.Add(t.Context(), 4*credits.Credit))
+		h.clock.add(2 * time.Minute)
+		if broke {
+			_, err := h.ledger.Debit(t.Context(), credits.Debit{Account: account, ID: "other", Amount: 9 * credits.Credit})
+			must(t, err)
+		}
+		err := m.Add(t.Context(), credits.Credit)
+		if broke != errors.Is(err, credits.ErrInsufficient) {
+			t.Errorf("broke %t: %v", broke, err)
+		}
+		must(t, p.End(t.Context(), good()))
+		if broke {
+			h.spent(9, 0)
+			if s := h.settlement(); s.Asked != 4*credits.Credit || s.Charged != 0 {
+				t.Errorf("settled %+v; want 4 asked for and nothing charged", s)
+			}
+		} else {
+			h.spent(5, 0)
+		}
+	}
+}
+
+// A ledger that is down in mid-stream stops the stream when it is needed: nothing
+// is counted that is not held, and what was counted is charged when it is back.
+func TestMeterWhenTheLedgerIsDown(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		var down breaker
+		h := build(t, blueprint{
+			credits: func(s credits.Store) credits.Store { return brokenCredits{s, &down} },
+			options: func(o *middleware.Options) { o.HoldTTL = time.Minute },
+		})
+		h.grant(100)
+		p := h.admit(priced())
+		m := p.Meter()
+		down.before.Store(!after)
+		down.after.Store(after)
+		must(t, m.Add(t.Context(), 5*credits.Credit)) // which is held
+		if err := m.Add(t.Context(), 1); errors.CodeOf(err) != errors.Unavailable || !errors.Is(err, errDown) {
+			t.Errorf("counting what is not held: %v", err)
+		}
+		if got := m.Used(); got != 5*credits.Credit {
+			t.Errorf("%v counted", got)
+		}
+		h.clock.add(31 * time.Second)
+		if err := m.Add(t.Context(), 0); err != nil && !after {
+			t.Errorf("half of the TTL is left: %v", err)
+		}
+		down.before.Store(false)
+		down.after.Store(false)
+		must(t, m.Add(t.Context(), 2*credits.Credit))
+		must(t, p.End(t.Context(), good()))
+		h.spent(7, 0)
+	}
+}
+
+// When the ledger does not answer until the holds are over, the stream stops.
+func TestMeterDoesNotOutliveItsHolds(t *testing.T) {
+	var down breaker
+	h := build(t, blueprint{
+		credits: func(s credits.Store) credits.Store { return brokenCredits{s, &down} },
+		options: func(o *middleware.Options) { o.HoldTTL = time.Minute },
+	})
+	h.grant(100)
+	p := h.admit(priced())
+	m := p.Meter()
+	down.before.Store(true)
+	for _, tt := range []struct {
+		at   time.Duration
+		want errors.Code
+	}{{29, errors.Unknown}, {31, errors.Unknown}, {59, errors.Unknown}, {60, errors.Unavailable}} {
+		start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		h.clock.add(start.Add(tt.at * time.Second).Sub(h.clock.now()))
+		if err := m.Add(t.Context(), credits.Credit); (err == nil) != (tt.want == errors.Unknown) || err != nil && errors.CodeOf(err) != tt.want {
+			t.Errorf("after %d s: %v", tt.at, err)
+		}
+	}
+	if m.Used() != 3*credits.Credit {
+		t.Errorf("%v counted", m.Used())
+	}
+}
