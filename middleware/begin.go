@@ -170,9 +170,14 @@ func (p *Pass) measure(ctx context.Context, a *Attempt) *Denial {
 		return nil
 	}
 	n, d := ask(ctx, "Units", of(a.Units, op.UnitsOf, a.Message))
+	if d == nil && n > ratelimit.MaxCount {
+		return &Denial{Verdict: VerdictPriceRefused, detail: tooMuch}
+	}
 	p.units = n
 	return d
 }
+
+const tooMuch = "the request asks for more than can be counted"
 
 // verdictOf names an error of apikey.Service.Verify; VerdictUndecided when the
 // service could not decide.
@@ -348,8 +353,8 @@ func (p *Pass) price(ctx context.Context, a *Attempt) (credits.Amount, *Denial) 
 	switch price := p.route.op.Price; price.kind {
 	case perUnit:
 		total, ok := price.amount.Mul(p.units)
-		if !ok {
-			return 0, &Denial{Verdict: VerdictPriceRefused, detail: "the request asks for more than can be paid"}
+		if !ok || total > credits.MaxAmount {
+			return 0, &Denial{Verdict: VerdictPriceRefused, detail: tooMuch}
 		}
 		return total, nil
 	case quotedPrice:

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -171,6 +172,12 @@ func (l *Location) read(lines []string) (credential string, v Verdict) {
 	return value, VerdictAllowed // whether it can be a key is for Begin to say
 }
 
+// absent reports whether nothing stands at l.
+func (l *Location) absent(r *http.Request) bool {
+	_, v := l.read(l.lines(r))
+	return v == VerdictMissing
+}
+
 // parameters returns the values of name in a raw query. A value that cannot be
 // decoded stands as it is: it is no key.
 func parameters(raw, name string) []string {
@@ -219,6 +226,10 @@ func (l *Location) strip(r *http.Request) {
 	u := *r.URL
 	u.RawQuery = rewrite(u.RawQuery, l.query, func(string) string { return "" })
 	r.URL, r.RequestURI = &u, u.RequestURI()
+	if r.Form != nil { // somebody outside has parsed it already
+		r.Form = maps.Clone(r.Form)
+		delete(r.Form, l.query)
+	}
 }
 
 // Redact returns u as a text in which the values of credentials that stand in

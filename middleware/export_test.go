@@ -18,3 +18,16 @@ func Extract(h http.Header, locations ...Location) (credential, header string, v
 	}
 	return credential, header, v
 }
+
+// Variants returns how many sets of counts rt keeps compiled.
+func Variants(rt *Route) int {
+	n := 0
+	for i := range rt.groups {
+		if v := rt.groups[i].variants; v != nil {
+			v.mu.RLock()
+			n += len(v.compiled)
+			v.mu.RUnlock()
+		}
+	}
+	return n
+}

@@ -20,7 +20,8 @@ type Field struct {
 
 // A FieldValue is what a [Field] tells. Of several limits the fields that speak
 // of one tell of that which matters most to the client: one that refused, else
-// the one with the least left, and of those the one that is whole again last.
+// one that counts over time and not what runs at once, of those the one with the
+// least left, and of those the one that is whole again last.
 type FieldValue uint8
 
 const (
@@ -32,7 +33,7 @@ const (
 	FieldLimits                               // what all limits have left, as RateLimit of the IETF draft
 	FieldQuota                                // the most that one limit can have free
 	FieldRemaining                            // what one limit has left
-	FieldReset                                // the seconds until one limit is whole again; of one that refused, until it does not
+	FieldReset                                // the seconds until one limit is whole again; of one that refused, until it does not, if that comes
 	FieldResetUnix                            // the same as seconds since 1970
 	FieldResetUnixMilli                       // the same as milliseconds since 1970
 	FieldLimitName                            // the name of that limit
@@ -43,7 +44,7 @@ const (
 // DefaultFields returns X-Request-Id, and RateLimit-Policy and RateLimit of the
 // IETF draft draft-ietf-httpapi-ratelimit-headers.
 func DefaultFields() []Field {
-	return []Field{{headerRequestID, FieldRequestID}, {headerPolicy, FieldPolicy}, {headerLimit, FieldLimits}}
+	return []Field{{headerRequestID, FieldRequestID}, {"RateLimit-Policy", FieldPolicy}, {"RateLimit", FieldLimits}}
 }
 
 // LegacyFields returns X-Request-Id, and X-RateLimit-Limit, -Remaining and -Reset,
@@ -60,8 +61,6 @@ func LegacyFields(reset FieldValue) []Field {
 const (
 	headerAuthorization = "Authorization"
 	headerRequestID     = "X-Request-Id"
-	headerPolicy        = "Ratelimit-Policy"
-	headerLimit         = "Ratelimit"
 	headerCacheControl  = "Cache-Control"
 	headerRetryAfter    = "Retry-After"
 	headerChallenge     = "Www-Authenticate"
@@ -71,6 +70,13 @@ const (
 
 // maxFields is what one profile may tell.
 const maxFields = 16
+
+// reserved are names that neither answers nor requests can spare.
+var reserved = [...]string{
+	headerAuthorization, headerCacheControl, headerRetryAfter, headerChallenge, headerContentType, headerNoSniff,
+	"Connection", "Content-Length", "Content-Encoding", "Cookie", "Date", "Expect", "Host", "Location", "Proxy-Authorization",
+	"Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Vary",
+}
 
 func checkFields(f *errors.Faults, fields []Field) {
 	if len(fields) > maxFields {
@@ -84,6 +90,8 @@ func checkFields(f *errors.Faults, fields []Field) {
 			f.Add("field %q: give a name of letters, digits and '-'", field.Name)
 		case seen[name]:
 			f.Add("field %q: the name is given twice; give each field its own", field.Name)
+		case slices.Contains(reserved[:], name):
+			f.Add("field %q: HTTP or the gate uses it for something else; give another name", field.Name)
 		}
 		if field.Value == 0 || field.Value >= fieldValues {
 			f.Add("field %q: value %d is none; give one of the Field constants", field.Name, field.Value)
@@ -96,7 +104,8 @@ func checkFields(f *errors.Faults, fields []Field) {
 type fieldTable struct {
 	fields    []Field  // with names as they are set
 	canonical []string // the names in canonical form, which are taken from requests
-	requestID string   // of them the request id's, "" when there is none
+	alike     []string // those, and the headers of credentials: taken with '_' for '-' too
+	requestID string   // of the names the request id's, "" when there is none
 }
 
 func (p *Profile) fieldTable() fieldTable {
@@ -112,17 +121,21 @@ func (p *Profile) fieldTable() fieldTable {
 		}
 		t.fields = append(t.fields, field)
 	}
+	t.alike = slices.Clone(t.canonical)
+	for i := range p.Credentials {
+		t.alike = append(t.alike, p.Credentials[i].header)
+	}
 	return t
 }
 
-// strip takes from a request's header what looks like the gate's own fields to
-// whoever reads it, also behind servers that take '_' for '-'.
+// strip takes from a request's header what looks like the gate's own fields or a
+// credential to whoever reads it, also behind servers that take '_' for '-'.
 func (t *fieldTable) strip(h http.Header) {
 	for _, name := range t.canonical {
 		delete(h, name)
 	}
 	for name := range h {
-		if strings.IndexByte(name, '_') >= 0 && slices.Contains(t.canonical, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+		if strings.IndexByte(name, '_') >= 0 && slices.Contains(t.alike, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
 			delete(h, name)
 		}
 	}
@@ -175,12 +188,22 @@ func before(s, o *ratelimit.State) bool {
 	case s.Allowed != o.Allowed:
 		return !s.Allowed
 	case !s.Allowed && s.RetryAfter != o.RetryAfter:
-		return s.RetryAfter > o.RetryAfter
+		return later(s.RetryAfter, o.RetryAfter)
+	case atOnceOnly(s) != atOnceOnly(o):
+		return atOnceOnly(o)
 	case s.Remaining != o.Remaining:
 		return s.Remaining < o.Remaining
 	}
 	return s.ResetAfter > o.ResetAfter
 }
+
+// later reports whether a is the longer wait; never is the longest.
+func later(a, b time.Duration) bool {
+	return a == ratelimit.Never && b != ratelimit.Never || b != ratelimit.Never && a > b
+}
+
+// atOnceOnly reports whether s counts what runs at once.
+func atOnceOnly(s *ratelimit.State) bool { return s.Limit.Algorithm == ratelimit.Concurrency }
 
 // append appends what value says of the limits, or nothing.
 func (v *limitView) append(b []byte, value FieldValue) []byte {
@@ -204,17 +227,21 @@ func (v *limitView) append(b []byte, value FieldValue) []byte {
 	if !ok {
 		return b
 	}
+	wait := resetOf(&s)
+	if wait == ratelimit.Never && value >= FieldReset && value <= FieldResetUnixMilli {
+		return b
+	}
 	switch value {
 	case FieldQuota:
 		return strconv.AppendInt(b, s.Quota, 10)
 	case FieldRemaining:
 		return strconv.AppendInt(b, s.Remaining, 10)
 	case FieldReset:
-		return strconv.AppendInt(b, seconds(resetOf(&s)), 10)
+		return strconv.AppendInt(b, seconds(wait), 10)
 	case FieldResetUnix:
-		return strconv.AppendInt(b, ceil(v.now().Add(resetOf(&s)), time.Second).Unix(), 10)
+		return strconv.AppendInt(b, ceil(v.now().Add(wait), time.Second).Unix(), 10)
 	case FieldResetUnixMilli:
-		return strconv.AppendInt(b, ceil(v.now().Add(resetOf(&s)), time.Millisecond).UnixMilli(), 10)
+		return strconv.AppendInt(b, ceil(v.now().Add(wait), time.Millisecond).UnixMilli(), 10)
 	case FieldLimitName:
 		return append(b, s.Limit.Name...)
 	}
@@ -276,7 +303,11 @@ func appendState(b []byte, s *ratelimit.State) []byte {
 	b = appendString(b, s.Limit.Name)
 	b = append(b, ";r="...)
 	b = appendInteger(b, s.Remaining)
-	if wait := resetOf(s); wait > 0 {
+	wait := resetOf(s)
+	if wait == ratelimit.Never {
+		wait = s.ResetAfter
+	}
+	if wait > 0 {
 		b = append(b, ";t="...)
 		b = appendInteger(b, seconds(wait))
 	}

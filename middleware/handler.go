@@ -121,9 +121,13 @@ func (h *guarded) passPreflight(w http.ResponseWriter, r *http.Request, p *Pass)
 			return
 		}
 	}
-	_, p.http.at, _ = extract(func(l *Location) []string { return l.lines(r) }, g.opt.Profile.Credentials)
 	p.http.node = passContext{Context: ctx}
 	p.prepare(w, r)
+	for i := range g.opt.Profile.Credentials { // it needs none, so whatever stands there goes
+		if l := &g.opt.Profile.Credentials[i]; !l.absent(r) {
+			l.strip(&p.http.request)
+		}
+	}
 	h.next.ServeHTTP(w, &p.http.request)
 }
 

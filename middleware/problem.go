@@ -86,7 +86,7 @@ func (d *Denial) description() string {
 		return d.Verdict.rule().detail
 	}
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+		if !quotable(c) {
 			return -1
 		}
 		return c
@@ -109,6 +109,9 @@ func (d *Denial) challenge(g *Gate) string {
 	}
 	return ""
 }
+
+// quotable reports whether c may stand between quotes as it is.
+func quotable(c rune) bool { return ' ' <= c && c < 0x7f && c != '"' && c != '\\' }
 
 // refuse answers with d.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial) {

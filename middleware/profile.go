@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/keytoll/keytoll/errors"
@@ -68,11 +69,8 @@ func (p *Profile) fill(f *errors.Faults) {
 	if p.Realm == "" {
 		p.Realm = "api"
 	}
-	for i := range len(p.Realm) {
-		if c := p.Realm[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			f.Add("realm %q: give visible ASCII and spaces, without quotes and backslashes", p.Realm)
-			break
-		}
+	if strings.ContainsFunc(p.Realm, func(c rune) bool { return !quotable(c) }) {
+		f.Add("realm %q: give visible ASCII and spaces, without quotes and backslashes", p.Realm)
 	}
 	for v, a := range p.Answers {
 		if v <= VerdictAllowed || int(v) >= len(verdicts) || v == VerdictReplayed {
@@ -89,6 +87,11 @@ func (p *Profile) fill(f *errors.Faults) {
 		p.Fields = DefaultFields()
 	}
 	checkFields(f, p.Fields)
+	for _, field := range p.Fields {
+		if slices.ContainsFunc(p.Credentials, func(l Location) bool { return l.header == http.CanonicalHeaderKey(field.Name) }) {
+			f.Add("field %q: keys stand there; give another name", field.Name)
+		}
+	}
 }
 
 // unknownPlace returns the first {name} of a message that stands for nothing.
