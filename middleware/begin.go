@@ -357,6 +357,10 @@ func (p *Pass) price(ctx context.Context, a *Attempt) (credits.Amount, *Denial) 
 			return 0, &Denial{Verdict: VerdictPriceRefused, detail: tooMuch}
 		}
 		return total, nil
+	case listedPrice:
+		quote, d := p.listed()
+		p.priced = quote.Price
+		return quote.Amount, d
 	case quotedPrice:
 		return ask(ctx, "Quote", of(a.Quote, price.of, a.Message))
 	default:

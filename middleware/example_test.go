@@ -211,5 +211,5 @@ func ExampleGate_Handler_incorrect() {
 	gate.Handler(middleware.Operation{Name: "oops"})
 	// Output:
 	// middleware.Operation(oops): the scopes are not stated; give scopes.All(...), or scopes.None() to let any key pass
-	// middleware.Operation(oops): the price is not stated; give Free(), Fixed(amount), PerUnit(amount) or Quoted(func)
+	// middleware.Operation(oops): the price is not stated; give Free(), Fixed(amount), PerUnit(amount), Listed(func) or Quoted(func)
 }

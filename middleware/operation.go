@@ -152,6 +152,7 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 		f.Join(op.Scopes.Validate())
 	}
 	op.Price.check(&f)
+	op.Price.checkList(&f, &op)
 	if (op.Unit == "") == op.measures() {
 		f.Add("Unit is %q and Units is set: %t; give both or neither", op.Unit, op.measures())
 	}

@@ -39,6 +39,7 @@ type Pass struct {
 	leased  bool                  // a lease pays for the hold: only this process can settle it
 	state   atomic.Int64          // what [Pass.Charge] stated, plus 1, or one of the states below
 	meter   atomic.Pointer[Meter] // nil until it is asked for
+	priced  string                // version of the price table, "" where there is none
 
 	ownID    [idLength]byte
 	settling detached

@@ -26,7 +26,7 @@ var (
 func (p *Pass) hold(account credits.AccountID, id credits.OpID, amount credits.Amount) credits.Hold {
 	op := &p.route.op
 	return credits.Hold{
-		Account: account, ID: id, Amount: amount, TTL: op.HoldTTL, Key: p.key.Meter, Operation: op.Name,
+		Account: account, ID: id, Amount: amount, TTL: op.HoldTTL, Key: p.key.Meter, Operation: op.Name, Price: p.priced,
 		Overrun: op.Overrun, DebtLimit: op.DebtLimit, Late: op.Late,
 	}
 }

@@ -10,12 +10,13 @@ import (
 
 // A Price is what one call of an operation costs at most. The zero value states
 // nothing and is refused at start-up, so that no route is free by accident:
-// say [Free], [Fixed], [PerUnit] or [Quoted].
+// say [Free], [Fixed], [PerUnit], [Listed] or [Quoted].
 type Price struct {
 	kind   priceKind
 	amount credits.Amount
 	quote  func(*http.Request) (credits.Amount, error)
 	of     func(ctx context.Context, message any) (credits.Amount, error)
+	list   func() *credits.PriceTable
 }
 
 type priceKind uint8
@@ -26,6 +27,7 @@ const (
 	fixed
 	perUnit
 	quotedPrice
+	listedPrice
 )
 
 // Free costs nothing; the ledger is not asked.
@@ -85,11 +87,13 @@ func typed[M any, N ~int64](f func(context.Context, M) (N, error)) func(context.
 func (p Price) check(f *errors.Faults) {
 	switch {
 	case p.kind == unpriced:
-		f.Add("the price is not stated; give Free(), Fixed(amount), PerUnit(amount) or Quoted(func)")
+		f.Add("the price is not stated; give Free(), Fixed(amount), PerUnit(amount), Listed(func) or Quoted(func)")
 	case (p.kind == fixed || p.kind == perUnit) && (p.amount <= 0 || p.amount > credits.MaxAmount):
 		f.Add("the price is %v; give more than 0 and at most %s, or Free()", p, credits.MaxAmount)
 	case p.kind == quotedPrice && p.quote == nil && p.of == nil:
 		f.Add("the price is Quoted(nil); give a function")
+	case p.kind == listedPrice && p.list == nil:
+		f.Add("the price is Listed(nil); give a function")
 	}
 }
 
@@ -104,6 +108,8 @@ func (p Price) String() string {
 		return p.amount.String() + " a unit"
 	case quotedPrice:
 		return "quoted"
+	case listedPrice:
+		return "listed"
 	}
 	return "not stated"
 }
