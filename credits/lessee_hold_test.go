@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
+	kerrors "github.com/keytoll/keytoll/errors"
 )
 
 func TestHoldsAgainstALease(t *testing.T) {
@@ -126,5 +127,42 @@ func TestALesseesOwnIDsAreUsedOnce(t *testing.T) {
 	r.close(l)
 	if got := r.totals(); got.Consumed != 20+15 {
 		t.Errorf("%+v, want %v spent", got, 20+15)
+	}
+}
+
+// A hold for somebody else is the ledger's whatever leases have, and what this
+// lessee has is given back for it.
+func TestHoldDirectIsTheLedgers(t *testing.T) {
+	r := newLeaseRig(t, 1000)
+	l := r.lessee(credits.LesseeOptions{Instances: 1})
+	ctx := t.Context()
+	r.warm(l)
+	if _, err := l.HoldDirect(ctx, hold("bad", -1)); kerrors.CodeOf(err) != kerrors.Invalid {
+		t.Errorf("less than 0: %v", err)
+	}
+	if got, err := l.HoldDirect(ctx, hold("h", 5)); err != nil || got.Parts.Len() != 1 || r.totals().Held != 5 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	leased := r.totals().Leased
+	if leased == 0 {
+		t.Fatal("no lease has anything")
+	}
+	if _, err := l.HoldDirect(ctx, hold("rest", r.totals().Available+1)); err != nil {
+		t.Errorf("what the lease had was not given back: %v", err)
+	}
+	if _, err := r.Capture(ctx, capture("h", 4)); err != nil {
+		t.Errorf("the ledger does not know the hold: %v", err)
+	}
+	if _, err := l.Release(ctx, release("rest")); err != nil {
+		t.Error(err)
+	}
+	r.close(l)
+}
+
+func TestALesseeKnowsItsLedger(t *testing.T) {
+	r, other := newLeaseRig(t, 1), newLeaseRig(t, 1)
+	l, err := credits.NewLessee(r.Ledger, &credits.LesseeOptions{Flush: credits.ManualFlush})
+	if err != nil || !l.Of(r.Ledger) || l.Of(other.Ledger) || l.Of(nil) {
+		t.Errorf("%v, %t %t %t", err, l.Of(r.Ledger), l.Of(other.Ledger), l.Of(nil))
 	}
 }
