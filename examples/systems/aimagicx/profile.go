@@ -8,6 +8,7 @@ import (
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -19,6 +20,7 @@ func system() host.System {
 	plan := host.Plan{Keys: keys, Credits: []credits.Schedule{{ID: "plan", Amount: 10_000 * credits.Credit, Unit: credits.Months, Every: 1}}}
 	return host.System{
 		Name: "aimagicx", Prefix: "mgx-sk", Dashboard: "/home/{account}/api-keys", Demo: "api-enterprise",
+		Manage: management.Options{Verbs: management.Create | management.Update | management.Rotate | management.Revoke | management.Delete, RotateEvery: 90 * 24 * time.Hour},
 		Format: &apikey.FormatOptions{Separator: "-", Alphabet: "abcdefghijklmnopqrstuvwxyz0123456789", SecretLength: 32, NoID: true, NoChecksum: true},
 		Scopes: allAPIPlans("chat:completions", "Chat Completions", "models:read", "Read Models", "tools:read", "Read Tools",
 			"usage:read", "Read Usage Statistics", "account:read", "Read Account Information", "credits:read", "Read Credits",

@@ -7,6 +7,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -26,6 +27,7 @@ func system() host.System {
 	}
 	return host.System{
 		Name: "magica", Prefix: "gx", Dashboard: "/settings/api-keys", Demo: "account",
+		Manage: management.Options{Verbs: management.Create | management.Update | management.Revoke, Editable: management.FieldName | management.FieldSettings},
 		Plans: map[string]host.Plan{"account": {Keys: apikey.Policy{
 			MayCreate: true, MaxKeys: 10, CountStates: []apikey.State{apikey.StateActive, apikey.StateDisabled}, CountExpired: true,
 			RequireName: true, UniqueNames: true, UpgradeHint: "an account has up to 10 API keys",

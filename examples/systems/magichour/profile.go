@@ -7,6 +7,7 @@ import (
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -18,6 +19,7 @@ func system() host.System {
 	}
 	return host.System{
 		Name: "magichour", Prefix: "mhk", Dashboard: "/developer", Demo: "usage-based",
+		Manage: management.Options{Verbs: management.Create | management.Clone | management.Delete, RotateEvery: 90 * 24 * time.Hour},
 		Scopes: []scopes.Definition{{Name: "image:generate", Description: "Make images"}, {Name: "video:generate", Description: "Make videos"}},
 		Plans: map[string]host.Plan{
 			"free":         {Keys: keys, Credits: monthly(400)},

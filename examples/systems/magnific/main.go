@@ -6,13 +6,31 @@
 package main
 
 import (
+	"log"
 	"net/http"
+	"sync/atomic"
 
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
 )
 
-func main() { host.Main(system()) }
+func main() {
+	list, err := prices("2026-01", 5)
+	if err != nil {
+		log.Fatal(err)
+	}
+	host.Main(system(list))
+}
+
+// prices returns the price list of that version, which may change while the
+// service runs.
+func prices(version string, image credits.Amount) (*atomic.Pointer[credits.PriceTable], error) {
+	table, err := credits.NewPriceTable(version, map[string]credits.Rates{"mystic": {"images": {Amount: image * credits.Credit, Per: 1}}})
+	list := new(atomic.Pointer[credits.PriceTable])
+	list.Store(table)
+	return list, err
+}
 
 // resources stands in for the catalogue.
 func resources(w http.ResponseWriter, _ *http.Request) {

@@ -1,17 +1,19 @@
 package main
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
 
-func system() host.System {
+func system(priceList *atomic.Pointer[credits.PriceTable]) host.System {
 	invalid := middleware.Answer{Status: 401, Code: "unauthorized", Message: "API key is invalid or missing; check the header x-magnific-api-key"}
 	limited := middleware.Answer{Status: 429, Message: "Rate limit exceeded ({limit}); wait {retry_after} seconds for it to reset, {upgrade}"}
 	broken := middleware.Answer{Status: 500, Code: "internal", Message: "Something went wrong on our side; retry, and contact support if it persists"}
@@ -32,8 +34,10 @@ func system() host.System {
 	pool := func(every credits.Unit, amount credits.Amount) []credits.Schedule {
 		return []credits.Schedule{{ID: "plan", Amount: amount * credits.Credit, Unit: every, Every: 1}}
 	}
+	paying := []string{"business", "business-yearly", "enterprise", "enterprise-api"}
 	return host.System{
-		Name: "magnific", Prefix: "mag", Dashboard: "/developers/dashboard", Secrets: []string{"webhook"}, Demo: "business",
+		Name: "magnific", Prefix: "mag", Secrets: []string{"webhook"}, Demo: "business", Dashboard: "/developers/dashboard",
+		Manage: management.Options{Verbs: management.Create | management.Update | management.Switch | management.Regenerate | management.Delete},
 		Scopes: []scopes.Definition{{Name: "models:image"}, {Name: "models:video"}, {Name: "models:audio"}, {Name: "models:3d"}},
 		Plans: map[string]host.Plan{
 			"free":            {Keys: keys(-1, 100, 50, business)},
@@ -50,19 +54,21 @@ func system() host.System {
 				middleware.VerdictRateLimited: limited, middleware.VerdictStoreError: broken, middleware.VerdictMisconfigured: broken,
 			},
 		},
-		Upgrade: func(apikey.Key, middleware.Verdict) string { return enterprise },
+		Upgrade: func(_ apikey.Key, v middleware.Verdict) string {
+			return map[middleware.Verdict]string{middleware.VerdictRateLimited: enterprise, middleware.VerdictCreditDenied: enterprise, middleware.VerdictPlanDenied: business}[v]
+		},
 		Routes: []host.Route{
 			{Pattern: "GET /v1/resources", Operation: middleware.Operation{
 				Name: "resources.list", Scopes: scopes.None(), Price: middleware.Free(), Limits: limits,
-			}, Handler: resources},
+			}, Handler: resources, Plans: paying},
 			{Pattern: "POST /v1/resources/{id}/download", Operation: middleware.Operation{ // a download is reported, and costs nothing
 				Name: "resources.download", Scopes: scopes.None(), Price: middleware.Free(), Limits: limits,
-			}, Handler: resources},
+			}, Handler: resources, Plans: paying},
 			{Pattern: "POST /v1/ai/mystic", Operation: middleware.Operation{
-				Name: "mystic", Scopes: scopes.All("models:image"), Price: middleware.PerUnit(5 * credits.Credit),
+				Name: "mystic", Scopes: scopes.All("models:image"), Price: middleware.Listed(priceList.Load),
 				Unit: "images", Units: middleware.JSONUnits("num_images", 1),
 				Limits: append(limits[:len(limits):len(limits)], daily("mystic-rpd", "requests", 10_000), daily("mystic-ipd", "images", 2_000)),
-			}, Handler: mystic},
+			}, Handler: mystic, Plans: paying},
 		},
 		Keys: []host.Sample{
 			{State: "active", Name: "Heroes Test", Scopes: "models:*"}, {State: "inactive", Name: "Rotated Out", Scopes: "models:*"},

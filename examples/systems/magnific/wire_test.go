@@ -18,6 +18,15 @@ func mysticAs(s *wire.Stage, state, body string) wire.Request {
 	return wire.Post("/v1/ai/mystic", body, header, s.Key(state))
 }
 
+// magnific is the system at the prices that it starts with.
+func magnific() host.System {
+	list, err := prices("2026-01", 5)
+	if err != nil {
+		panic(err)
+	}
+	return system(list)
+}
+
 // spend asks again and again, so that the next request meets a limit.
 func spend(s *wire.Stage, r wire.Request, times int) {
 	s.Helper()
@@ -57,6 +66,6 @@ func TestTheWireIsTheDocuments(t *testing.T) {
 			return mysticAs(s, "active", `{"num_images":1}`)
 		},
 	} {
-		wire.Golden(t, name, system, prepare)
+		wire.Golden(t, name, magnific, prepare)
 	}
 }

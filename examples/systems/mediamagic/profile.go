@@ -6,6 +6,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -20,7 +21,8 @@ func system() host.System {
 	return host.System{
 		Name: "mediamagic", Prefix: "sk", Format: &apikey.FormatOptions{Environments: []string{"live", "test"}},
 		Dashboard: "/settings/api-keys", Demo: "workspace",
-		Plans: map[string]host.Plan{"workspace": {Keys: apikey.Policy{MayCreate: true}}},
+		Manage: management.Options{Verbs: management.Create | management.Rotate | management.Revoke, RotateEvery: 30 * 24 * time.Hour},
+		Plans:  map[string]host.Plan{"workspace": {Keys: apikey.Policy{MayCreate: true}}},
 		Profile: middleware.Profile{
 			Credentials: []middleware.Location{middleware.Header("X-API-Key")},
 			Answers: map[middleware.Verdict]middleware.Answer{

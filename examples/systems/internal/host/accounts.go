@@ -3,17 +3,19 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
 )
 
 // Demo is the account that the program starts with.
 const Demo = "acct_demo"
 
-// budget is the id of an account's monthly budget, and capped that of a key's
-// credit limit.
+// budget is the id of an account's monthly budget.
 const budget = credits.BudgetID("monthly")
 
 // Accounts know who has which plan: what a host keeps in its own tables.
@@ -38,6 +40,16 @@ func (a *Accounts) policy(_ context.Context, owner string) (apikey.Policy, error
 	p := a.plans[name].Keys
 	p.Plan = name
 	return p, nil
+}
+
+// on is the [middleware.Operation] Allow of what only some plans include.
+func (a *Accounts) on(plans []string) func(context.Context, apikey.Key) error {
+	return func(_ context.Context, key apikey.Key) error {
+		if slices.Contains(plans, a.Plan(key.Owner)) {
+			return nil
+		}
+		return &errors.Error{Code: errors.Forbidden, Msg: "the account's plan does not include this; it is part of " + strings.Join(plans, ", ")}
+	}
 }
 
 // SetPlan puts an owner on a plan: from now on its keys may do what that allows,

@@ -3,7 +3,7 @@ package host
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -42,12 +42,14 @@ type Service struct {
 	system System
 	now    func() time.Time
 	rand   io.Reader
-	routes []*middleware.Route
+
+	sessions sessions
 }
 
 // Open makes the service, its demo account and its sample keys.
 func Open(ctx context.Context, sys System, o Options) (*Service, error) {
 	s := &Service{system: sys, now: o.Now, Accounts: &Accounts{plans: sys.Plans, of: map[string]string{}}}
+	s.sessions.of = make(map[[sha256.Size]byte]string)
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -65,14 +67,16 @@ func Open(ctx context.Context, sys System, o Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
+	mux := s.Gate.Mux()
 	for _, r := range sys.Routes {
-		route, err := s.Gate.Route(r.Operation)
-		if err != nil {
-			return nil, err
+		op := r.Operation
+		if len(r.Plans) > 0 {
+			op.Allow = s.Accounts.on(r.Plans)
 		}
-		s.routes = append(s.routes, route)
-		mux.Handle(r.Pattern, s.Gate.Handler(r.Operation)(r.Handler))
+		mux.Handle(r.Pattern, op, r.Handler)
+	}
+	if err := s.openDashboard(mux); err != nil {
+		return nil, err
 	}
 	s.Handler = mux
 	if err := s.SetPlan(ctx, Demo, sys.Demo); err != nil {
@@ -100,7 +104,6 @@ func (s *Service) openStores(o Options) error {
 		return err
 	}
 	s.Ledger, err = credits.NewLedger(credits.NewMemoryStore(&credits.MemoryOptions{Now: o.Now}), nil)
-	s.Dashboard = apikey.NewSecret("session_" + hex.EncodeToString(random(s.rand, 16)))
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -38,8 +39,10 @@ type System struct {
 	Upgrade  func(apikey.Key, middleware.Verdict) string
 	// Routes are what the API offers.
 	Routes []Route
-	// Dashboard is the path of the page on which people manage their keys.
+	// Dashboard is the path of the page on which people manage their keys, and Manage
+	// what it offers. The host adds who is signed in, and the ledger.
 	Dashboard string
+	Manage    management.Options
 	// Keys are what the program hands out to try, one for each state.
 	Keys []Sample
 }
@@ -56,6 +59,7 @@ type Route struct {
 	Pattern   string
 	Operation middleware.Operation
 	Handler   http.HandlerFunc
+	Plans     []string // that include it; none means every plan
 }
 
 // A Sample is a key in one state.
@@ -77,9 +81,9 @@ func Grants(text string) scopes.Set {
 	return set
 }
 
-// Sliding is a limit of so many in any period.
+// Sliding is a limit of so many in any period, exactly: it remembers each call.
 func Sliding(name string, count int64, period time.Duration, of middleware.Subject) middleware.Limit {
-	return middleware.Limit{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.SlidingWindow, Count: count, Period: period}, Subject: of}
+	return middleware.Limit{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.SlidingLog, Count: count, Period: period}, Subject: of}
 }
 
 // Reply answers with v as JSON.
