@@ -174,7 +174,7 @@ func (c *call) revoke() error {
 
 // delete makes the key unknown, once its name or ID was said again.
 func (c *call) delete() error {
-	p, err := c.query("confirm")
+	p, err := endpoint.Query(c.r, "confirm")
 	if err != nil {
 		return err
 	}

@@ -115,18 +115,10 @@ func (o *Options) fill(f *errors.Faults) {
 	if o.Editable == 0 {
 		o.Editable = EditableFields
 	}
-	if o.Grace < 0 || o.MaxGrace < 0 || o.RotateEvery < 0 {
-		f.Add("Grace is %v, MaxGrace %v and RotateEvery %v; give 0 (the default) or more", o.Grace, o.MaxGrace, o.RotateEvery)
+	if o.RotateEvery < 0 {
+		f.Add("RotateEvery is %v; give 0 (never) or more", o.RotateEvery)
 	}
-	if o.MaxGrace == 0 {
-		o.MaxGrace = max(endpoint.MaxGrace, o.Grace)
-	}
-	if o.Grace == 0 {
-		o.Grace = min(endpoint.Grace, o.MaxGrace)
-	}
-	if o.Grace > o.MaxGrace {
-		f.Add("Grace %v is longer than MaxGrace %v", o.Grace, o.MaxGrace)
-	}
+	endpoint.FillGrace(f, &o.Grace, &o.MaxGrace)
 	o.Secrets = slices.Clone(o.Secrets)
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the one default clock
@@ -156,13 +148,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := endpoint.Explain(err)
-	if p.Fault() {
-		log := h.opt.Log
-		if log == nil {
-			log = slog.Default() //nolint:forbidigo // as net/http does with panics
-		}
-		log.ErrorContext(r.Context(), "key management failed", "request_id", header.Get("X-Request-Id"), "method", r.Method, "code", p.Code, "error", p.Error())
-	}
+	p.RequestID = header.Get("X-Request-Id")
+	p.Report(r.Context(), h.opt.Log, "keys")
 	if p.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", h.opt.Challenge)
 	}
@@ -181,6 +168,11 @@ func (h *Handler) serve(c *call) error {
 	}
 	if err := h.opt.CrossOrigin.Check(c.r); err != nil {
 		return endpoint.Refuse(http.StatusForbidden, "cross_origin", "a page of another origin sent this; send it from the page that manages keys")
+	}
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead && c.r.Method != http.MethodDelete {
+		if err := endpoint.RequireJSON(c.r); err != nil {
+			return err
+		}
 	}
 	rt := &h.routes[index]
 	if rt.verb&^(h.opt.Verbs&c.caller.Verbs) != 0 {

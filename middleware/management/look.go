@@ -2,7 +2,6 @@ package management
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,11 +20,11 @@ type listing struct {
 // list answers with a page of the owner's keys.
 func (c *call) list() error {
 	q := apikey.Query{Owner: c.caller.Owner}
-	p, err := c.query("limit", "cursor", "state", "environment", "expired")
+	p, err := endpoint.Query(c.r, "limit", "cursor", "state", "environment", "expired")
 	if err != nil {
 		return err
 	}
-	if q.Limit, err = limitOf(p["limit"]); err != nil {
+	if q.Limit, err = endpoint.Limit(p["limit"]); err != nil {
 		return err
 	}
 	if err := q.After.UnmarshalText([]byte(p["cursor"])); err != nil {
@@ -61,34 +60,6 @@ func (c *call) list() error {
 	}
 	endpoint.WriteJSON(c.w, http.StatusOK, out)
 	return nil
-}
-
-// query returns the parameters of the URL, each of which may be there once, and
-// refuses others.
-func (c *call) query(names ...string) (map[string]string, error) {
-	values := make(map[string]string)
-	for name, all := range c.r.URL.Query() {
-		switch {
-		case !slices.Contains(names, name):
-			return nil, endpoint.Invalid("parameter " + strconv.Quote(name[:min(len(name), 64)]) + " is not one that this takes; give " + strings.Join(names, ", "))
-		case len(all) > 1:
-			return nil, endpoint.Invalid("parameter " + name + " is there twice; give it once")
-		}
-		values[name] = all[0]
-	}
-	return values, nil
-}
-
-// limitOf reads how many a page may hold: 0 where the request does not say.
-func limitOf(text string) (int, error) {
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 1000 {
-		return 0, endpoint.Invalid("limit: give 1 to 1000, or leave it out for 100")
-	}
-	return n, nil
 }
 
 // get answers with one key.

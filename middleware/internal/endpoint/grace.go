@@ -3,6 +3,8 @@ package endpoint
 import (
 	"fmt"
 	"time"
+
+	"github.com/keytoll/keytoll/errors"
 )
 
 // What a rotated key has unless the host says otherwise.
@@ -10,6 +12,22 @@ const (
 	Grace    = 10 * time.Minute
 	MaxGrace = 30 * 24 * time.Hour
 )
+
+// FillGrace sets the defaults of a grace and of its bound, and adds what is wrong.
+func FillGrace(f *errors.Faults, usual, longest *time.Duration) {
+	if *usual < 0 || *longest < 0 {
+		f.Add("Grace is %v and MaxGrace %v; give 0 (the default) or more", *usual, *longest)
+	}
+	if *longest == 0 {
+		*longest = max(MaxGrace, *usual)
+	}
+	if *usual == 0 {
+		*usual = min(Grace, *longest)
+	}
+	if *usual > *longest {
+		f.Add("Grace %v is longer than MaxGrace %v", *usual, *longest)
+	}
+}
 
 // A Rotation is the body with which a key is rotated.
 type Rotation struct {

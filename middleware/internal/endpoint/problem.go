@@ -2,7 +2,9 @@ package endpoint
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,9 +43,16 @@ func (p *Problem) Error() string {
 // Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.cause }
 
-// Fault reports whether the server is at fault, so that its operators want to know.
-func (p *Problem) Fault() bool {
-	return p.Status >= http.StatusInternalServerError && p.Code != "canceled"
+// Report tells log, or slog.Default when it is nil, of what the server is at fault
+// for.
+func (p *Problem) Report(ctx context.Context, log *slog.Logger, operation string) {
+	if p.Status < http.StatusInternalServerError || p.Code == "canceled" {
+		return
+	}
+	if log == nil {
+		log = slog.Default() //nolint:forbidigo // as net/http does with panics
+	}
+	log.ErrorContext(ctx, "request failed", "operation", operation, "request_id", p.RequestID, "code", p.Code, "error", p.Error())
 }
 
 // Refuse returns the refusal of that status and code.
@@ -147,7 +156,7 @@ func messages(list []string, err error) []string {
 // Write answers with p.
 func (p *Problem) Write(w http.ResponseWriter) {
 	h := w.Header()
-	p.Title, p.RequestID = http.StatusText(p.Status), h.Get("X-Request-Id")
+	p.Title = http.StatusText(p.Status)
 	if p.allow != "" {
 		h.Set("Allow", p.allow)
 	}

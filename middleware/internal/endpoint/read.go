@@ -18,16 +18,22 @@ import (
 // MaxBody is how many bytes of a body are read.
 const MaxBody = 64 << 10
 
+// RequireJSON refuses a request that does not say that its body is JSON, also one
+// with an empty body: so no form of another origin can send it.
+func RequireJSON(r *http.Request) error {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && kind == "application/json" && len(r.Header["Content-Type"]) == 1 {
+		return nil
+	}
+	return Refuse(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the header Content-Type: application/json, also with an empty body")
+}
+
 // ReadJSON reads the body of r, which must be one JSON object, into v, a pointer
 // to a struct. An empty body leaves v as it is. What is not exactly that is a
-// [*Problem]: another content type (also with an empty body, so that no form of
-// another origin can send it), more than [MaxBody] bytes, text that is not UTF-8,
-// something after the object, and members that v does not have, spelt otherwise or
-// there twice.
+// [*Problem]: more than [MaxBody] bytes, text that is not UTF-8, something after
+// the object, null, and members that v does not have, spelt otherwise or there
+// twice.
 func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || len(r.Header["Content-Type"]) > 1 {
-		return Refuse(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the header Content-Type: application/json, also with an empty body")
-	}
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
