@@ -42,10 +42,9 @@ type app struct {
 	keys     *apikey.Service
 	ledger   *credits.Ledger
 	gate     *middleware.Gate
-	hooks    *webhook.Sender     // nil: nobody asked for webhooks
-	sending  sync.WaitGroup      // of hooks
-	stop     context.CancelFunc  // ends sending
-	routes   []*middleware.Route // what GET /v1/key tells of
+	hooks    *webhook.Sender    // nil: nobody asked for webhooks
+	sending  sync.WaitGroup     // of hooks
+	stop     context.CancelFunc // ends sending
 	handler  http.Handler
 	listener net.Listener
 

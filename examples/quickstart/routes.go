@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/selfservice"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -37,22 +38,18 @@ func (a *app) mount() (http.Handler, error) {
 		{"GET /v1/models", middleware.Operation{
 			Name: "models.list", Scopes: scopes.None(), Price: middleware.Free(), Limits: modelLimits,
 		}, a.listModels},
-		{"GET /v1/key", middleware.Operation{
-			Name: "key.read", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits,
-		}, a.showKey},
-		{"POST /v1/key/rotate", middleware.Operation{
-			Name: "key.rotate", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits, FreshKey: true,
-		}, a.rotateKey},
-		{"DELETE /v1/key", middleware.Operation{
-			Name: "key.revoke", Scopes: scopes.None(), Price: middleware.Free(), Limits: keyLimits,
-		}, a.revokeKey},
 	} {
-		route, err := a.gate.Route(r.operation)
-		if err != nil {
-			return nil, err
-		}
-		a.routes = append(a.routes, route)
 		mux.Handle(r.pattern, a.gate.Handler(r.operation)(r.handler))
+	}
+	// What a key may ask about itself: any key may.
+	self, err := selfservice.New(a.keys, a.gate, &selfservice.Options{
+		Usage: scopes.None(), Rotate: scopes.None(), Limits: keyLimits, Now: a.now, Log: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range self.Routes("/v1/key") {
+		mux.Handle(r.Pattern, r.Handler)
 	}
 	return mux, nil
 }
