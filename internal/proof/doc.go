@@ -1,11 +1,12 @@
 // Package proof holds the stores of credits against each other and against the
 // core of the ledger, with what no store may depend on.
 //
-// It has two proofs. The stores agree: long runs of random commands, one by one
+// It has three proofs. The stores agree: long runs of random commands, one by one
 // and in batches, come to the same receipts and refusals, journals and rows in
 // memory, in SQLite and in PostgreSQL. And they are linearizable: histories of
 // callers at once, with faults whose outcome nobody knows, are checked by
-// Porcupine against the ledger in memory, one command after the other.
+// Porcupine against the ledger in memory, one command after the other. And what a
+// gate has set aside is settled by another process than the one that was killed.
 //
 // The runs that CI makes are short. make ledgers makes long ones:
 // KEYTOLL_LEDGER_STEPS and KEYTOLL_LEDGER_HISTORIES say how long, and
