@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/keytoll/keytoll/errors"
@@ -98,6 +99,14 @@ func (l Location) Put(r *http.Request, credential string) {
 		r.Header.Set(l.header, credential)
 	}
 }
+
+// Where returns the name of the header, in canonical form, or of the parameter of
+// the URL that l is; the other is "".
+func (l Location) Where() (header, parameter string) { return l.header, l.query }
+
+// Credentials returns the places where the gate looks for a key: for lists of what
+// logs and traces must not hold, and for clients.
+func (g *Gate) Credentials() []Location { return slices.Clone(g.opt.Profile.Credentials) }
 
 // example shows a client what to send.
 func (l Location) example() string {
