@@ -75,9 +75,8 @@ func (all Observers) Settled(ctx context.Context, s Settled) {
 
 // SlogObserver reports to a [slog.Logger], with the time of the event: at debug
 // level what went as it should, refusals among it; at warning level a decision by
-// the policy for a store that failed, and a charge of more than was held, which is
-// not made; at error level what could not be decided or settled. What is not set
-// is left out.
+// the policy for a store that failed, and a charge that could not be made in full;
+// at error level what could not be decided or settled. What is not set is left out.
 type SlogObserver struct{ log *slog.Logger }
 
 // NewSlogObserver returns an observer that reports to log; nil is slog.Default

@@ -85,7 +85,7 @@ func TestTheLevelsOfTheLog(t *testing.T) {
 	for want, events := range map[string][]any{
 		"DEBUG": {
 			middleware.Decision{Verdict: middleware.VerdictAllowed}, middleware.Decision{Verdict: middleware.VerdictUnknown},
-			middleware.Decision{Verdict: middleware.VerdictRateLimited}, middleware.Settled{Held: 5, Asked: 5, Charged: 5},
+			middleware.Decision{Verdict: middleware.VerdictRateLimited}, middleware.Settled{Held: 5, Asked: 5, Charged: 5}, middleware.Settled{Held: 5, Asked: 6, Charged: 6},
 		},
 		"WARN": {middleware.Decision{Verdict: middleware.VerdictAllowed, Degraded: true}, middleware.Settled{Held: 5, Asked: 6, Charged: 5}},
 		"ERROR": {

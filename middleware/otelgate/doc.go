@@ -27,7 +27,7 @@
 //	keytoll.credits.captured   counter    {microcredit}  operation, ending             Credits that were charged.
 //	keytoll.credits.released   counter    {microcredit}  operation, ending             Credits that were held and not charged.
 //	keytoll.credits.kept       counter    {microcredit}  operation, ending             Credits that stay held for a job to settle.
-//	keytoll.credits.uncovered  counter    {microcredit}  operation, ending             Credits that were to be charged beyond what was held.
+//	keytoll.credits.uncovered  counter    {microcredit}  operation, ending             Credits that were to be charged and could not be.
 //
 // Attributes have the prefix "keytoll.": keytoll.operation is the name of an
 // operation, keytoll.outcome a [middleware.Verdict], keytoll.limit the name of a
@@ -38,8 +38,9 @@
 //
 // Blocked guesses are decisions of the outcome auth_limited, floods those of
 // ip_limited, replays those of idem_replayed, and so on. What was held is what was
-// captured, released and kept, and what failures left open. A credit is 1,000,000
-// microcredits, which are whole numbers, and exact.
+// captured, released and kept, and what failures left open; what is captured by
+// [middleware.Operation] Overrun comes on top. A credit is 1,000,000 microcredits,
+// which are whole numbers, and exact.
 //
 // # Spans
 //

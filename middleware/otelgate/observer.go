@@ -72,7 +72,7 @@ func New(o *Options) (*Observer, error) {
 		captured:    m.counter("keytoll.credits.captured", microcredit, "Credits that were charged."),
 		released:    m.counter("keytoll.credits.released", microcredit, "Credits that were held and not charged."),
 		kept:        m.counter("keytoll.credits.kept", microcredit, "Credits that stay held for a job to settle."),
-		uncovered:   m.counter("keytoll.credits.uncovered", microcredit, "Credits that were to be charged beyond what was held."),
+		uncovered:   m.counter("keytoll.credits.uncovered", microcredit, "Credits that were to be charged and could not be."),
 	}
 	var err error
 	obs.duration, err = m.meter.Float64Histogram("keytoll.decision.duration", metric.WithUnit("s"),
@@ -203,9 +203,9 @@ func (o *Observer) count(ctx context.Context, s *middleware.Settled, operation m
 		o.kept.Add(ctx, int64(s.Held), ended)
 	case s.Charged > 0 || s.Err == nil:
 		o.captured.Add(ctx, int64(s.Charged), ended)
-		o.released.Add(ctx, int64(s.Held-s.Charged), ended)
+		o.released.Add(ctx, int64(max(0, s.Held-s.Charged)), ended)
 	}
-	if s.Asked > s.Held {
-		o.uncovered.Add(ctx, int64(s.Asked-s.Held), ended)
+	if s.Err == nil && s.Asked > s.Charged {
+		o.uncovered.Add(ctx, int64(s.Asked-s.Charged), ended)
 	}
 }

@@ -134,7 +134,10 @@ func (b *bench) everything() {
 		pass, _ := middleware.PassFrom(r.Context())
 		_ = pass.Charge(3 * credits.Credit / 2)
 	})), middlewaretest.Active, "POST", "/v1/chat")
-	// What only happens when stores fail.
+	// What only happens beyond holds, and when stores fail.
+	b.observer.Settled(b.t.Context(), middleware.Settled{
+		Operation: "chat", Hold: "h", Held: 5, Asked: 7, Charged: 7, Ending: middleware.EndServerError, Action: middleware.Capture,
+	})
 	b.observer.Decided(b.t.Context(), middleware.Decision{Operation: "images.create", Verdict: middleware.VerdictAllowed, Degraded: true, Held: 7})
 	b.observer.Settled(b.t.Context(), middleware.Settled{
 		Operation: "images.create", Hold: "h", Held: 7, Asked: 7, Ending: middleware.EndSuccess, Action: middleware.Capture, Err: context.DeadlineExceeded,
@@ -205,6 +208,8 @@ func TestWhatIsCounted(t *testing.T) {
 		{"keytoll.credits.released", "ending=server_error operation=images.create", 5_000_000},
 		{"keytoll.credits.released", "ending=success operation=images.create", 0},
 		{"keytoll.credits.uncovered", "ending=success operation=chat", 500_000},
+		{"keytoll.credits.captured", "ending=server_error operation=chat", 7},
+		{"keytoll.credits.released", "ending=server_error operation=chat", 0},
 	} {
 		value, ok := got[tt.metric][tt.attributes]
 		if !ok || value != tt.want {

@@ -181,6 +181,7 @@ var foreign = map[string]string{
 	"foreign/pgx":       "github.com/jackc/pgx/v5",
 	"foreign/redis":     "github.com/redis/go-redis/v9",
 	"foreign/rueidis":   "github.com/redis/rueidis",
+	"foreign/otel":      "go.opentelemetry.io/otel",
 	"foreign/porcupine": "github.com/anishathalye/porcupine",
 	"foreign/crypto":    "golang.org/x/crypto",
 	"foreign/testify":   "github.com/stretchr/testify",
@@ -188,6 +189,7 @@ var foreign = map[string]string{
 
 // modules of the skeleton beside the root's.
 var modules = []string{
+	"middleware/otelgate",
 	"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "examples/program", "internal/tools", "internal/benchcmp", "internal/proof",
 }
 

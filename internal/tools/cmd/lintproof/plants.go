@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 		"errors", "scopes", "apikey", "apikey/legacy", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest", "credits", "credits/creditstest", "webhook", "webhook/webhooktest",
 		"middleware", "middleware/clientip", "middleware/secretscan", "internal/part",
 	},
+	"middleware/otelgate":             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/secretscan"},
 	"middleware/secretscan":           {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
 	"internal/part":                   {"errors"},
 	"stores/sqlitestore":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
@@ -34,7 +35,7 @@ var arrows = map[string][]string{
 	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
 	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "webhook", "stores/redisstore"},
 	"examples/program": {
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "newcomer",
 	},
 	"internal/proof": {"errors", "credits", "stores/pgstore", "stores/sqlitestore"},
@@ -48,6 +49,7 @@ var drivers = map[string][]string{
 	"stores/pgstore":                  {"github.com/jackc/pgx/v5"},
 	"stores/redisstore":               {"github.com/redis/go-redis/v9"},
 	"stores/redisstore/rueidisclient": {"github.com/redis/rueidis"},
+	"middleware/otelgate":             {"go.opentelemetry.io/otel"},
 	"apikey/legacy":                   {"golang.org/x/crypto"},
 	"internal/proof":                  {"github.com/jackc/pgx/v5", "github.com/anishathalye/porcupine"},
 }
@@ -102,7 +104,7 @@ func plants() []plant {
 		imports("middleware", "net/http", true, "x"),
 		imports("errors", "testing", true, "x_test"))
 	for _, dir := range []string{
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
 	} {
 		for i, s := range statements {
