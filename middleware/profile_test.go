@@ -18,7 +18,9 @@ import (
 // are overridden apart.
 func TestAnswersOfAProfile(t *testing.T) {
 	h := build(t, blueprint{options: func(o *middleware.Options) {
-		o.Upgrade = func(key apikey.Key, v middleware.Verdict) string { return "/plans?from=" + key.Owner + "&for=" + v.String() }
+		o.Upgrade = func(key apikey.Key, v middleware.Verdict) string {
+			return "/plans?from=" + key.Owner + "&for=" + v.String()
+		}
 		o.Profile.Answers = map[middleware.Verdict]middleware.Answer{
 			middleware.VerdictMissing:      {Message: "no {scope}{limit}{upgrade}key, {retry_after} s"},
 			middleware.VerdictScopeDenied:  {Code: "no_scope", Message: "needs {scope}; {upgrade}"},
