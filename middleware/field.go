@@ -33,7 +33,7 @@ const (
 	FieldLimits                               // what all limits have left, as RateLimit of the IETF draft
 	FieldQuota                                // the most that one limit can have free
 	FieldRemaining                            // what one limit has left
-	FieldReset                                // the seconds until one limit is whole again; of one that refused, until it does not, if that comes
+	FieldReset                                // the seconds until one limit is whole again; of one that refused, until it does not; left out where that is not known
 	FieldResetUnix                            // the same as seconds since 1970
 	FieldResetUnixMilli                       // the same as milliseconds since 1970
 	FieldLimitName                            // the name of that limit
@@ -258,9 +258,12 @@ func ceil(t time.Time, unit time.Duration) time.Time {
 }
 
 // resetOf returns the time after which s is whole again; of a limit that refused,
-// after which it does not.
+// after which it does not. When running calls end is not known: ratelimit.Never.
 func resetOf(s *ratelimit.State) time.Duration {
-	if !s.Allowed {
+	switch {
+	case atOnceOnly(s):
+		return ratelimit.Never
+	case !s.Allowed:
 		return s.RetryAfter
 	}
 	return s.ResetAfter
@@ -296,15 +299,15 @@ func appendPolicy(b []byte, l ratelimit.Limit, quota int64, window time.Duration
 }
 
 // appendState appends one item of RateLimit: what is left, and the seconds
-// within which no more than that may be used. When nothing is left that is the
-// time until this cost passes, where it is known; else the time until all is
-// back.
+// within which no more than that may be used: of a limit that refused the time
+// until this cost passes, where it ever does; else the time until all is back.
+// Of what runs at once it is not known.
 func appendState(b []byte, s *ratelimit.State) []byte {
 	b = appendString(b, s.Limit.Name)
 	b = append(b, ";r="...)
 	b = appendInteger(b, s.Remaining)
 	wait := resetOf(s)
-	if wait == ratelimit.Never {
+	if wait == ratelimit.Never && !atOnceOnly(s) {
 		wait = s.ResetAfter
 	}
 	if wait > 0 {
