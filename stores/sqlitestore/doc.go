@@ -1,5 +1,5 @@
-// Package sqlitestore keeps API keys, credits, rate limits and webhooks in one
-// SQLite file: the durable default for a service that runs on one machine. The driver
+// Package sqlitestore keeps API keys, credits, rate limits, webhooks and the answers to
+// requests with an Idempotency-Key in one SQLite file: the durable default for a service that runs on one machine. The driver
 // is pure Go, so nothing needs a C compiler.
 //
 //	db, err := sqlitestore.Open("keytoll.db", nil)
@@ -15,6 +15,7 @@
 //	limiter, err := ratelimit.NewLimiter(db.Limits(), limits, nil)
 //	sender, err := webhook.NewSender(db.Webhooks(), sealing, nil)
 //	handler, err := verifier.Handler(next, &webhook.HandlerOptions{Replay: db.Replays()})
+//	answers := &middleware.IdempotencyOptions{Store: db.Idempotency()}
 //
 // The stores hold no rule of keys, credits, limits or deliveries: those are in the
 // packages apikey, credits, ratelimit and webhook. The file holds the constraints behind them: amounts are
@@ -130,6 +131,15 @@
 // the disk before it is granted; one that is refused changes no byte. What is over
 // is deleted as others come.
 //
+// # Idempotency
+//
+// [DB.Idempotency] is an [idempotency.Store]. A claim is one turn of the one writer,
+// on the disk before it is granted, so no two processes do the same; so is an answer
+// before Finish returns. What is answered Running, Mismatch or Done changes no byte.
+// What is over is deleted as others come, so the table holds little more than what
+// counts. Nothing else bounds it: limit how often a key may ask, and how long an
+// answer is kept. A full disk is code Unavailable.
+//
 // # Caches
 //
 // A file tells nobody of its changes: the store is no [apikey.Feed]. What a
@@ -156,8 +166,8 @@
 // # Time
 //
 // Instants are stored as microseconds since 1970, in UTC. [Options.Now] is the
-// clock of credits, limits and webhooks, read once for each update, each decision and
-// each claim; it may jump. When it is put back, leases last so much longer.
+// clock of credits, limits, webhooks and idempotency, read once for each update, each
+// decision and each claim; it may jump. When it is put back, leases last so much longer.
 //
 // # Security
 //
@@ -165,7 +175,7 @@
 // only (mode 0600); an existing file keeps its mode. Keys are stored as digests
 // (see the package apikey) and secrets bound to them are sealed; everything else
 // is in plain: owners, names, amounts, notes, who did what from where, and the
-// subjects of limits. A file from somebody else is not trusted with code: the schema may
+// subjects of limits, and the answers that are kept, with their bodies. A file from somebody else is not trusted with code: the schema may
 // call no function with side effects, and the file's own structures cannot be
 // overwritten by statements.
 //
@@ -173,7 +183,7 @@
 //
 // It makes no backups; copy the file with sqlite3's .backup or VACUUM INTO,
 // never with cp while it is in use. It deletes nothing but what expired of
-// limits and of received webhooks, and what [credits.Ledger.Prune] and
+// limits, of received webhooks and of idempotency, and what [credits.Ledger.Prune] and
 // [webhook.Sender.Prune] drop, so the file grows with the journal and the events. A read that goes on for long, such as an audit of an
 // account with a great journal, keeps the write-ahead log from being folded
 // back meanwhile.

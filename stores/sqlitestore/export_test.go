@@ -171,5 +171,6 @@ func Queries() []string {
 		budgetsByID, budgetsAfter, budgetsByScope, schedulesByID, schedulesDue, schedulesAfter,
 		limitState, statesAfter, settledUntil,
 		replayOwner, replaysUntil,
+		requestByKey, finishRequest, wasFinished, abandonRequest, requestsUntil,
 	}
 }

@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 		"webhooks": webhooksForEver,
 		"deliver":  deliverAll,
 		"send":     send,
+
+		"requests": requestsForEver,
+		"claim":    claimAll,
 	}
 	role := roles[os.Getenv(childRole)]
 	if role == nil {

@@ -33,7 +33,7 @@ func (db *DB) Replays() webhook.ReplayStore { return replays{db} }
 // Claim implements [webhook.ReplayStore].
 func (r replays) Claim(ctx context.Context, key, owner string, lease time.Duration) (webhook.ClaimState, error) {
 	var state webhook.ClaimState
-	err := r.write(ctx, func(ctx context.Context, s *session, now int64) error {
+	err := r.db.writeNow(ctx, func(ctx context.Context, s *session, now int64) error {
 		n, err := s.change(ctx, claimReplay, []byte(key), owner, now+lease.Microseconds(), now)
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func (r replays) Claim(ctx context.Context, key, owner string, lease time.Durati
 
 // Done implements [webhook.ReplayStore].
 func (r replays) Done(ctx context.Context, key string, keep time.Duration) error {
-	return r.write(ctx, func(ctx context.Context, s *session, now int64) error {
+	return r.db.writeNow(ctx, func(ctx context.Context, s *session, now int64) error {
 		if err := s.exec(ctx, doneReplay, []byte(key), now+keep.Microseconds()); err != nil {
 			return err
 		}
@@ -70,17 +70,7 @@ func (r replays) Done(ctx context.Context, key string, keep time.Duration) error
 
 // Release implements [webhook.ReplayStore].
 func (r replays) Release(ctx context.Context, key, owner string) error {
-	return r.write(ctx, func(ctx context.Context, s *session, _ int64) error {
+	return r.db.writeNow(ctx, func(ctx context.Context, s *session, _ int64) error {
 		return s.exec(ctx, releaseReplay, []byte(key), owner)
-	})
-}
-
-// write runs fn in the writer's turn, at the time that it is then.
-func (r replays) write(ctx context.Context, fn func(ctx context.Context, s *session, now int64) error) error {
-	return r.db.write(ctx, func(s *session) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return fn(context.WithoutCancel(ctx), s, r.db.now().UnixMicro())
 	})
 }

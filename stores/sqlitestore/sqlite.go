@@ -44,12 +44,12 @@ type Options struct {
 	// they are needed. 0 is the greater of 4 and the number of CPUs; at most 256.
 	Readers int
 
-	// Now is the clock of the stores of credits, limits and webhooks, by default the
-	// system's. It must be safe for concurrent use.
+	// Now is the clock of the stores of credits, limits, webhooks and idempotency, by
+	// default the system's. It must be safe for concurrent use.
 	Now func() time.Time
 }
 
-// A DB is one SQLite file with API keys, credits, rate limits and webhooks in it.
+// A DB is one SQLite file with API keys, credits, rate limits, webhooks and answers in it.
 // Make one with [Open]; it is safe for concurrent use, and must be closed.
 type DB struct {
 	path    string
@@ -186,6 +186,17 @@ func (db *DB) write(ctx context.Context, fn func(*session) error) error {
 		return err
 	}
 	return db.writer.do(ctx, fn)
+}
+
+// writeNow is write at the time that it is in the writer's turn. What has begun is
+// not broken off.
+func (db *DB) writeNow(ctx context.Context, fn func(ctx context.Context, s *session, now int64) error) error {
+	return db.write(ctx, func(s *session) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fn(context.WithoutCancel(ctx), s, db.now().UnixMicro())
+	})
 }
 
 // read runs fn on one of the reading connections.

@@ -23,12 +23,7 @@ func (db *DB) Webhooks() *WebhookStore { return &WebhookStore{db} }
 
 // write runs fn in the writer's turn, at the time that it is then.
 func (w *WebhookStore) write(ctx context.Context, fn func(ctx context.Context, s *session, now time.Time) error) error {
-	return w.db.write(ctx, func(s *session) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return fn(context.WithoutCancel(ctx), s, w.clock())
-	})
+	return w.db.writeNow(ctx, func(ctx context.Context, s *session, now int64) error { return fn(ctx, s, instant(now)) })
 }
 
 // clock returns the store's time to the microsecond.
