@@ -1,5 +1,5 @@
-// Package pgstore keeps API keys, rate limits, credits and webhooks in PostgreSQL,
-// for fleets of servers that share them, and tells every server of a change of keys
+// Package pgstore keeps API keys, rate limits, credits, webhooks and the answers to
+// requests with an Idempotency-Key in PostgreSQL, for fleets of servers that share them, and tells every server of a change of keys
 // the moment it is committed.
 //
 //	db, err := pgstore.Open("postgres://user:password@host:5432/database", nil)
@@ -14,6 +14,7 @@
 //	limiter, err := ratelimit.NewLimiter(db.Limits(nil), limits, nil)
 //	ledger, err := credits.NewLedger(db.Credits(nil), nil)
 //	sender, err := webhook.NewSender(db.Webhooks(nil), sealing, nil)
+//	answers := &middleware.IdempotencyOptions{Store: db.Idempotency(nil)}
 //
 // [New] takes a pool that the program has already. Tables and functions live in
 // a schema of their own, [Options.Schema], and are described in the sql folder;
@@ -145,6 +146,16 @@
 // step, and none of a message that comes again writes anything. Keys whose time is
 // over are deleted as new ones come, two for each.
 //
+// # Idempotency
+//
+// [DB.Idempotency] is an [idempotency.Store]: one round trip and one transaction for
+// each step. A claim and an answer are on the disk before they are told, so kill -9
+// of the server has nothing done twice; what is answered Running, Mismatch or Done
+// writes nothing and waits for no lock. Of those who claim one key at once the row
+// lets one pass. Keys whose time is over are deleted as new ones come, two for each.
+// A claim whose answer was lost with its connection is code Unavailable, and not
+// known; the same claim again tells what it would have told.
+//
 // # Concurrency
 //
 // Everything is safe for concurrent use, from any number of processes. Creating
@@ -196,7 +207,7 @@
 // # Time
 //
 // Instants are stored as timestamptz, to the microsecond; those of limits, of
-// credits and of webhooks as microseconds since 1970. No decision about keys rests on
+// credits, of webhooks and of idempotency as microseconds since 1970. No decision about keys rests on
 // the server's clock: the package apikey brings its own. All others go by nothing
 // else, unless the Now of their options is given. A
 // server that takes over with a clock that is behind mints nothing: each state
@@ -207,14 +218,15 @@
 // Keys are stored as digests (see the package apikey), and the secrets of webhook
 // endpoints sealed (see [webhook.SealingKey]). Everything else is in plain: owners,
 // names, scopes, events, the subjects of limits, credits, payloads, what receivers
-// answered, and the headers that an endpoint is to be sent. After
+// answered, the headers that an endpoint is to be sent, and the answers that are kept
+// of requests, with their bodies. After
 // [DB.Migrate] the program needs no right to create, and none to delete but in the
 // tables that [DB.Migrate] names. Text is compared byte by byte, whatever the
 // database's collation.
 //
 // # What it does not do
 //
-// It deletes nothing but what expired of limits and replays, and what is pruned of
-// credits and webhooks, so tables grow with keys, events and entries. It makes no
+// It deletes nothing but what expired of limits, replays and idempotency, and what is
+// pruned of credits and webhooks, so tables grow with keys, events and entries. It makes no
 // backups.
 package pgstore

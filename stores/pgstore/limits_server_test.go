@@ -15,6 +15,7 @@ import (
 
 	"github.com/keytoll/keytoll/credits"
 	kerrors "github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/ratelimit/ratelimittest"
 	"github.com/keytoll/keytoll/stores/pgstore"
@@ -393,7 +394,7 @@ func TestTheStoresNeedFewRights(t *testing.T) {
 	for _, s := range []string{
 		"CREATE ROLE " + role, "GRANT USAGE ON SCHEMA keytoll. TO " + role, "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA keytoll. TO " + role,
 		"GRANT DELETE ON keytoll.limits, keytoll.limit_entries, keytoll.settled, keytoll.ops, keytoll.budgets, keytoll.schedules TO " + role,
-		"GRANT DELETE ON keytoll.replays, keytoll.endpoints, keytoll.messages, keytoll.deliveries, keytoll.attempts TO " + role,
+		"GRANT DELETE ON keytoll.replays, keytoll.endpoints, keytoll.messages, keytoll.deliveries, keytoll.attempts, keytoll.idempotent_requests TO " + role,
 		"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA keytoll. TO " + role,
 	} {
 		run(t, d.pool, strings.ReplaceAll(strings.ReplaceAll(s, "SCHEMA keytoll.", "SCHEMA "+db.Schema()), "keytoll.", db.Schema()+"."))
@@ -439,6 +440,12 @@ func TestTheStoresNeedFewRights(t *testing.T) {
 	publish(t, webhooks, "a", "m")
 	_, err = replays.Claim(t.Context(), "k", "me", time.Hour)
 	err = errors.Join(err, replays.Done(t.Context(), "k", time.Hour), replays.Release(t.Context(), "k", "me"))
+	done, gone := requestOf("done", "a"), requestOf("gone", "a")
+	requests := as.Idempotency(&pgstore.IdempotencyOptions{Now: func() time.Time { return begin }})
+	asks(t, requests, done, idempotency.Claimed)
+	finish(t, requests, done, "answer", time.Minute)
+	asks(t, as.Idempotency(nil), gone, idempotency.Claimed) // with which the other goes
+	err = errors.Join(err, as.Idempotency(nil).Abandon(t.Context(), gone.Key, gone.Token))
 	err = errors.Join(err, webhooks.Settle(t.Context(), settlements(takeDue(t, webhooks, 1).Deliveries), delivered))
 	if n, failed := webhooks.Prune(t.Context(), time.Now().Add(time.Hour), 10); n != 1 || failed != nil || err != nil {
 		t.Errorf("%d pruned, %v, %v", n, failed, err)

@@ -50,7 +50,8 @@ func plain(encoding string) bool { return encoding == "UTF8" || encoding == "SQL
 // an empty one, to create tables in that. Afterwards [DB] needs no more than the
 // rights to use the schema, to select, insert and update in its tables, to delete
 // in limits, limit_entries, settled, ops, budgets, schedules, replays, endpoints,
-// messages, deliveries and attempts, and to execute its functions.
+// messages, deliveries, attempts and idempotent_requests, and to execute its
+// functions.
 func (db *DB) Migrate(ctx context.Context) error {
 	const op = "pgstore.Migrate"
 	if err := ctx.Err(); err != nil {

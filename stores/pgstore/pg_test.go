@@ -103,14 +103,14 @@ func (d *sharedDatabase) lend(t testing.TB, of testing.TB) *pgstore.DB {
 	return db
 }
 
-// empty takes all credits, keys and webhooks away, whatever triggers say.
+// empty takes all credits, keys, webhooks and answers away, whatever triggers say.
 func (d *sharedDatabase) empty(t testing.TB, db *pgstore.DB) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), d.pool, func(tx pgx.Tx) error {
 		text := `SET LOCAL session_replication_role = replica;`
 		for _, table := range []string{
 			"accounts", "lots", "ops", "entries", "budgets", "schedules", "keys", "events", "owners",
-			"replays", "endpoints", "messages", "deliveries", "attempts",
+			"replays", "endpoints", "messages", "deliveries", "attempts", "idempotent_requests",
 		} {
 			text += fmt.Sprintf(`DELETE FROM "%s".%s;`, db.Schema(), table)
 		}

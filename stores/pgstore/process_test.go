@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 			run = spend
 		case "deliver":
 			run = deliver
+		case "claim":
+			run = claimAll
 		}
 		if err := run(context.Background(), number, os.Getenv(childURL)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

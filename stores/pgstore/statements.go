@@ -15,6 +15,7 @@ type statements struct {
 	lockAccounts, readCredits, writeCredits, accountsAfter, entriesUp, entriesDown string
 	account, lotsAfter, opsAfter, budgetsAfter, schedulesAfter                     string
 	replayClaim, replayDone, replayRelease                                         string
+	requestClaim, requestFinish, requestAbandon                                    string
 	webhookCases, waitingWebhooks, writeWebhooks, messagesOf                       string
 	webhookTakers, publishWebhook, moveWebhooks, pruneWebhooks                     string
 	endpoints, deliveries, attemptsAfter, message                                  string
@@ -66,6 +67,9 @@ func newStatements(schema string) statements {
 		replayClaim:    in(`SELECT keytoll.replay_claim($1, $2, $3, $4)`),
 		replayDone:     in(`SELECT keytoll.replay_done($1, $2, $3)`),
 		replayRelease:  in(`SELECT keytoll.replay_release($1, $2)`),
+		requestClaim:   in(`SELECT * FROM keytoll.idempotency_claim($1, $2, $3, $4, $5, $6)`),
+		requestFinish:  in(`SELECT keytoll.idempotency_finish($1, $2, $3, $4, $5)`),
+		requestAbandon: in(`SELECT keytoll.idempotency_abandon($1, $2)`),
 
 		webhookCases:    in(`SELECT * FROM keytoll.webhooks_cases($1, $2, $3, $4)`),
 		waitingWebhooks: in(`SELECT * FROM keytoll.webhooks_waiting($1, $2, $3, $4, $5)`),

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/stores/pgstore"
+	"github.com/keytoll/keytoll/webhook"
 )
 
 // A released step made the tables of databases that are out there.
@@ -126,5 +128,28 @@ func TestASchemaOfTheThirdVersionGetsWebhooks(t *testing.T) {
 	grant(t, ledger, "a", "grant", 10)
 	if b, err := ledger.Balance(t.Context(), "a"); err != nil || b.Available != 10 {
 		t.Errorf("the balance is %+v, %v", b, err)
+	}
+}
+
+// A schema of the fourth version gets idempotency, and keeps what it received.
+func TestASchemaOfTheFourthVersionGetsIdempotency(t *testing.T) {
+	d := newDatabase(t)
+	old := d.raw(t, "old")
+	if err := pgstore.MigrateTo(t.Context(), old, 4); err != nil {
+		t.Fatal(err)
+	}
+	run(t, d.pool, `INSERT INTO old.replays VALUES ('k', '', 1::bigint << 60)`)
+	if _, err := old.Idempotency(nil).Claim(t.Context(), requestOf("k", "a")); !errors.Is(err, pgstore.ErrNotMigrated) {
+		t.Errorf("a claim before Migrate: %v, want ErrNotMigrated", err)
+	}
+	each(4, func(int) {
+		if err := d.raw(t, "old").Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	asks(t, old.Idempotency(nil), requestOf("k", "a"), idempotency.Claimed)
+	asks(t, old.Idempotency(nil), requestOf("k", "b"), idempotency.Running)
+	if state, err := old.Replays(nil).Claim(t.Context(), "k", "me", time.Hour); err != nil || state != webhook.ClaimDone {
+		t.Errorf("the message that was received is %v, %v", state, err)
 	}
 }

@@ -44,7 +44,7 @@ func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 	db := d.open(t)
 	c := newClock()
 	s := db.Webhooks(&pgstore.WebhooksOptions{Now: c.now})
-	for _, table := range []string{"endpoints", "messages", "deliveries", "attempts", "replays"} {
+	for _, table := range []string{"endpoints", "messages", "deliveries", "attempts", "replays", "idempotent_requests"} {
 		run(t, d.pool, pgstore.InSchema(db, `ALTER TABLE keytoll.`+table+` SET (autovacuum_enabled = off)`))
 		run(t, d.pool, pgstore.InSchema(db, "VACUUM ANALYZE keytoll."+table))
 	}
@@ -131,6 +131,14 @@ func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 			_, err := r.Claim(ctx, last(), "me", time.Hour)
 			return errors.Join(err, r.Release(ctx, last(), "me"), r.Done(ctx, last(), time.Microsecond))
 		}},
+		{"a request", func() error {
+			n++
+			s, c := db.Idempotency(nil), requestOf(last(), "me")
+			_, err := s.Claim(ctx, c)
+			err = errors.Join(err, s.Finish(ctx, c.Key, c.Token, []byte("answer"), time.Microsecond))
+			_, again := s.Claim(ctx, c)
+			return errors.Join(err, again, s.Abandon(ctx, c.Key, c.Token))
+		}},
 		{"a prune of two", func() error { _, err := s.Prune(ctx, time.UnixMicro(1<<50), 2); return err }},
 	}
 	all := func(measured func(i int, pages int64)) {
@@ -161,6 +169,8 @@ func TestWhatADeliveryCostsDoesNotGrow(t *testing.T) {
 			backlog(t, d.pool, db, endpoint, fmt.Sprint(rows), rows-size*few)
 		}
 		run(t, d.pool, pgstore.InSchema(db, `INSERT INTO keytoll.replays SELECT format('r%s_%s', $1::int, n), '', 1::bigint << 60 FROM generate_series(1, $1::int) n`), rows)
+		run(t, d.pool, pgstore.InSchema(db, `INSERT INTO keytoll.idempotent_requests SELECT sha256(format('r%s_%s', $1::int, n)::bytea), sha256(''), zeroed, 0, zeroed, 0, 1::bigint << 60, ''
+			FROM generate_series(1, $1::int) n, (SELECT substring(sha256('') FOR 16) AS zeroed) z`), rows)
 		if size == 1 { // as many between those that are active as could be in the way
 			run(t, d.pool, pgstore.InSchema(db, `INSERT INTO keytoll.endpoints SELECT format('a-00002-%s', n), 'b', 2, 1, NULL, NULL, NULL, '{}', '', NULL, false, 8, 0, 0
 				FROM generate_series(1, $1::int) n`), disabled)
