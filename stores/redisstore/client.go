@@ -9,8 +9,8 @@ import (
 	"github.com/keytoll/keytoll/errors"
 )
 
-// A Client is what a [LimitStore] and a [ReplayStore] need of a driver: to run
-// one script. [GoRedis] makes one of go-redis, and the package rueidisclient one
+// A Client is what a [LimitStore], a [ReplayStore] and an [IdempotencyStore] need of a
+// driver: to run one script. [GoRedis] makes one of go-redis, and the package rueidisclient one
 // of rueidis.
 //
 // Keys and arg are any bytes. The reply of the script is a string of any bytes.
@@ -30,7 +30,7 @@ type Client interface {
 // GoRedis returns a [Client] over a client of go-redis, which stays the
 // caller's to close: a redis.Client, one of Sentinel (redis.NewFailoverClient)
 // included, or a redis.ClusterClient. A client that reads from replicas, and a
-// redis.Ring, make [NewLimits] and [NewReplays] fail.
+// redis.Ring, make [NewLimits], [NewReplays] and [NewIdempotency] fail.
 //
 // A command is not sent again when it may have been carried out, whatever
 // MaxRetries and MaxRedirects are: when its line breaks before the answer came, the

@@ -1,7 +1,7 @@
 // Package redisstore keeps Keytoll's short-lived shared state in Redis, Redis
 // Cluster, or a server that speaks their protocol, such as Valkey, for fleets of
 // servers: the rate limits that they share, which received webhooks were handled,
-// and the feed that tells the caches of all of them which keys to forget.
+// what was answered under an Idempotency-Key, and the feed that tells the caches of all of them which keys to forget.
 //
 //	client := redis.NewUniversalClient(&redis.UniversalOptions{
 //		Addrs: []string{"127.0.0.1:6379"}, ContextTimeoutEnabled: true,
@@ -16,6 +16,11 @@
 //		return err
 //	}
 //	// Give replays to webhook.Verifier.Handler in every server.
+//	answers, err := redisstore.NewIdempotency(redisstore.Coalesced(client), nil)
+//	if err != nil {
+//		return err
+//	}
+//	// Give answers to middleware.NewGate, in its IdempotencyOptions, in every server.
 //	feed, err := redisstore.NewFeed(client, nil)
 //	if err != nil {
 //		return err
@@ -24,7 +29,7 @@
 //
 // What belongs here, and nowhere else: the Redis driver (go-redis, through its
 // universal client), the Lua scripts, and what a fleet shares for as long as a
-// limit counts or a message may come again. Credits do not belong here: a ledger needs durable transactions, so
+// limit counts, or a message or a request may come again. Credits do not belong here: a ledger needs durable transactions, so
 // this package has no constructor for one. Importing this module is what adds
 // the driver to a program; the root module never does.
 //
@@ -125,6 +130,29 @@
 // everysec those of the last second may be handled again, and so may those of
 // which a replica had not heard when it took over.
 //
+// # Idempotency
+//
+// [IdempotencyStore] is an [idempotency.Store], made by [NewIdempotency]: one key for
+// each request with an Idempotency-Key, and one script about it for each call, by the
+// server's clock, to the microsecond. Under
+//
+//	idem:glTDKakoUPbVOd03b0gW7idkUX2l4CNVFK9DMWRIDXo
+//
+// stands "c", when the lease ends in microseconds since the Unix epoch and until when
+// the claim is remembered, how often it was taken over, the tokens of the first who
+// had it and of who has it now, and the fingerprint; or "d", until when the answer is
+// kept, the token, the fingerprint and the answer. As with replays every key lives a
+// little longer than it counts, a key that holds something else is an error of code
+// Corrupt, and a call that failed is made once again: what is carried out twice
+// changes nothing, and tells the same.
+//
+// What is done once is done once for as long as the server remembers it. Set
+// maxmemory-policy to noeviction: a server that evicts forgets claims and answers.
+// One that is full refuses newcomers and long answers with code Exhausted, and keeps
+// what it has. Without appendonly a restart forgets everything, with appendfsync
+// everysec the last second; then a request that is sent again is done again. Where
+// that must not be, keep answers in PostgreSQL.
+//
 // # Which client
 //
 // [GoRedis] is go-redis as it is, one connection for each caller at once.
@@ -172,7 +200,7 @@
 //
 // # Time
 //
-// For limits and replays the clock is the server's: see above. When it goes back, as a
+// For limits, replays and idempotency the clock is the server's: see above. When it goes back, as a
 // replica's may when it takes over, nothing is minted. For the feed the clock is
 // the listener's. It may jump: an instant before the one told last is not told.
 //
@@ -200,6 +228,10 @@
 // with the prefix. Whoever may write those can have messages handled again, or
 // never. A webhook's id can be read in its key.
 //
+// For idempotency it needs the same commands. Whoever may write those keys can have
+// requests done again, or answered with anything; whoever may read them sees the
+// answers. What was asked for, and by whom, cannot be read in a key.
+//
 // # Errors
 //
 // A server that cannot be reached, and a line that broke, is code Unavailable; a
@@ -208,7 +240,7 @@
 //
 // # Concurrency
 //
-// A [LimitStore], a [ReplayStore], their clients and a [Feed] are safe for concurrent use. A
+// A [LimitStore], a [ReplayStore], an [IdempotencyStore], their clients and a [Feed] are safe for concurrent use. A
 // [Coalesced] client has up to four goroutines while callers wait, and a decision
 // over several slots one for each until it returns.
 //

@@ -28,6 +28,31 @@ func (p program) run(ctx context.Context, client Client, keys []string, arg stri
 	return text, err
 }
 
+// tries is how often a program is run when it fails that changes nothing the second
+// time.
+const tries = 2
+
+// ask runs a program that changes nothing the second time. The server may answer
+// "corrupt". A server whose memory is full is the error full, and any other trouble
+// has msg.
+func (p program) ask(ctx context.Context, client Client, op string, full error, msg string, keys []string, arg string) (said string, err error) {
+	for range tries {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		if said, err = p.run(ctx, client, keys, arg); err == nil {
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return "", failed(ctx, op, full, msg, err)
+	case said == "corrupt":
+		return "", &errors.Error{Code: errors.Corrupt, Op: op, Msg: strangeKey}
+	}
+	return said, nil
+}
+
 // checkClient adds what is wrong with a client, and reports whether nothing is.
 func checkClient(faults *errors.Faults, client Client) bool {
 	if client == nil {

@@ -89,29 +89,10 @@ func (s *ReplayStore) tell(ctx context.Context, op string, verb byte, key string
 	return err
 }
 
-// tries is how often a call is made when it fails. What was carried out already
-// changes nothing the second time.
-const tries = 2
-
 // ask runs the script.
-func (s *ReplayStore) ask(ctx context.Context, op string, verb byte, key string, length time.Duration, owner string) (said string, err error) {
+func (s *ReplayStore) ask(ctx context.Context, op string, verb byte, key string, length time.Duration, owner string) (string, error) {
 	keys := []string{string(plain(append(make([]byte, 0, 128), s.prefix...), key))}
 	arg := append(make([]byte, 0, 96), verb)
 	arg = append(strconv.AppendInt(arg, length.Milliseconds(), 10), ' ')
-	text := string(append(arg, owner...))
-	for range tries {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		if said, err = s.script.run(ctx, s.client, keys, text); err == nil {
-			break
-		}
-	}
-	switch {
-	case err != nil:
-		return "", failed(ctx, op, webhook.ErrFull, "the webhook replay store could not be asked", err)
-	case said == "corrupt":
-		return "", &errors.Error{Code: errors.Corrupt, Op: op, Msg: strangeKey}
-	}
-	return said, nil
+	return s.script.ask(ctx, s.client, op, webhook.ErrFull, "the webhook replay store could not be asked", keys, string(append(arg, owner...)))
 }

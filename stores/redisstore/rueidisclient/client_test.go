@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/keytoll/keytoll/middleware/idempotency/idempotencytest"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/ratelimit/ratelimittest"
 	"github.com/keytoll/keytoll/stores/redisstore"
@@ -92,6 +93,17 @@ func TestReplays(t *testing.T) {
 			t.Fatal(err)
 		}
 		return s
+	})
+}
+
+func TestIdempotency(t *testing.T) {
+	client := rueidisclient.New(connect(t, redistest.Start(t).Addr()))
+	idempotencytest.Run(t, func(t *testing.T) idempotencytest.Fixture {
+		s, err := redisstore.NewIdempotency(client, &redisstore.IdempotencyOptions{Prefix: fmt.Sprintf("idem:%d:%d:", time.Now().UnixNano(), prefixes.Add(1))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return idempotencytest.Fixture{Store: s}
 	})
 }
 

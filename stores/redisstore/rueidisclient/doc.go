@@ -1,5 +1,5 @@
-// Package rueidisclient lets rate limits and replays of redisstore go through
-// rueidis instead of go-redis.
+// Package rueidisclient lets rate limits, replays and idempotency of redisstore go
+// through rueidis instead of go-redis.
 //
 //	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{"127.0.0.1:6379"}})
 //	if err != nil {
