@@ -170,7 +170,7 @@ var packages = []string{
 	"errors", "scopes",
 	"apikey", "apikey/apikeytest", "apikey/legacy", "ratelimit", "ratelimit/ratelimittest",
 	"credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-	"middleware", "middleware/clientip", "middleware/middlewaretest", "middleware/secretscan", "internal/part", "newcomer",
+	"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/middlewaretest", "middleware/secretscan", "internal/part", "newcomer",
 	"stores/pgstore/pgtest", "stores/redisstore/redistest",
 }
 

@@ -10,35 +10,40 @@ import (
 // arrows says which of the module's packages a package may import. What it does
 // not name is forbidden, and planted.
 var arrows = map[string][]string{
-	"errors":                  {},
-	"scopes":                  {"errors", "internal/part"},
-	"apikey":                  {"errors", "scopes", "apikey/legacy", "internal/part"},
-	"apikey/apikeytest":       {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
-	"apikey/legacy":           {"errors", "scopes", "apikey", "internal/part"},
-	"ratelimit":               {"errors", "internal/part"},
-	"ratelimit/ratelimittest": {"errors", "ratelimit", "internal/part"},
-	"credits":                 {"errors", "internal/part"},
-	"credits/creditstest":     {"errors", "credits", "internal/part"},
-	"webhook":                 {"errors", "internal/part"},
-	"webhook/webhooktest":     {"errors", "webhook", "internal/part"},
-	"middleware":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/secretscan", "internal/part"},
-	"middleware/clientip":     {"errors", "internal/part"},
+	"errors":                                 {},
+	"scopes":                                 {"errors", "internal/part"},
+	"apikey":                                 {"errors", "scopes", "apikey/legacy", "internal/part"},
+	"apikey/apikeytest":                      {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
+	"apikey/legacy":                          {"errors", "scopes", "apikey", "internal/part"},
+	"ratelimit":                              {"errors", "internal/part"},
+	"ratelimit/ratelimittest":                {"errors", "ratelimit", "internal/part"},
+	"credits":                                {"errors", "internal/part"},
+	"credits/creditstest":                    {"errors", "credits", "internal/part"},
+	"webhook":                                {"errors", "internal/part"},
+	"webhook/webhooktest":                    {"errors", "webhook", "internal/part"},
+	"middleware":                             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "internal/part"},
+	"middleware/clientip":                    {"errors", "internal/part"},
+	"middleware/idempotency":                 {"errors", "internal/part"},
+	"middleware/idempotency/idempotencytest": {"errors", "middleware/idempotency", "internal/part"},
 	"middleware/middlewaretest": {
 		"errors", "scopes", "apikey", "apikey/legacy", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest", "credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-		"middleware", "middleware/clientip", "middleware/secretscan", "internal/part",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/secretscan", "internal/part",
 	},
-	"middleware/otelgate":             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/secretscan"},
+	"middleware/otelgate":             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan"},
 	"middleware/secretscan":           {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
 	"internal/part":                   {"errors"},
-	"stores/sqlitestore":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
-	"stores/pgstore":                  {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
-	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook"},
-	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "webhook", "stores/redisstore"},
+	"stores/sqlitestore":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/idempotency"},
+	"stores/pgstore":                  {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/idempotency"},
+	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/idempotency"},
+	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "webhook", "middleware/idempotency", "stores/redisstore"},
 	"examples/program": {
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan", "middleware/otelgate",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "newcomer",
 	},
-	"internal/proof": {"errors", "credits", "stores/pgstore", "stores/sqlitestore"},
+	"internal/proof": {
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/idempotency",
+		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
+	},
 	"internal/tools": {},
 	"newcomer":       {},
 }
@@ -51,7 +56,7 @@ var drivers = map[string][]string{
 	"stores/redisstore/rueidisclient": {"github.com/redis/rueidis"},
 	"middleware/otelgate":             {"go.opentelemetry.io/otel"},
 	"apikey/legacy":                   {"golang.org/x/crypto"},
-	"internal/proof":                  {"github.com/jackc/pgx/v5", "github.com/anishathalye/porcupine"},
+	"internal/proof":                  {"github.com/jackc/pgx/v5", "github.com/redis/go-redis/v9", "github.com/anishathalye/porcupine"},
 }
 
 // What library code may not take from the standard library, and the packages
@@ -104,7 +109,7 @@ func plants() []plant {
 		imports("middleware", "net/http", true, "x"),
 		imports("errors", "testing", true, "x_test"))
 	for _, dir := range []string{
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/secretscan", "middleware/otelgate",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
 	} {
 		for i, s := range statements {
