@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 
 	"github.com/keytoll/keytoll/credits"
@@ -37,4 +38,6 @@ type Attempt struct {
 	gate     *Gate     // of an attempt that Gate.Attempt returned
 	at       *Location // where its credential stood
 	tooLarge bool      // Content-Length is more than MaxBody
+
+	request func() *http.Request // what the handler will get; nil unless the operation looks for an Idempotency-Key
 }

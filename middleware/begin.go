@@ -30,7 +30,7 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 // begin fills p, and undoes what it did before it returns a denial.
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	began := g.began()
-	d := g.decide(ctx, p, a)
+	d := g.decideOnce(ctx, p, a)
 	if d != nil {
 		p.name()
 		g.tell(p, d)
@@ -59,6 +59,9 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	if d := g.authorize(ctx, p); d != nil {
 		return d
 	}
+	if d := g.claim(ctx, p, a); d != nil {
+		return d
+	}
 	if d := p.measure(ctx, a); d != nil {
 		return d
 	}
@@ -66,6 +69,9 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		return d
 	}
 	p.name()
+	if c := p.claim(); c != nil {
+		p.holdID = c.holdID(c.turn)
+	}
 	if d := g.hold(ctx, p, a); d != nil {
 		if err := p.giveBack(ctx); err != nil {
 			d.err = errors.Join(d.err, err)
@@ -316,11 +322,15 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	if d != nil {
 		return d
 	}
-	if price == 0 {
+	if price == 0 || p.paid() {
 		return nil
 	}
 	p.account = g.accountOf(p.key)
-	receipt, err := g.payer.Hold(ctx, p.hold(p.account, p.holdID, price))
+	hold := g.payer.Hold
+	if p.claim() != nil && g.opt.Leases != nil {
+		hold = g.opt.Leases.HoldDirect // who takes the claim over may be another process
+	}
+	receipt, err := hold(ctx, p.hold(p.account, p.holdID, price))
 	switch {
 	case err == nil && !receipt.Replayed:
 		p.held = price

@@ -8,6 +8,7 @@ import (
 
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/ratelimit"
 )
 
@@ -38,7 +39,10 @@ type Denial struct { //nolint:errname // a refusal is a denial in every package 
 	// Upgrade is what Options.Upgrade says of this refusal.
 	Upgrade string
 
-	pass   *Pass             // what was refused
+	pass     *Pass               // what was refused
+	replay   *idempotency.Answer // what is given again
+	original credits.OpID        // the hold of the call that was answered before
+
 	policy string            // of the route, "" unless it refused by its limits
 	states []ratelimit.State // for the limit fields of a 429
 	detail string            // in place of the verdict's own; "" keeps that
@@ -89,7 +93,7 @@ func (g *Gate) tell(p *Pass, d *Denial) {
 	}
 	a := g.opt.Profile.answer(d.Verdict)
 	d.Status, d.Code = a.Status, a.Code
-	if g.opt.Upgrade != nil && p.key.ID != "" {
+	if g.opt.Upgrade != nil && p.key.ID != "" && d.replay == nil {
 		d.Upgrade = g.opt.Upgrade(p.key, d.Verdict)
 	}
 	if a.Message != "" {

@@ -44,6 +44,9 @@ func (p *Pass) End(ctx context.Context, o Outcome) error {
 	if p.route.leases {
 		s.Err = errors.Join(s.Err, p.release(&p.settling))
 	}
+	if p.claim() != nil {
+		p.conclude(&p.settling, &s, o)
+	}
 	p.settling.stop()
 	p.gate.settled(ctx, p, &s)
 	return errors.Wrap("middleware.End", s.Err)

@@ -30,6 +30,7 @@ type Gate struct {
 	realm    string  // the challenge's scheme and realm
 	required string  // the detail of VerdictMissing: where a key is looked for
 	fields   fieldTable
+	once     *once // nil without Options.Idempotency
 
 	mu     sync.Mutex
 	limits map[string]Limit  // by name, with their one definition; guarded by mu
@@ -96,6 +97,7 @@ func (g *Gate) openLimits(f *errors.Faults) {
 	if failed == (ratelimit.Limit{}) {
 		failed = defaultFailedAuth()
 	}
+	g.once = newOnce(f, g.opt.Idempotency, memory)
 	noLeases(f, "IPLimits", g.opt.IPLimits...)
 	noLeases(f, "FailedAuth", failed)
 	if g.guesses, err = newGuesses(failed, memory); err != nil {

@@ -1,10 +1,8 @@
 package middleware
 
 import (
-	"context"
 	"hash/maphash"
 	"sync/atomic"
-	"time"
 
 	"github.com/keytoll/keytoll/ratelimit"
 )
@@ -13,33 +11,25 @@ import (
 // were proven lately. It lives in this process and its memory is bounded: about
 // 4 MiB at most.
 type guesses struct {
-	limiter *ratelimit.Limiter
-	seed    maphash.Seed
-	proven  [provenSlots]atomic.Uint64
+	lock
+	seed   maphash.Seed
+	proven [provenSlots]atomic.Uint64
 }
 
 const (
 	provenSlots = 1 << 13
-	guessMemory = 4 << 20
+	lockMemory  = 4 << 20
 )
 
 func newGuesses(limit ratelimit.Limit, memory *ratelimit.MemoryOptions) (*guesses, error) {
 	if limit.Name == "" {
 		limit.Name = defaultFailedAuth().Name
 	}
-	limits, err := ratelimit.NewLimits(limit)
+	l, err := newLock(limit, memory)
 	if err != nil {
 		return nil, err
 	}
-	store, err := ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{MaxBytes: guessMemory, Now: memory.Now})
-	if err != nil {
-		return nil, err
-	}
-	limiter, err := ratelimit.NewLimiter(store, limits, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &guesses{limiter: limiter, seed: maphash.MakeSeed()}, nil
+	return &guesses{lock: l, seed: maphash.MakeSeed()}, nil
 }
 
 // mark hashes a credential under a seed that never leaves the process. A hash
@@ -60,19 +50,3 @@ func (g *guesses) learn(mark uint64) { g.slot(mark).Store(mark) }
 
 // forget undoes learn.
 func (g *guesses) forget(mark uint64) { g.slot(mark).CompareAndSwap(mark, 0) }
-
-// locked returns how long the bucket is locked; 0 when it is not. A table that
-// is full locks nobody: the lock spares the stores, and secrets of 128 random
-// bits do not depend on it.
-func (g *guesses) locked(ctx context.Context, bucket string) time.Duration {
-	result, err := g.limiter.Peek(ctx, bucket, 1)
-	if err != nil || result.Allowed {
-		return 0
-	}
-	return result.RetryAfter
-}
-
-// count counts one wrong key.
-func (g *guesses) count(ctx context.Context, bucket string) {
-	_, _ = g.limiter.Take(ctx, bucket, 1) // full, or locked by others meanwhile: nothing to add
-}

@@ -90,15 +90,24 @@ func (h *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return units(&p.http.request)
 		}
 	}
+	if h.route.op.Idempotency != IdemOff {
+		a.request = func() *http.Request {
+			p.prepare(w, r)
+			return &p.http.request
+		}
+	}
 	if d := g.begin(ctx, p, &a); d != nil {
 		g.refuse(w, r, p, d)
 		return
 	}
 	p.prepare(w, r)
 	p.announce(w.Header())
+	if c := p.claim(); c != nil {
+		c.open(w.Header())
+	}
 	defer p.finish(ctx)
 	h.next.ServeHTTP(p.http.rec.wrap(w), &p.http.request)
-	p.http.completed = true
+	p.http.rec.completed = true
 }
 
 // preflight reports whether r is what browsers send before a request of another
@@ -158,6 +167,12 @@ func (p *Pass) announce(h http.Header) {
 			h[f.Name] = x.values[i][:]
 		}
 	}
+	p.confine(h)
+}
+
+// confine keeps the answer out of caches that others see.
+func (p *Pass) confine(h http.Header) {
+	x := &p.http
 	switch {
 	case x.at != nil && x.at.query != "":
 		x.cache[0] = "private, no-store" // RFC 6750 section 2.3
@@ -175,12 +190,12 @@ func (p *Pass) finish(ctx context.Context) {
 	x := &p.http
 	gone := ctx.Err()
 	o := Outcome{
-		Status: x.rec.status, Completed: x.completed, Wrote: x.rec.wrote, Hijacked: x.rec.hijacked,
+		Status: x.rec.status, Completed: x.rec.completed, Wrote: x.rec.wrote, Hijacked: x.rec.hijacked,
 		ClientGone: gone != nil,
 		Probe:      x.request.Method == http.MethodHead || x.request.Method == http.MethodOptions,
 		TimedOut:   x.rec.timedOut || !x.rec.wrote && errors.Is(gone, context.DeadlineExceeded),
 	}
-	if x.completed && !x.rec.wrote && !x.rec.hijacked {
+	if x.rec.completed && !x.rec.wrote && !x.rec.hijacked {
 		o.Status = http.StatusOK
 	}
 	_ = p.End(ctx, o) // the answer is out; End has told the observer

@@ -33,7 +33,8 @@ type Decision struct {
 	Shadowed  []string   // the limits in Shadow that would have refused
 	Degraded  bool       // the store of limits failed, and a policy decided instead
 	Held      credits.Amount
-	Err       error // the cause of a refusal; for operators
+	Original  credits.OpID // with VerdictReplayed and VerdictIdemOpaque: the hold of the call that was done, "" when it held nothing
+	Err       error        // the cause of a refusal; for operators
 }
 
 // Settled is what [Observer.Settled] is told.
@@ -50,9 +51,11 @@ type Settled struct {
 	Held      credits.Amount
 	Asked     credits.Amount // by Pass.Charge or Pass.Meter, or what the action charges
 	Charged   credits.Amount // more than Held only by Operation.Overrun; without what Err could not settle
-	// Err tells that the hold could not be settled, or a lease not ended. The
-	// answer had been given already; the hold, whose id is above, and the lease
-	// stay until their deadlines.
+	Kept      Kept           // what became of the answer to an Idempotency-Key
+	// Err tells that the hold could not be settled, a lease not ended, or the answer
+	// not kept. It had been given already; the hold, whose id is above, and the lease
+	// stay until their deadlines, and who asks again while the claim's lease lasts is
+	// told 409.
 	Err error
 }
 
@@ -137,6 +140,7 @@ func (o *SlogObserver) Decided(ctx context.Context, d Decision) {
 			add(slog.Bool("degraded", true))
 		}
 		amount(add, "held", d.Held)
+		text(add, "original", string(d.Original))
 		if d.Took != 0 {
 			add(slog.Duration("took", d.Took))
 		}
@@ -166,6 +170,9 @@ func (o *SlogObserver) Settled(ctx context.Context, s Settled) {
 		}
 		if s.Asked != s.Charged {
 			amount(add, "asked", s.Asked)
+		}
+		if s.Kept != KeptNothing {
+			add(slog.String("kept", s.Kept.String()))
 		}
 		if s.Err != nil {
 			add(slog.String("error", s.Err.Error()))
@@ -216,7 +223,7 @@ func (g *Gate) decidedSince(ctx context.Context, p *Pass, d *Denial, began time.
 		event.Shadowed = append(event.Shadowed, s.Limit.Name)
 	}
 	if d != nil {
-		event.Limits, event.Err = d.Limits, d.err
+		event.Limits, event.Original, event.Err = d.Limits, d.original, d.err
 	}
 	observer.Decided(ctx, event)
 }

@@ -50,6 +50,10 @@ type Operation struct {
 	// UnitsOf is Units for transports whose requests are messages, such as RPCs. Make
 	// it with [UnitsOf].
 	UnitsOf func(ctx context.Context, message any) (int64, error)
+	// Idempotency heeds the field Idempotency-Key (draft-ietf-httpapi-idempotency-key):
+	// a request that is sent again under the same key is not done again; its sender is
+	// given the first answer. It needs Options.Idempotency.
+	Idempotency Idempotency
 	// FreshKey asks the key store, whatever the cache of [apikey.Options] keeps: for
 	// what cannot be taken back, such as handing out another key.
 	FreshKey bool
@@ -162,6 +166,12 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	if op.Price.kind > free && g.ledger == nil {
 		f.Add("the price is %v and the gate has no ledger; set Options.Credits", op.Price)
 	}
+	if int(op.Idempotency) >= len(idempotencies) {
+		f.Add("Idempotency is %v; give IdemOff, IdemOptional or IdemRequired", op.Idempotency)
+	}
+	if op.Idempotency != IdemOff && g.once == nil {
+		f.Add("Idempotency is %v and nothing keeps answers; set Options.Idempotency", op.Idempotency)
+	}
 	if op.MaxWait < 0 {
 		f.Add("MaxWait is %v; give 0 (no waiting) or more", op.MaxWait)
 	}
@@ -236,6 +246,7 @@ func (rt *Route) same(o *Route) bool {
 		rt.op.Price.amount == o.op.Price.amount && rt.op.HoldTTL == o.op.HoldTTL &&
 		rt.op.Overrun == o.op.Overrun && rt.op.DebtLimit == o.op.DebtLimit && rt.op.Late == o.op.Late &&
 		rt.op.FreshKey == o.op.FreshKey && rt.settle == o.settle && rt.op.MaxWait == o.op.MaxWait &&
+		rt.op.Idempotency == o.op.Idempotency &&
 		rt.op.Unit == o.op.Unit && (rt.op.Allow == nil) == (o.op.Allow == nil) &&
 		slices.Equal(slices.Collect(rt.Limits()), slices.Collect(o.Limits()))
 }

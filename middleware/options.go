@@ -54,6 +54,10 @@ type Options struct {
 	// own successes give nothing back.
 	FailedAuth ratelimit.Limit
 
+	// Idempotency is for operations that heed the field Idempotency-Key. Nil means
+	// that none may.
+	Idempotency *IdempotencyOptions
+
 	// MaxBody is the longest request body in bytes, enforced while it is read,
 	// and at once where Content-Length tells; 0 means no bound.
 	MaxBody int64

@@ -148,12 +148,11 @@ func (p *Pass) text(value FieldValue) string {
 
 // An exchange is the part of a pass that belongs to net/http.
 type exchange struct {
-	node      passContext
-	request   http.Request
-	rec       recorder
-	at        *Location    // where the credential stood; nil: nowhere
-	values    [][1]string  // of the gate's fields, in their order; "" where not known
-	room      [6][1]string // for most of values
-	cache     [1]string    // the value of Cache-Control
-	completed bool
+	node    passContext
+	request http.Request
+	rec     recorder
+	at      *Location    // where the credential stood; nil: nowhere
+	values  [][1]string  // of the gate's fields, in their order; "" where not known
+	room    [6][1]string // for most of values
+	cache   [1]string    // the value of Cache-Control
 }

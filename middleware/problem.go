@@ -115,6 +115,10 @@ func quotable(c rune) bool { return ' ' <= c && c < 0x7f && c != '"' && c != '\\
 
 // refuse answers with d.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, d *Denial) {
+	if d.replay != nil {
+		g.replay(w, p, d)
+		return
+	}
 	h := w.Header()
 	h.Set(headerCacheControl, "no-store")
 	h.Set(headerNoSniff, "nosniff")

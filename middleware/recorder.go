@@ -12,11 +12,13 @@ import (
 // A recorder notes what the wire is told, and changes nothing of it. It belongs
 // to the goroutine that serves the request.
 type recorder struct {
-	inner    http.ResponseWriter
-	status   int  // of the final answer, once wrote
-	wrote    bool // the final answer's head went out
-	hijacked bool
-	timedOut bool // an http.TimeoutHandler outside has answered 503 instead
+	inner     http.ResponseWriter
+	claim     *claim // nil unless there is an Idempotency-Key
+	status    int    // of the final answer, once wrote
+	wrote     bool   // the final answer's head went out
+	hijacked  bool
+	timedOut  bool // an http.TimeoutHandler outside has answered 503 instead
+	completed bool // the handler returned
 }
 
 // wrap returns a writer over w that records into rec and claims no interface
@@ -61,6 +63,9 @@ func seek[T any](w http.ResponseWriter) (T, bool) {
 func (rec *recorder) mark(status int) {
 	if !rec.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		rec.status, rec.wrote = status, true
+		if rec.claim != nil {
+			rec.claim.capture.head(rec.inner.Header())
+		}
 	}
 }
 
@@ -86,6 +91,9 @@ func (rec *recorder) Write(b []byte) (int, error) {
 	rec.mark(http.StatusOK)
 	n, err := rec.inner.Write(b)
 	rec.note(err)
+	if rec.claim != nil {
+		return captured(&rec.claim.capture, b, n, err)
+	}
 	return n, err
 }
 
@@ -94,6 +102,9 @@ func (rec *recorder) WriteString(s string) (int, error) {
 	rec.mark(http.StatusOK)
 	n, err := io.WriteString(rec.inner, s)
 	rec.note(err)
+	if rec.claim != nil {
+		return captured(&rec.claim.capture, s, n, err)
+	}
 	return n, err
 }
 
@@ -103,6 +114,9 @@ func (rec *recorder) FlushError() error {
 	err := http.NewResponseController(rec.inner).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
 		rec.mark(http.StatusOK)
+		if rec.claim != nil {
+			rec.claim.capture.lose() // a stream
+		}
 	}
 	rec.note(err)
 	return err
@@ -151,6 +165,9 @@ func (w recorderH1) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hij
 // ReadFrom keeps sendfile.
 func (w recorderH1) ReadFrom(src io.Reader) (int64, error) {
 	w.mark(http.StatusOK)
+	if w.claim != nil {
+		return io.Copy(struct{ io.Writer }{w.recorder}, src)
+	}
 	n, err := io.Copy(w.inner, src)
 	w.note(err)
 	return n, err

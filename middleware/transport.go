@@ -132,6 +132,9 @@ func (rt *Route) CheckMessages() error {
 	if rt.op.Units != nil && rt.op.UnitsOf == nil {
 		f.Add("Units wants a request of net/http, and calls are messages here; set UnitsOf")
 	}
+	if rt.op.Idempotency != IdemOff {
+		f.Add("Idempotency wants a field of a request of net/http, and calls are messages here; leave it off")
+	}
 	return f.Err()
 }
 
