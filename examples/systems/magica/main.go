@@ -12,8 +12,8 @@ import (
 
 func main() { host.Main(system()) }
 
-// models stands in for the list of models.
-func models(w http.ResponseWriter, _ *http.Request) {
+// listModels stands in for the list of models.
+func listModels(w http.ResponseWriter, _ *http.Request) {
 	host.Reply(w, struct {
 		Models []string `json:"models"`
 	}{[]string{"image-1", "video-1"}})

@@ -51,7 +51,7 @@ func system() host.System {
 		Routes: []host.Route{{Pattern: "GET /api/v1/models", Operation: middleware.Operation{
 			Name: "models.list", Scopes: scopes.None(), Price: middleware.Free(),
 			Limits: []middleware.Limit{window("minute", 60, time.Minute), window("day", 1000, 24*time.Hour)},
-		}, Handler: models}},
+		}, Handler: listModels}},
 		Keys: []host.Sample{{State: "active", Name: "Production"}, {State: "expired", Name: "Contractor"}, {State: "revoked", Name: "Lost"}},
 	}
 }

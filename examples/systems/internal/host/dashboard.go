@@ -67,3 +67,8 @@ func (s *Service) openDashboard(mux *middleware.Mux) error {
 	s.Dashboard = s.SignIn(Demo)
 	return nil
 }
+
+// Page returns the path of an account's dashboard.
+func (s *Service) Page(owner string) string {
+	return strings.ReplaceAll(s.system.Dashboard, "{account}", owner)
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/examples/systems/internal/host"
+	"github.com/keytoll/keytoll/examples/systems/internal/wire"
+	"github.com/keytoll/keytoll/scopes"
+)
+
+type body map[string]any
+
+func works(s *wire.Stage, key string, want int) wire.Answer {
+	s.Helper()
+	a := s.Do(chatAs("Bearer " + key))
+	if a.Status != want {
+		s.Errorf("the key: %d %s, want %d", a.Status, a.Body, want)
+	}
+	return a
+}
+
+func TestEveryKeyStateInTheDataPlane(t *testing.T) {
+	s := wire.Open(t, system())
+	works(s, s.Key("active"), 200)
+	works(s, s.Key("limited"), 403)
+	works(s, s.Key("expired"), 401)
+	works(s, s.Key("revoked"), 401)
+	works(s, s.Unknown(""), 401)
+}
+
+func TestKeysLookAsTheDocumentSays(t *testing.T) {
+	s := wire.Open(t, system())
+	key := s.Desk().Create(body{"name": "New", "scopes": []string{"chat:completions"}})
+	if !regexp.MustCompile(`^mgx-sk-[a-z0-9]{32}$`).MatchString(key.Secret) {
+		t.Error("the key has another form")
+	}
+	if a := s.Desk().Send("GET", "/"+key.Key.ID, nil); strings.Contains(a.Body, key.Secret) {
+		t.Error("the key is shown twice")
+	}
+	works(s, key.Secret, 200)
+}
+
+func TestTheDashboardIsTheAccountsOwn(t *testing.T) {
+	s := wire.Open(t, system())
+	if s.Page(host.Demo) != "/home/acct_demo/api-keys" {
+		t.Errorf("dashboard %s", s.Page(host.Demo))
+	}
+	header := []string{"Authorization", "Bearer " + s.Dashboard.Reveal()}
+	if a := s.Do(wire.Get("/home/acct_other/api-keys", header...)); a.Status != 404 {
+		t.Errorf("another account's: %d %s", a.Status, a.Body)
+	}
+	if a := s.Do(wire.Get(s.Page(host.Demo), header...)); a.Status != 200 {
+		t.Errorf("its own: %d", a.Status)
+	}
+}
+
+func TestAnExpirationPeriodIsATimeFromNow(t *testing.T) {
+	s := wire.Open(t, system())
+	key := s.Desk().Create(body{"name": "Thirty days", "expires_in_seconds": 30 * 24 * 3600, "scopes": []string{"chat:completions"}})
+	if !key.Key.ExpiresAt.Equal(s.Clock.Now().Add(30 * 24 * time.Hour)) {
+		t.Errorf("expires at %v", key.Key.ExpiresAt)
+	}
+	s.Clock.Add(30*24*time.Hour - time.Second)
+	works(s, key.Secret, 200)
+	s.Clock.Add(time.Second)
+	works(s, key.Secret, 401)
+}
+
+var nine = []string{
+	"chat:completions", "models:read", "tools:read", "usage:read", "account:read", "credits:read", "credits:purchase", "image:generate", "logo:generate",
+}
+
+func TestNineScopesOnAllAPIPlans(t *testing.T) {
+	sys := system()
+	var listed []string
+	for _, d := range sys.Scopes {
+		listed = append(listed, d.Name)
+		if d.Description == "" || !slices.Equal(d.Plans, []string{"api", "api-enterprise"}) {
+			t.Errorf("%+v", d)
+		}
+	}
+	if !slices.Equal(listed, nine) {
+		t.Errorf("scopes %v", listed)
+	}
+	s := wire.Open(t, sys)
+	for _, plan := range []string{"api", "api-enterprise"} {
+		desk := s.DeskOf("acct_"+plan, plan)
+		works(s, desk.Create(body{"name": "All", "scopes": nine}).Secret, 200)
+		desk.Refused("POST", "", body{"name": "Old", "scopes": []string{"chat:write"}}, 400, "unknown_scope")
+	}
+	s.DeskOf("acct_web", "web").Refused("POST", "", body{"name": "None", "scopes": nine[:1]}, 403, "not_in_plan")
+}
+
+// A downgrade is felt at the next use, and undone by going back.
+func TestScopesFollowThePlan(t *testing.T) {
+	s := wire.Open(t, system())
+	s.Must(s.SetPlan(t.Context(), host.Demo, "web"))
+	works(s, s.Key("active"), 403)
+	s.Must(s.SetPlan(t.Context(), host.Demo, "api"))
+	works(s, s.Key("active"), 200)
+}
+
+// A key that an older system granted chat:write keeps it, is shown it, and may not
+// hand it on.
+func TestAnUnlistedScopeSurvives(t *testing.T) {
+	s := wire.Open(t, system())
+	desk := s.Desk()
+	old := desk.List()["Development Testing"]
+	if !slices.Equal(old.Scopes, []string{"chat:write", "models:read"}) {
+		t.Errorf("scopes %v", old.Scopes)
+	}
+	a := works(s, s.Key("limited"), 403)
+	if got := a.Header["X-Api-Key-Scopes"]; len(got) != 1 || got[0] != "chat:write,models:read" {
+		t.Errorf("header %v", got)
+	}
+	desk.Ask("PATCH", "/"+old.ID, body{"scopes": []string{"chat:write", "models:read", "chat:completions"}}, 200, nil)
+	works(s, s.Key("limited"), 200)
+	legacy, err := scopes.Of("chat:write")
+	s.Must(err)
+	if _, err := s.Keys.Create(t.Context(), apikey.Spec{Owner: host.Demo, Name: "Heir", Scopes: legacy}); err == nil {
+		t.Error("chat:write is granted anew")
+	}
+}
+
+// The headers are on answers after proof, and on no others.
+func TestFiveHeadersAfterProof(t *testing.T) {
+	s := wire.Open(t, system())
+	own := []string{"X-Api-Key-Id", "X-Api-Key-Name", "X-Api-Key-Scopes", "X-Ratelimit-Remaining"}
+	for _, state := range []string{"expired", "revoked"} {
+		a := works(s, s.Key(state), 401)
+		for _, name := range own {
+			if len(a.Header[name]) > 0 {
+				t.Errorf("%s: %s on a 401", state, name)
+			}
+		}
+	}
+	a := works(s, s.Key("active"), 200)
+	for _, name := range append(own, "X-Request-Id") {
+		if len(a.Header[name]) != 1 {
+			t.Errorf("%s: %v", name, a.Header[name])
+		}
+	}
+	if !strings.HasPrefix(a.Header.Get("X-Api-Key-Id"), "key_") || a.Header.Get("X-Api-Key-Name") != "Production App" {
+		t.Errorf("header %v", a.Header)
+	}
+}
+
+// A name goes into a header, whatever people call their keys.
+func TestNamesAreSafeInTheHeader(t *testing.T) {
+	s := wire.Open(t, system())
+	key := s.Desk().Create(body{"name": "Äpfel: 100%", "scopes": []string{"chat:completions"}})
+	if got := works(s, key.Secret, 200).Header.Get("X-Api-Key-Name"); got != "%C3%84pfel: 100%25" {
+		t.Errorf("header %q", got)
+	}
+	s.Desk().Refused("POST", "", body{"name": "a\r\nX-Admin: yes"}, 400, "invalid_request")
+}
+
+// What a client reads of any refusal is error.error.message.
+func TestEveryRefusalIsTheEnvelope(t *testing.T) {
+	s := wire.Open(t, system())
+	_, err := s.Keys.SuspendOwner(t.Context(), host.Demo, "audit")
+	s.Must(err)
+	suspended := works(s, s.Key("active"), 403)
+	_, err = s.Keys.RestoreOwner(t.Context(), host.Demo, "")
+	s.Must(err)
+	s.Limits.Down.Store(true)
+	broken := works(s, s.Key("active"), 503)
+	s.Limits.Down.Store(false)
+	large := s.Do(wire.Post("/api/v1/chat", strings.Repeat("x", 2<<20), "Authorization", "Bearer "+s.Key("active")))
+	for _, a := range []wire.Answer{suspended, broken, large, s.Do(chatAs()), works(s, s.Key("limited"), 403)} {
+		var e struct {
+			Success *bool
+			Error   struct {
+				Code, Message string
+				Status        int
+			}
+		}
+		s.Must(json.Unmarshal([]byte(a.Body), &e))
+		if e.Success == nil || *e.Success || e.Error.Status != a.Status || e.Error.Message == "" || e.Error.Code == "" || a.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	}
+}
+
+func TestRotationHasNoGapAndIsReminded(t *testing.T) {
+	s := wire.Open(t, system())
+	desk := s.Desk()
+	const age = 90 * 24 * time.Hour
+	if s.Clock.Add(age); !desk.List()["Production App"].RotationDue {
+		t.Error("not due after 90 days")
+	}
+	for want := range 2 { // once, not each time that somebody looks
+		reminded, err := s.Keys.Remind(t.Context(), &apikey.RemindOptions{Rotate: []time.Duration{age}})
+		s.Must(err)
+		if (len(reminded) > 0) != (want == 0) {
+			t.Errorf("reminded %d times", len(reminded))
+		}
+	}
+	var young wire.Issued
+	desk.Ask("POST", "/"+desk.List()["Production App"].ID+"/rotate", body{"grace_seconds": 60}, 201, &young)
+	works(s, s.Key("active"), 200)
+	works(s, young.Secret, 200)
+	s.Clock.Add(time.Minute)
+	works(s, s.Key("active"), 401)
+	works(s, young.Secret, 200)
+}
