@@ -2,7 +2,7 @@
 
 TOOLS := ./internal/tools/cmd
 
-.PHONY: test lint fmt bench limits credits webhooks ledgers leases fuzz cover lint-proof mutants servers
+.PHONY: test lint fmt bench limits credits webhooks gate ledgers leases fuzz cover lint-proof mutants servers
 
 # Everything: format, vet, lint, tests with the race detector, each module alone, tidiness, dependencies, documentation.
 test: servers
@@ -53,6 +53,16 @@ webhooks:
 	@mkdir -p bin
 	go test -run='^$$' -bench='^Benchmark($(WEBHOOKS))$$' -benchtime=500ms -count=$(WEBHOOKSCOUNT) -timeout=4h ./internal/benchcmp -large > bin/webhooks.txt
 	go run ./internal/benchcmp/benchreport -page docs/webhooks.md -plot docs/webhooks-cost.svg bin/webhooks.txt
+
+# Measures the gate beside a bare handler and what is written by hand, in process, over loopback and on a fleet's servers,
+# which takes about GATECOUNT times 3 minutes and a quiet machine, and writes the figures into docs/gate.md. GATE=GateWire
+# measures a part and leaves the rest.
+GATE ?= Gate|GateWire|GateFleet
+GATECOUNT ?= 3
+gate:
+	@mkdir -p bin
+	go test -run='^$$' -bench='^Benchmark($(GATE))$$' -benchtime=2s -count=$(GATECOUNT) -timeout=2h ./internal/benchcmp > bin/gate.txt
+	go run ./internal/benchcmp/benchreport -page docs/gate.md bin/gate.txt
 
 # Long random runs over memory, SQLite and PostgreSQL: the stores agree, batches equal one by one, and histories of
 # callers at once are linearizable. It takes about a quarter of an hour. LEDGERSEED=7 makes other runs.

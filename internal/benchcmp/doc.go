@@ -6,6 +6,7 @@
 //
 //	make limits                                        # limiters: writes docs/limits.md, about an hour
 //	make webhooks                                      # signing and verifying: writes docs/webhooks.md
+//	make gate                                          # whole requests: writes docs/gate.md
 //	cd internal/benchcmp
 //	go test ./...                                      # each peer decides as it should
 //	go test -run='^$' -bench='Prove|Sign|Verify|Hostile' -count=6 | tee new.txt
@@ -68,6 +69,16 @@
 // Svix and Stripe and us about the same messages. Longer runs, and others:
 //
 //	KEYTOLL_WEBHOOK_SAMPLES=1000000 KEYTOLL_WEBHOOK_SEED=7 go test -run=OfficialLibraries -v .
+//
+// # The gate
+//
+// peer=floor is the handler alone. handwritten is the SHA-256 of the key and one
+// look-up in a map, and handwritten-httprate that with one window; on a server of a
+// fleet the look-up and the debit are statements, and the window stays in the
+// process. Over loopback the client writes texts that were made before, and reads
+// no more of an answer than it must; p50-ns and p99-ns are what one of 64
+// connections waits for an answer while the others wait for theirs. trips/op is how
+// often a server went to PostgreSQL or Redis, in the background too.
 //
 // # Redis
 //

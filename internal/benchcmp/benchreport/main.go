@@ -1,6 +1,6 @@
-// Benchreport reads what `go test -bench='Limit|Redis|State'`, -bench='Ledger|Lease|Hold', or
-// -bench='Sign|Verify|Hostile|Delivery|Claim', of package benchcmp printed, and writes
-// the tables of a page and its plot from it:
+// Benchreport reads what `go test -bench='Limit|Redis|State'`, -bench='Ledger|Lease|Hold',
+// -bench='Sign|Verify|Hostile|Delivery|Claim', or -bench=Gate, of package benchcmp printed,
+// and writes the tables of a page and its plot from it:
 //
 //	go run ./internal/benchcmp/benchreport -page docs/limits.md -plot docs/limits-cost.svg limits.txt
 //
@@ -49,7 +49,7 @@ func run(page, plot string, args []string, out io.Writer) error {
 	}
 	tables := tables(r)
 	if len(tables) == 0 {
-		return errors.New("no figure of BenchmarkLimit, Redis, State, Ledger, Lease, Hold, Sign, Verify, Hostile, Delivery or Claim in " + args[0])
+		return errors.New("no figure of BenchmarkLimit, Redis, State, Ledger, Lease, Hold, Sign, Verify, Hostile, Delivery, Claim or Gate in " + args[0])
 	}
 	if plot != "" {
 		if svg := draw(r); svg != "" {

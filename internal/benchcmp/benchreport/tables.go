@@ -36,6 +36,10 @@ func tables(r *report) []table {
 		{"deliveries", deliveries(r)},
 		{"claims", claims(r)},
 		{"ratios webhook", webhookRatios(r)},
+		{"gate", gates(r)},
+		{"gate wire", wires(r, "GateWire")},
+		{"gate fleet", wires(r, "GateFleet")},
+		{"ratios gate", gateRatios(r)},
 	}
 	list = slices.DeleteFunc(list, func(t table) bool { return t.text == "" })
 	if len(list) > 0 {
