@@ -19,9 +19,6 @@ import (
 // request id, where it is trusted. values returns the lines of a field in the order
 // in which they came, and is asked for names in the canonical form of http.Header.
 // remote is the address of the connection's other end, with its port.
-//
-// A nil rt is for calls that need no key: such an attempt cannot begin, and only
-// tells what it hides.
 func (g *Gate) Attempt(rt *Route, remote string, values func(name string) []string) Attempt {
 	lines := func(l *Location) []string {
 		if l.query != "" {
