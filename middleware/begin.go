@@ -340,22 +340,27 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		return &Denial{Verdict: VerdictMisconfigured, err: errors.New("the hold's id was used before")}
 	}
 	if denied, ok := errors.AsType[*credits.DeniedError](err); ok {
-		d := &Denial{Verdict: VerdictCreditDenied, Source: denied.Source, ClearsAt: denied.ClearsAt, err: err}
-		if denied.Budget != "" {
-			d.Verdict = VerdictBudgetDenied
-		}
-		switch {
-		case denied.Transient:
-			d.RetryAfter = heldRetry
-		case !denied.ClearsAt.IsZero():
-			d.RetryAfter = denied.ClearsAt.Sub(denied.At)
-		}
-		return d
+		return unpaid(denied, err)
 	}
 	if errors.CodeOf(err) != errors.Invalid {
 		p.abandon(ctx, p.account, p.holdID)
 	}
 	return undecided(ctx, err)
+}
+
+// unpaid is the denial for want of credits; err has denied in its tree.
+func unpaid(denied *credits.DeniedError, err error) *Denial {
+	d := &Denial{Verdict: VerdictCreditDenied, Source: denied.Source, ClearsAt: denied.ClearsAt, err: err}
+	if denied.Budget != "" {
+		d.Verdict = VerdictBudgetDenied
+	}
+	switch {
+	case denied.Transient:
+		d.RetryAfter = heldRetry
+	case !denied.ClearsAt.IsZero():
+		d.RetryAfter = denied.ClearsAt.Sub(denied.At)
+	}
+	return d
 }
 
 // price returns what the call costs at most.

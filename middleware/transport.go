@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware/clientip"
 )
@@ -197,6 +198,31 @@ func (d *Denial) Fields() iter.Seq2[string, string] {
 			}
 		}
 	}
+}
+
+// Denial returns the denial that an error of [Meter.Add] is, told as the gate tells
+// those of calls that have not begun; false when err tells neither of a lack of
+// credits nor of a store that could not decide. A denial in its tree is returned as
+// it is. The Observer is not told: the call was allowed.
+func (p *Pass) Denial(err error) (*Denial, bool) {
+	if d, ok := errors.AsType[*Denial](err); ok {
+		return d, true
+	}
+	var d *Denial
+	denied, isDenied := errors.AsType[*credits.DeniedError](err)
+	_, coded := errors.AsType[*errors.Error](err)
+	switch code := errors.CodeOf(err); {
+	case isDenied:
+		d = unpaid(denied, err)
+	case coded && code == errors.Insufficient:
+		d = &Denial{Verdict: VerdictCreditDenied, detail: errors.MessageOf(err), err: err}
+	case coded && code == errors.Unavailable:
+		d = &Denial{Verdict: VerdictStoreError, RetryAfter: storeRetry, err: err}
+	default:
+		return nil, false
+	}
+	p.gate.tell(p, d)
+	return d, true
 }
 
 // Realm returns Profile.Realm, which challenges name.

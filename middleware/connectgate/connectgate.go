@@ -79,7 +79,7 @@ func (i *Interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			announce(call, info.ResponseHeader())
 		}
 		answer, err := next(call.Context(ctx), r)
-		err = i.told(err, r.Peer())
+		err = told(call, err, r.Peer())
 		if ok && r.HTTPMethod() == http.MethodGet {
 			keepPrivate(info.ResponseHeader(), answer)
 		}
@@ -103,7 +103,7 @@ func (i *Interceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) co
 		defer call.End(ctx)
 		hide(call, conn.RequestHeader())
 		announce(call, conn.ResponseHeader())
-		err := i.told(next(call.Context(ctx), &watched{conn, ctx, call}), conn.Peer())
+		err := told(call, next(call.Context(ctx), &watched{conn, ctx, call}), conn.Peer())
 		end(call, err)
 		return err
 	}
@@ -161,13 +161,12 @@ func codeOf(err error) rpcgate.Code {
 	return rpcgate.Unknown
 }
 
-// told returns a handler's error, and in the place of what the gate refused to it the
-// gate's own answer.
-func (i *Interceptor) told(err error, peer connect.Peer) error {
-	if err == nil {
-		return nil
+// told returns a handler's error, with a code where it tells of a refusal.
+func told(call *rpcgate.Call, err error, peer connect.Peer) error {
+	if _, ok := errors.AsType[*connect.Error](err); ok || err == nil {
+		return err
 	}
-	if refusal, ok := i.gate.Refused(err); ok {
+	if refusal, ok := call.Told(err); ok {
 		return errorOf(refusal, peer)
 	}
 	return err

@@ -68,7 +68,7 @@ func (i *Interceptor) Unary(ctx context.Context, message any, info *grpc.UnarySe
 	_ = grpc.SetHeader(ctx, fieldsOf(call)) // fails only outside of a server
 	defer call.End(ctx)
 	answer, err := handler(inside(ctx, call), message)
-	err = i.told(err)
+	err = told(call, err)
 	call.Return(codeOf(err))
 	return answer, err
 }
@@ -86,7 +86,7 @@ func (i *Interceptor) Stream(server any, stream grpc.ServerStream, info *grpc.St
 	}
 	_ = stream.SetHeader(fieldsOf(call)) // fails only when somebody outside has sent them
 	defer call.End(ctx)
-	err := i.told(handler(server, &watched{stream, inside(ctx, call), call}))
+	err := told(call, handler(server, &watched{stream, inside(ctx, call), call}))
 	call.Return(codeOf(err))
 	return err
 }
@@ -120,13 +120,12 @@ func codeOf(err error) rpcgate.Code {
 	return rpcgate.Code(status.FromContextError(err).Code())
 }
 
-// told returns a handler's error, and in the place of what the gate refused to it the
-// gate's own status.
-func (i *Interceptor) told(err error) error {
-	if err == nil {
-		return nil
+// told returns a handler's error, with a status where it tells of a refusal.
+func told(call *rpcgate.Call, err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
 	}
-	if refusal, ok := i.gate.Refused(err); ok {
+	if refusal, ok := call.Told(err); ok {
 		return refused{refusal}
 	}
 	return err

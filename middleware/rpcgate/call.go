@@ -12,6 +12,7 @@ import (
 
 // A Call is one that was allowed, until it is ended.
 type Call struct {
+	gate    *Gate
 	attempt middleware.Attempt
 	pass    *middleware.Pass
 	status  int         // with which the handler returned; 0 until it has

@@ -165,7 +165,7 @@ func (g *Gate) Begin(ctx context.Context, r Request) (*Call, *Refusal) {
 	case again:
 		return nil, nil
 	}
-	c := &Call{attempt: g.gate.Attempt(m.route, r.Remote, r.Values)}
+	c := &Call{gate: g, attempt: g.gate.Attempt(m.route, r.Remote, r.Values)}
 	c.attempt.Message = r.Message
 	if c.pass, err = g.gate.Begin(ctx, c.attempt); err != nil {
 		return nil, g.refusalOf(ctx, err)

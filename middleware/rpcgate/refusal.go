@@ -16,7 +16,7 @@ import (
 type Refusal struct {
 	Code    Code
 	Message string             // for the client
-	Denial  *middleware.Denial // the cause
+	Denial  *middleware.Denial // the cause; nil where a handler failed otherwise
 
 	domain string
 }
@@ -26,25 +26,43 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Message }
 
 // Unwrap returns the Denial.
-func (r *Refusal) Unwrap() error { return r.Denial }
+func (r *Refusal) Unwrap() error {
+	if r.Denial == nil {
+		return nil
+	}
+	return r.Denial
+}
 
-// Refused returns the refusal that err tells of: a [middleware.Denial] that a handler
-// returned, so that what it was refused is told as the gate's own refusals are. What
-// was told so already is not told again.
-func (g *Gate) Refused(err error) (*Refusal, bool) {
-	if _, told := errors.AsType[*Refusal](err); told {
+// Told returns the refusal that a handler's error tells of, unless the error has a
+// status of the framework's already. What the gate refused to the handler, as the
+// meter does, is told as the gate's own refusals are; and other errors of this
+// library's packages by their code and the part of them that is for clients.
+func (c *Call) Told(err error) (*Refusal, bool) {
+	if d, ok := c.pass.Denial(err); ok {
+		return c.gate.refusal(d), true
+	}
+	if e, ok := errors.AsType[*errors.Error](err); !ok || e == nil {
 		return nil, false
 	}
-	if d, ok := errors.AsType[*middleware.Denial](err); ok && d != nil {
-		return g.refusal(d), true
+	code := Unknown
+	if n := int(errors.CodeOf(err)); n < len(statuses) {
+		code = statuses[n]
 	}
-	return nil, false
+	return &Refusal{Code: code, Message: errors.MessageOf(err)}, true
+}
+
+// statuses are the codes of package errors as statuses.
+var statuses = [...]Code{
+	errors.Invalid: InvalidArgument, errors.NotFound: NotFound, errors.Exists: AlreadyExists, errors.Conflict: Aborted,
+	errors.Unauthenticated: Unauthenticated, errors.Forbidden: PermissionDenied, errors.Exhausted: ResourceExhausted,
+	errors.Insufficient: FailedPrecondition, errors.Canceled: Canceled, errors.DeadlineExceeded: DeadlineExceeded,
+	errors.Unavailable: Unavailable, errors.Corrupt: DataLoss, errors.Unknown: Unknown,
 }
 
 // refusalOf returns the refusal for an error of the gate.
 func (g *Gate) refusalOf(ctx context.Context, err error) *Refusal {
-	if r, ok := g.Refused(err); ok {
-		return r
+	if d, ok := errors.AsType[*middleware.Denial](err); ok {
+		return g.refusal(d)
 	}
 	return g.refusal(g.gate.Unguarded(ctx, err))
 }
@@ -63,16 +81,24 @@ func (g *Gate) refusal(d *middleware.Denial) *Refusal {
 
 // Fields yields the header fields of the answer: the request id, the limits that
 // refused, Retry-After and the challenge.
-func (r *Refusal) Fields() iter.Seq2[string, string] { return r.Denial.Fields() }
+func (r *Refusal) Fields() iter.Seq2[string, string] {
+	if r.Denial == nil {
+		return func(func(string, string) bool) {}
+	}
+	return r.Denial.Fields()
+}
+
+// maxPushback is how long a client is asked to wait without telling anybody.
+const maxPushback = time.Minute
 
 // Pushback returns what grpc-retry-pushback-ms tells a client that repeats calls by
-// itself (gRFC A6): the least milliseconds to wait, or "-1" where waiting is not
-// known to help.
+// itself (gRFC A6): the least milliseconds to wait, or "-1", not to repeat it, where
+// waiting is not known to help or takes more than a minute.
 func (r *Refusal) Pushback() string {
-	wait := r.Denial.RetryAfter
-	if wait <= 0 {
+	if r.Denial == nil || r.Denial.RetryAfter <= 0 || r.Denial.RetryAfter > maxPushback {
 		return "-1"
 	}
+	wait := r.Denial.RetryAfter
 	return strconv.FormatInt(int64((wait-1)/time.Millisecond)+1, 10)
 }
 
@@ -80,6 +106,9 @@ func (r *Refusal) Pushback() string {
 // google.rpc (google/rpc/error_details.proto).
 func (r *Refusal) Details() []Detail {
 	d := r.Denial
+	if d == nil {
+		return nil
+	}
 	details := []Detail{errorInfo(d.Code, r.domain, map[string]string{
 		"operation": d.Operation, "request_id": d.RequestID, "upgrade": d.Upgrade,
 		"missing_scopes": strings.Join(d.Missing, " "), "granted_scopes": strings.Join(d.Granted, " "),
