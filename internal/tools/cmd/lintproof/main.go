@@ -170,7 +170,7 @@ var packages = []string{
 	"errors", "scopes",
 	"apikey", "apikey/apikeytest", "apikey/legacy", "ratelimit", "ratelimit/ratelimittest",
 	"credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-	"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/middlewaretest", "middleware/secretscan", "internal/part", "newcomer",
+	"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/middlewaretest", "middleware/rpcgate", "middleware/secretscan", "internal/part", "newcomer",
 	"stores/pgstore/pgtest", "stores/redisstore/redistest",
 }
 
@@ -182,6 +182,9 @@ var foreign = map[string]string{
 	"foreign/redis":     "github.com/redis/go-redis/v9",
 	"foreign/rueidis":   "github.com/redis/rueidis",
 	"foreign/otel":      "go.opentelemetry.io/otel",
+	"foreign/grpc":      "google.golang.org/grpc",
+	"foreign/connect":   "connectrpc.com/connect",
+	"foreign/protobuf":  "google.golang.org/protobuf",
 	"foreign/porcupine": "github.com/anishathalye/porcupine",
 	"foreign/crypto":    "golang.org/x/crypto",
 	"foreign/testify":   "github.com/stretchr/testify",
@@ -189,7 +192,7 @@ var foreign = map[string]string{
 
 // modules of the skeleton beside the root's.
 var modules = []string{
-	"middleware/otelgate",
+	"middleware/connectgate", "middleware/grpcgate", "middleware/otelgate",
 	"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "examples/program", "internal/tools", "internal/benchcmp", "internal/proof",
 }
 

@@ -21,15 +21,21 @@ var arrows = map[string][]string{
 	"credits/creditstest":                    {"errors", "credits", "internal/part"},
 	"webhook":                                {"errors", "internal/part"},
 	"webhook/webhooktest":                    {"errors", "webhook", "internal/part"},
-	"middleware":                             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "internal/part"},
+	"middleware":                             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan", "internal/part"},
 	"middleware/clientip":                    {"errors", "internal/part"},
 	"middleware/idempotency":                 {"errors", "internal/part"},
 	"middleware/idempotency/idempotencytest": {"errors", "middleware/idempotency", "internal/part"},
 	"middleware/middlewaretest": {
 		"errors", "scopes", "apikey", "apikey/legacy", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest", "credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/secretscan", "internal/part",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/rpcgate", "middleware/secretscan", "internal/part",
 	},
-	"middleware/otelgate":             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan"},
+	"middleware/connectgate": {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan"},
+	"middleware/grpcgate":    {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan"},
+	"middleware/otelgate":    {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan"},
+	"middleware/rpcgate": {
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "internal/part",
+	},
 	"middleware/secretscan":           {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
 	"internal/part":                   {"errors"},
 	"stores/sqlitestore":              {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/idempotency"},
@@ -37,7 +43,8 @@ var arrows = map[string][]string{
 	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/idempotency"},
 	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "webhook", "middleware/idempotency", "stores/redisstore"},
 	"examples/program": {
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "middleware/otelgate",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan",
+		"middleware/connectgate", "middleware/grpcgate", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "newcomer",
 	},
 	"internal/proof": {
@@ -54,6 +61,8 @@ var drivers = map[string][]string{
 	"stores/pgstore":                  {"github.com/jackc/pgx/v5"},
 	"stores/redisstore":               {"github.com/redis/go-redis/v9"},
 	"stores/redisstore/rueidisclient": {"github.com/redis/rueidis"},
+	"middleware/connectgate":          {"connectrpc.com/connect", "google.golang.org/protobuf"},
+	"middleware/grpcgate":             {"google.golang.org/grpc", "google.golang.org/protobuf"},
 	"middleware/otelgate":             {"go.opentelemetry.io/otel"},
 	"apikey/legacy":                   {"golang.org/x/crypto"},
 	"internal/proof":                  {"github.com/jackc/pgx/v5", "github.com/redis/go-redis/v9", "github.com/anishathalye/porcupine"},
@@ -109,7 +118,8 @@ func plants() []plant {
 		imports("middleware", "net/http", true, "x"),
 		imports("errors", "testing", true, "x_test"))
 	for _, dir := range []string{
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "middleware/otelgate",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan",
+		"middleware/connectgate", "middleware/grpcgate", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
 	} {
 		for i, s := range statements {
