@@ -213,7 +213,9 @@ func (p *Pass) Denial(err error) (*Denial, bool) {
 	_, coded := errors.AsType[*errors.Error](err)
 	switch code := errors.CodeOf(err); {
 	case isDenied:
-		d = unpaid(denied, err)
+		own := *denied
+		own.Transient = false // what is held is the call's own, and not going to come back
+		d = unpaid(&own, err)
 	case coded && code == errors.Insufficient:
 		d = &Denial{Verdict: VerdictCreditDenied, detail: errors.MessageOf(err), err: err}
 	case coded && code == errors.Unavailable:
