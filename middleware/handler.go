@@ -106,7 +106,7 @@ func (h *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.open(w.Header())
 	}
 	defer p.finish(ctx)
-	h.next.ServeHTTP(p.http.rec.wrap(w), &p.http.request)
+	h.next.ServeHTTP(p.http.rec.wrap(w, &p.http.node), &p.http.request)
 	p.http.rec.completed = true
 }
 
@@ -187,17 +187,9 @@ func (p *Pass) confine(h http.Header) {
 // finish settles by what the wire was told. It is deferred and does not
 // recover, so that panics and Goexit go on as they were.
 func (p *Pass) finish(ctx context.Context) {
-	x := &p.http
-	gone := ctx.Err()
-	o := Outcome{
-		Status: x.rec.status, Completed: x.rec.completed, Wrote: x.rec.wrote, Hijacked: x.rec.hijacked,
-		ClientGone: gone != nil,
-		Probe:      x.request.Method == http.MethodHead || x.request.Method == http.MethodOptions,
-		TimedOut:   x.rec.timedOut || !x.rec.wrote && errors.Is(gone, context.DeadlineExceeded),
-	}
-	if x.rec.completed && !x.rec.wrote && !x.rec.hijacked {
-		o.Status = http.StatusOK
-	}
+	o := p.http.rec.outcome(ctx.Err())
+	method := p.http.request.Method
+	o.Probe = method == http.MethodHead || method == http.MethodOptions
 	_ = p.End(ctx, o) // the answer is out; End has told the observer
 }
 

@@ -171,31 +171,6 @@ func TestMeterStopsTheStreamWhereTheCreditsEnd(t *testing.T) {
 	}
 }
 
-// exchange sends one POST to a handler behind the gate, over a real server, and
-// returns when the gate has settled it: the body, and the answer or nil.
-func (h *house) exchange(t *testing.T, protocol string, op middleware.Operation, handler http.HandlerFunc) (string, *http.Response) {
-	t.Helper()
-	done := make(chan struct{})
-	gated := h.gate.Handler(op)(handler)
-	s, client := serve(t, protocol, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer close(done)
-		gated.ServeHTTP(w, r)
-	}))
-	// A POST is not idempotent, so that the client does not send it again by itself.
-	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL, nil)
-	must(t, err)
-	bearer(h.key("image:generate"))(r)
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := client.Do(r)
-	var body []byte
-	if err == nil {
-		body, _ = io.ReadAll(resp.Body) // cut off where the handler panics
-		_ = resp.Body.Close()
-	}
-	<-done
-	return string(body), resp
-}
-
 // However a metered call ends, what was counted is charged: 0 too.
 func TestMeterWinsOverTheEnding(t *testing.T) {
 	meter := func(r *http.Request, n credits.Amount) {

@@ -36,12 +36,12 @@ type Pass struct {
 	held    credits.Amount
 	heldAt  int64                 // by the ledger's clock, in microseconds
 	heldFor time.Duration         // until the hold times out; 0: never
-	leased  bool                  // a lease pays for the hold: only this process can settle it
 	state   atomic.Int64          // what [Pass.Charge] stated, plus 1, or one of the states below
 	meter   atomic.Pointer[Meter] // nil until it is asked for
 	priced  string                // version of the price table, "" where there is none
 
 	ownID    [idLength]byte
+	leased   bool // a lease pays for the hold: only this process can settle it
 	settling detached
 	http     exchange
 }

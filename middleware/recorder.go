@@ -2,9 +2,11 @@ package middleware
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 
 	"github.com/keytoll/keytoll/errors"
 )
@@ -13,18 +15,21 @@ import (
 // to the goroutine that serves the request.
 type recorder struct {
 	inner     http.ResponseWriter
+	ctx       *passContext
 	claim     *claim // nil unless there is an Idempotency-Key
 	status    int    // of the final answer, once wrote
+	written   int64  // bytes of the body
 	wrote     bool   // the final answer's head went out
+	late      bool   // the last bytes were written when the client had left
 	hijacked  bool
 	timedOut  bool // an http.TimeoutHandler outside has answered 503 instead
-	completed bool // the handler returned
+	completed bool // the handler has returned, neither by panic nor by Goexit
 }
 
 // wrap returns a writer over w that records into rec and claims no interface
 // that w does not have, directly or behind Unwrap.
-func (rec *recorder) wrap(w http.ResponseWriter) http.ResponseWriter {
-	rec.inner = w
+func (rec *recorder) wrap(w http.ResponseWriter, ctx *passContext) http.ResponseWriter {
+	rec.inner, rec.ctx = w, ctx
 	_, flushes := seek[http.Flusher](w)
 	if !flushes {
 		_, flushes = seek[flushErrorer](w)
@@ -77,6 +82,44 @@ func (rec *recorder) note(err error) {
 	}
 }
 
+// sent counts what was written, and notes whether the client was there.
+func (rec *recorder) sent(n int64, err error) {
+	rec.written += n
+	rec.late = rec.ctx.Err() != nil
+	rec.note(err)
+}
+
+// whole reports whether the body was written to the end that its head promises,
+// while the client was there: who leaves after that has got it all.
+func (rec *recorder) whole() bool {
+	length := rec.inner.Header()["Content-Length"]
+	if !rec.wrote || rec.late || len(length) != 1 {
+		return false
+	}
+	n, err := strconv.ParseInt(length[0], 10, 64)
+	return err == nil && rec.written >= n
+}
+
+// outcome tells how it went; gone is the error of the request's context.
+func (rec *recorder) outcome(gone error) Outcome {
+	if deadline := errors.Is(gone, context.DeadlineExceeded); deadline && !rec.wrote {
+		rec.timedOut = true
+	} else if deadline && rec.completed && !rec.hijacked {
+		// An http.TimeoutHandler outside says so, and to a writer that has begun its
+		// answer no bytes are nothing.
+		_, err := rec.inner.Write(nil)
+		rec.note(err)
+	}
+	o := Outcome{
+		Status: rec.status, Completed: rec.completed, Wrote: rec.wrote, Hijacked: rec.hijacked, TimedOut: rec.timedOut,
+		ClientGone: gone != nil && !rec.whole(),
+	}
+	if o.Completed && !o.Wrote && !o.Hijacked {
+		o.Status = http.StatusOK
+	}
+	return o
+}
+
 // Header returns the inner writer's headers.
 func (rec *recorder) Header() http.Header { return rec.inner.Header() }
 
@@ -90,7 +133,7 @@ func (rec *recorder) WriteHeader(status int) {
 func (rec *recorder) Write(b []byte) (int, error) {
 	rec.mark(http.StatusOK)
 	n, err := rec.inner.Write(b)
-	rec.note(err)
+	rec.sent(int64(n), err)
 	if rec.claim != nil {
 		return captured(&rec.claim.capture, b, n, err)
 	}
@@ -101,7 +144,7 @@ func (rec *recorder) Write(b []byte) (int, error) {
 func (rec *recorder) WriteString(s string) (int, error) {
 	rec.mark(http.StatusOK)
 	n, err := io.WriteString(rec.inner, s)
-	rec.note(err)
+	rec.sent(int64(n), err)
 	if rec.claim != nil {
 		return captured(&rec.claim.capture, s, n, err)
 	}
@@ -169,6 +212,6 @@ func (w recorderH1) ReadFrom(src io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{w.recorder}, src)
 	}
 	n, err := io.Copy(w.inner, src)
-	w.note(err)
+	w.sent(n, err)
 	return n, err
 }

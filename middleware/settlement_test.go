@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/keytoll/keytoll/credits"
@@ -251,35 +250,6 @@ func TestClientGoneMidStreamIsCharged(t *testing.T) {
 			})
 		}
 	}
-}
-
-// An http.TimeoutHandler outside has answered 503; writing tells the gate.
-func TestTimeoutHandlerOutside(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := build(t, blueprint{})
-		h.grant(10)
-		done := make(chan struct{})
-		gated := h.gate.Handler(priced())(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			<-r.Context().Done()
-			synctest.Wait() // until the timeout has been answered
-			if _, err := io.WriteString(w, "late"); !errors.Is(err, http.ErrHandlerTimeout) {
-				t.Errorf("writing too late: %v", err)
-			}
-		}))
-		outer := http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer close(done)
-			gated.ServeHTTP(w, r)
-		}), time.Second, "late")
-		w := h.call(outer, bearer(h.key("image:generate")))
-		if w.Code != http.StatusServiceUnavailable {
-			t.Fatalf("status %d", w.Code)
-		}
-		<-done
-		h.spent(0, 0)
-		if got := h.journal.settlements()[0]; got.Ending != middleware.EndTimeout {
-			t.Errorf("ending %v, want timeout", got.Ending)
-		}
-	})
 }
 
 func TestPanicsPassThroughUntouched(t *testing.T) {
