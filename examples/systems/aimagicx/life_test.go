@@ -210,3 +210,37 @@ func TestRotationHasNoGapAndIsReminded(t *testing.T) {
 	works(s, s.Key("active"), 401)
 	works(s, young.Secret, 200)
 }
+
+// What a key may ask about itself and its account has scopes of its own.
+func TestReadsAreGuardedByTheirScopes(t *testing.T) {
+	s := wire.Open(t, system())
+	desk := s.Desk()
+	works(s, s.Key("active"), 200)
+	ask := func(method, path, scope string) (open, closed wire.Answer) {
+		t.Helper()
+		send := func(scopes ...string) wire.Answer {
+			key := desk.Create(body{"name": method + path + strings.Join(scopes, ","), "scopes": scopes})
+			return s.Do(wire.Request{Method: method, Path: path, Header: [][2]string{{"Authorization", "Bearer " + key.Secret}}})
+		}
+		return send(scope), send("chat:completions")
+	}
+	for _, tt := range []struct{ method, path, scope, says string }{
+		{"GET", "/api/v1/account", "account:read", `"owner": "acct_demo"`},
+		{"GET", "/api/v1/account/usage", "usage:read", `"rows": [`},
+		{"GET", "/api/v1/credits", "credits:read", `{"available":"9999"}`},
+		{"POST", "/api/v1/credits", "credits:purchase", `{"available":"10099"}`},
+	} {
+		open, closed := ask(tt.method, tt.path, tt.scope)
+		if open.Status != 200 || !strings.Contains(open.Body, tt.says) {
+			t.Errorf("%s %s: %d %s", tt.method, tt.path, open.Status, open.Body)
+		}
+		if closed.Status != 403 || !strings.Contains(closed.Body, "'"+tt.scope+"'") {
+			t.Errorf("%s %s without its scope: %d %s", tt.method, tt.path, closed.Status, closed.Body)
+		}
+	}
+	all := s.Do(wire.Get("/api/v1/account", "Authorization", "Bearer "+s.Key("active")))
+	alone, _ := ask("GET", "/api/v1/account", "account:read")
+	if !strings.Contains(all.Body, `"credits": {`) || strings.Contains(alone.Body, `"credits": {`) {
+		t.Errorf("credits are told to %s, and to %s", all.Body, alone.Body)
+	}
+}

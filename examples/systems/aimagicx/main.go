@@ -7,6 +7,7 @@ package main
 import (
 	"net/http"
 
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
 )
@@ -20,4 +21,35 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		Success   bool   `json:"success"`
 		Operation string `json:"operation"`
 	}{true, pass.Operation()})
+}
+
+type credit struct {
+	Available credits.Amount `json:"available"`
+}
+
+// balance tells what the account has.
+func balance(w http.ResponseWriter, r *http.Request) {
+	pass, _ := middleware.PassFrom(r.Context())
+	b, err := pass.Balance(r.Context())
+	if err != nil {
+		http.Error(w, "the balance cannot be told now", http.StatusServiceUnavailable)
+		return
+	}
+	host.Reply(w, credit{b.Available})
+}
+
+// purchase stands in for the shop: it sells a hundred credits for nothing, once for
+// each request.
+func purchase(s *host.Service) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		pass, _ := middleware.PassFrom(r.Context())
+		_, err := s.Ledger.Grant(r.Context(), credits.Grant{
+			Account: credits.AccountID(pass.Key().Owner), ID: credits.OpID("invoice-" + pass.RequestID()), Amount: 100 * credits.Credit,
+		})
+		if err != nil {
+			http.Error(w, "nothing was sold", http.StatusServiceUnavailable)
+			return
+		}
+		balance(w, r)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/keytoll/keytoll/examples/systems/internal/host"
 	"github.com/keytoll/keytoll/middleware"
 	"github.com/keytoll/keytoll/middleware/management"
+	"github.com/keytoll/keytoll/middleware/selfservice"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -41,7 +42,16 @@ func system() host.System {
 			},
 			ExactCase: true, TellScopes: true, Render: middleware.JSON(envelope),
 		},
+		Self: "/api/v1/account", SelfService: selfservice.Options{
+			View: scopes.All("account:read"), Usage: scopes.All("usage:read"), Account: scopes.All("credits:read"),
+		},
 		Routes: []host.Route{
+			{Pattern: "GET /api/v1/credits", Operation: middleware.Operation{
+				Name: "credits.read", Scopes: scopes.All("credits:read"), Price: middleware.Free(), Limits: minute,
+			}, Handler: balance},
+			{Pattern: "POST /api/v1/credits", Operation: middleware.Operation{
+				Name: "credits.purchase", Scopes: scopes.All("credits:purchase"), Price: middleware.Free(), Limits: minute,
+			}, Serve: purchase},
 			{Pattern: "POST /api/v1/chat", Operation: middleware.Operation{
 				Name: "chat", Scopes: scopes.All("chat:completions"), Price: middleware.Fixed(credits.Credit), Limits: minute,
 			}, Handler: answer},

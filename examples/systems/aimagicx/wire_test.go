@@ -36,7 +36,7 @@ func TestTheWireIsTheDocuments(t *testing.T) {
 		"limited-403":       func(s *wire.Stage) wire.Request { return imagesAs("Bearer " + s.Key("limited")) },
 		"minute-429": func(s *wire.Stage) wire.Request {
 			for range 60 {
-				if a := s.Do(chatAs("Bearer " + s.Key("active"))); a.Status != 200 {
+				if a := s.Do2(chatAs("Bearer " + s.Key("active"))); a.Status != 200 {
 					s.Fatalf("%d %s", a.Status, a.Body)
 				}
 			}

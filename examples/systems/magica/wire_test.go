@@ -24,7 +24,7 @@ func TestTheWireIsTheDocuments(t *testing.T) {
 		"revoked-401": func(s *wire.Stage) wire.Request { return modelsAs(s, "revoked") },
 		"limited-429": func(s *wire.Stage) wire.Request {
 			for range 60 {
-				if a := s.Do(modelsAs(s, "active")); a.Status != 200 {
+				if a := s.Do2(modelsAs(s, "active")); a.Status != 200 {
 					s.Fatalf("%d %s", a.Status, a.Body)
 				}
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +68,7 @@ func system(priceList *atomic.Pointer[credits.PriceTable]) host.System {
 			{Pattern: "POST /v1/ai/mystic", Operation: middleware.Operation{
 				Name: "mystic", Scopes: scopes.All("models:image"), Price: middleware.Listed(priceList.Load),
 				Unit: "images", Units: middleware.JSONUnits("num_images", 1),
-				Limits: append(limits[:len(limits):len(limits)], daily("mystic-rpd", "requests", 10_000), daily("mystic-ipd", "images", 2_000)),
+				Limits: append(slices.Clip(limits), daily("mystic-rpd", "requests", 10_000), daily("mystic-ipd", "images", 2_000)),
 			}, Handler: mystic, Plans: paying},
 		},
 		Keys: []host.Sample{

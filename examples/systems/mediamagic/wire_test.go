@@ -30,7 +30,7 @@ func TestTheWireIsTheDocuments(t *testing.T) {
 		},
 		"limited-429": func(s *wire.Stage) wire.Request {
 			for range 120 {
-				if a := s.Do(submitAs(s.Key("active"))); a.Status != 200 {
+				if a := s.Do2(submitAs(s.Key("active"))); a.Status != 200 {
 					s.Fatalf("%d %s", a.Status, a.Body)
 				}
 			}

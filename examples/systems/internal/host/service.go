@@ -15,6 +15,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/selfservice"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -73,7 +74,14 @@ func Open(ctx context.Context, sys System, o Options) (*Service, error) {
 		if len(r.Plans) > 0 {
 			op.Allow = s.Accounts.on(r.Plans)
 		}
-		mux.Handle(r.Pattern, op, r.Handler)
+		handler := r.Handler
+		if r.Serve != nil {
+			handler = r.Serve(s)
+		}
+		mux.Handle(r.Pattern, op, handler)
+	}
+	if err := s.openSelf(mux); err != nil {
+		return nil, err
 	}
 	if err := s.openDashboard(mux); err != nil {
 		return nil, err
@@ -83,6 +91,23 @@ func Open(ctx context.Context, sys System, o Options) (*Service, error) {
 		return nil, err
 	}
 	return s, s.seed(ctx)
+}
+
+// openSelf mounts what a key may ask about itself.
+func (s *Service) openSelf(mux *middleware.Mux) error {
+	if s.system.Self == "" {
+		return nil
+	}
+	o := s.system.SelfService
+	o.Now = s.now
+	self, err := selfservice.New(s.Keys, s.Gate, &o)
+	if err != nil {
+		return err
+	}
+	for _, r := range self.Routes(s.system.Self) {
+		mux.Handle(r.Pattern, r.Operation, r.Handler)
+	}
+	return nil
 }
 
 func (s *Service) openStores(o Options) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
 	"github.com/keytoll/keytoll/middleware/management"
+	"github.com/keytoll/keytoll/middleware/selfservice"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -39,6 +40,10 @@ type System struct {
 	Upgrade  func(apikey.Key, middleware.Verdict) string
 	// Routes are what the API offers.
 	Routes []Route
+	// Self is the path of what a key may ask about itself, "" for nothing, and
+	// SelfService what that is.
+	Self        string
+	SelfService selfservice.Options
 	// Dashboard is the path of the page on which people manage their keys, and Manage
 	// what it offers. The host adds who is signed in, and the ledger.
 	Dashboard string
@@ -59,7 +64,8 @@ type Route struct {
 	Pattern   string
 	Operation middleware.Operation
 	Handler   http.HandlerFunc
-	Plans     []string // that include it; none means every plan
+	Serve     func(*Service) http.HandlerFunc // in place of Handler, for what needs the service
+	Plans     []string                        // that include it; none means every plan
 }
 
 // A Sample is a key in one state.

@@ -97,10 +97,6 @@ func (s *Stage) Do(r Request) Answer {
 // Do2 sends r over HTTP/2.
 func (s *Stage) Do2(r Request) Answer {
 	s.Helper()
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols, DisableCompression: true}
-	defer transport.CloseIdleConnections()
 	var body io.Reader
 	if r.Body != "" {
 		body = strings.NewReader(r.Body)
@@ -114,7 +110,7 @@ func (s *Stage) Do2(r Request) Answer {
 	if r.Body != "" {
 		out.Header.Set("Content-Type", "application/json")
 	}
-	in, err := (&http.Client{Transport: transport}).Do(out)
+	in, err := s.second.Do(out)
 	s.Must(err)
 	if in.ProtoMajor != 2 {
 		s.Fatalf("the answer came over %s", in.Proto)

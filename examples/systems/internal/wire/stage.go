@@ -30,6 +30,7 @@ type Stage struct {
 	Log    *Log
 	Limits *Limits
 	server *httptest.Server
+	second *http.Client // over HTTP/2
 }
 
 // Open runs a system until the test ends.
@@ -53,7 +54,14 @@ func Open(tb testing.TB, sys host.System) *Stage {
 	s.server.Config.Protocols.SetHTTP1(true)
 	s.server.Config.Protocols.SetUnencryptedHTTP2(true)
 	s.server.Start()
-	tb.Cleanup(s.server.Close)
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols, DisableCompression: true}
+	s.second = &http.Client{Transport: transport}
+	tb.Cleanup(func() {
+		transport.CloseIdleConnections()
+		s.server.Close()
+	})
 	return s
 }
 
