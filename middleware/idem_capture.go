@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keytoll/keytoll/errors"
@@ -66,6 +67,9 @@ func (c *capture) answer(p *Pass, o Outcome, inner http.Header) idempotency.Answ
 			c.lose()
 		}
 	}
+	if announced := c.header.Get("Content-Length"); announced != "" && !mayAnnounce(o) && announced != strconv.Itoa(len(c.body)) {
+		c.lose() // the client was told of an answer that is not this one
+	}
 	if c.opaque {
 		return opaque(a)
 	}
@@ -80,6 +84,10 @@ func (c *capture) answer(p *Pass, o Outcome, inner http.Header) idempotency.Answ
 	}
 	return a
 }
+
+// mayAnnounce reports whether the answer may tell the length of a body that it does
+// not have (RFC 9110 section 8.6).
+func mayAnnounce(o Outcome) bool { return o.Probe || o.Status == http.StatusNotModified }
 
 // opaque returns what is kept of an answer that cannot be given again.
 func opaque(a idempotency.Answer) idempotency.Answer {
@@ -105,7 +113,7 @@ var secretive = [...]string{"Cookie", "Authoriz", "Authentic", "Api-Key", "Apike
 // connection, of the gate and of credentials are not.
 func (p *Pass) mayRepeat(name string, o Outcome) bool {
 	if name == "Content-Length" {
-		return o.Probe || o.Status == http.StatusNotModified // else the body tells
+		return mayAnnounce(o) // else the body tells
 	}
 	if slices.Contains(hopByHop[:], name) || strings.HasSuffix(name, "-Token") || slices.Contains(p.gate.fields.canonical, name) {
 		return false
