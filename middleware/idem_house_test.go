@@ -188,3 +188,20 @@ func survive(f func()) (died bool) {
 func bearerOf(secret apikey.Secret) func(*http.Request) {
 	return raw("Authorization", "Bearer "+secret.Reveal())
 }
+
+// spy writes down everything that a store of answers is given.
+type spy struct {
+	idempotency.Store
+
+	into *strings.Builder
+}
+
+func (s spy) Claim(ctx context.Context, c idempotency.Claim) (idempotency.Found, error) {
+	fmt.Fprintf(s.into, "%s %s %s\n", c.Key[:], c.Fingerprint[:], c.Token[:])
+	return s.Store.Claim(ctx, c)
+}
+
+func (s spy) Finish(ctx context.Context, key idempotency.Key, token idempotency.Token, answer []byte, keep time.Duration) error {
+	fmt.Fprintf(s.into, "%s\n", answer)
+	return s.Store.Finish(ctx, key, token, answer, keep)
+}
