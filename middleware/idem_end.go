@@ -13,7 +13,7 @@ func (p *Pass) conclude(ctx context.Context, s *Settled, o Outcome) {
 	c := p.claim()
 	// What was charged, or may be, is done, however it ended; whether that is so when
 	// the ledger could not tell is not known.
-	owed := s.Charged > 0 || p.held > 0 && (s.Action == Keep || s.Action == Capture && s.Err != nil)
+	owed := s.Charged > 0 || s.Held > 0 && (s.Action == Keep || s.Action == Capture && s.Err != nil)
 	whole := o.Completed && !o.TimedOut && !o.Hijacked && o.Status >= 200 && (o.Wrote || !o.ClientGone)
 	a := c.capture.answer(p, o, p.http.rec.inner.Header())
 	var err error

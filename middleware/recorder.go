@@ -17,8 +17,8 @@ type recorder struct {
 	inner     http.ResponseWriter
 	ctx       *passContext
 	claim     *claim // nil unless there is an Idempotency-Key
-	status    int    // of the final answer, once wrote
 	written   int64  // bytes of the body
+	status    int16  // of the final answer, once wrote; three digits, or net/http panics
 	wrote     bool   // the final answer's head went out
 	late      bool   // the last bytes were written when the client had left
 	hijacked  bool
@@ -67,7 +67,7 @@ func seek[T any](w http.ResponseWriter) (T, bool) {
 // mark notes the final status; informational ones but 101 do not count.
 func (rec *recorder) mark(status int) {
 	if !rec.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		rec.status, rec.wrote = status, true
+		rec.status, rec.wrote = int16(status), true
 		if rec.claim != nil {
 			rec.claim.capture.head(rec.inner.Header())
 		}
@@ -111,7 +111,7 @@ func (rec *recorder) outcome(gone error) Outcome {
 		rec.note(err)
 	}
 	o := Outcome{
-		Status: rec.status, Completed: rec.completed, Wrote: rec.wrote, Hijacked: rec.hijacked, TimedOut: rec.timedOut,
+		Status: int(rec.status), Completed: rec.completed, Wrote: rec.wrote, Hijacked: rec.hijacked, TimedOut: rec.timedOut,
 		ClientGone: gone != nil && !rec.whole(),
 	}
 	if o.Completed && !o.Wrote && !o.Hijacked {
