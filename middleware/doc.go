@@ -36,16 +36,31 @@
 //
 // A hold is settled after the handler has returned, by the table that
 // [DefaultSettlement] returns: 2xx is charged, 3xx, 4xx and 5xx are not, nor is
-// a panic before the answer began; a panic after that, a hijacked connection
-// and a client that left are charged. 202 keeps the hold for a job, which
-// settles it with the value of [Pass.Hold]. An operation overrides endings, and
-// [Pass.Charge] wins over all of them. Settling does not depend on the request's
+// a panic before the answer began, nor HEAD and OPTIONS; a panic after that, a
+// hijacked connection and a client that left are charged. 202 keeps the hold for a
+// job. An operation overrides endings. Settling does not depend on the request's
 // context: a client that leaves is charged or not, but never in between. When
 // the ledger fails then, the Observer is told and the hold times out.
 //
+// Three things win over the table. [Pass.Charge] states what the call costs in the
+// end. [Pass.Meter] counts it while it runs, for streams: every [Meter.Add] is held
+// before the client gets what it pays for, an error stops the stream, and exactly
+// what was counted is charged, however the call ends. [Pass.Detach] hands the hold
+// over to a job, whose process settles it with the [Hold] and the ledger. More than
+// is held is charged as Operation.Overrun says: not at all, as far as there are
+// credits, or as a debt.
+//
+// A client has left when its context is cancelled before the handler returned. Who
+// closes the connection after as many bytes as Content-Length has promised has not;
+// in a stream without one, the last event and the client's leaving look the same
+// until the handler has returned.
+//
 // http.TimeoutHandler belongs inside of the gate. Outside of it, it answers 503
-// while the gate sees the handler's 200; the gate notices when the handler
-// writes afterwards, and then charges nothing.
+// while the gate sees the handler's 200; when the deadline has passed the gate asks,
+// and charges nothing. http.MaxBytesReader cannot close the connection through the
+// gate's writer: Options.MaxBody does.
+//
+// With Options.Leases all of this costs no trip to the store for most calls.
 //
 // # Errors
 //

@@ -115,36 +115,6 @@ func ExamplePass_Charge() {
 	// Output: 9.5 credits left
 }
 
-// A job that goes on after a 202 settles its hold itself, wherever it runs.
-func ExamplePass_Hold() {
-	gate, ledger, secret, err := shop()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	var job middleware.Hold // as JSON in a queue, say
-	video := gate.Handler(middleware.Operation{
-		Name: "video", Scopes: scopes.None(), Price: middleware.Fixed(10 * credits.Credit), HoldTTL: time.Hour,
-	})
-	ask(video(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		pass, _ := middleware.PassFrom(r.Context())
-		job, _ = pass.Hold()
-		w.WriteHeader(http.StatusAccepted)
-	})), secret)
-
-	balance, _ := ledger.Balance(context.Background(), "acme")
-	fmt.Println(balance.Available, "available,", balance.Held, "held")
-	_, err = ledger.Capture(context.Background(), credits.Capture{Account: job.Account, Hold: job.ID, Amount: 7 * credits.Credit})
-	if err != nil {
-		fmt.Println(err)
-	}
-	balance, _ = ledger.Balance(context.Background(), "acme")
-	fmt.Println(balance.Available, "available,", balance.Held, "held")
-	// Output:
-	// 2 available, 10 held
-	// 5 available, 0 held
-}
-
 // Without net/http: what an interceptor of another transport does.
 func ExampleGate_Begin() {
 	gate, _, secret, err := shop()
