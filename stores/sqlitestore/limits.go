@@ -85,6 +85,9 @@ func (l limits) carryOut(ctx context.Context, s *session, req *ratelimit.Request
 			fresh++
 		}
 	}
+	if fresh == 0 {
+		return nil // a peek has not the writer's session, to which the sweeper belongs
+	}
 	return l.db.sweeper.added(ctx, s, fresh, now)
 }
 

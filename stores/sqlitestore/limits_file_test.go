@@ -267,3 +267,24 @@ func TestTheFileRefusesWhatBreaksAPromiseOfLimits(t *testing.T) {
 	err := db.Write(t.Context(), func(exec sqlitestore.Exec) error { return exec(`INSERT INTO settled (id, until) VALUES (x'00', 1)`) })
 	wantCode(t, err, kerrors.Corrupt)
 }
+
+// Peeks do not wait for the writer, and share nothing with it: the race detector
+// says so.
+func TestPeeksRunBesideTakes(t *testing.T) {
+	l := limiter(t, open(t, &sqlitestore.Options{Synchronous: sqlitestore.Normal}).Limits(), ratelimit.Limit{Name: "l", Count: 1, Period: time.Hour})
+	var group sync.WaitGroup
+	for g := range 4 {
+		group.Go(func() {
+			for n := range 40 {
+				do := l.Take
+				if g >= 2 {
+					do = l.Peek
+				}
+				if _, err := do(t.Context(), fmt.Sprint(g%2, n), 1); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
