@@ -7,10 +7,13 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/keytoll/keytoll v0.0.0
 	github.com/keytoll/keytoll/stores/pgstore v0.0.0
+	github.com/keytoll/keytoll/stores/redisstore v0.0.0
 	github.com/keytoll/keytoll/stores/sqlitestore v0.0.0
+	github.com/redis/go-redis/v9 v9.23.0
 )
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
@@ -19,6 +22,7 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.0.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
@@ -31,5 +35,6 @@ require (
 replace (
 	github.com/keytoll/keytoll => ../..
 	github.com/keytoll/keytoll/stores/pgstore => ../../stores/pgstore
+	github.com/keytoll/keytoll/stores/redisstore => ../../stores/redisstore
 	github.com/keytoll/keytoll/stores/sqlitestore => ../../stores/sqlitestore
 )
