@@ -84,9 +84,8 @@ require (
 
 replace (
 	github.com/keytoll/keytoll => ../
+	github.com/keytoll/keytoll/middleware/otelgate => ../middleware/otelgate
 	github.com/keytoll/keytoll/stores/pgstore => ../stores/pgstore
 	github.com/keytoll/keytoll/stores/redisstore => ../stores/redisstore
 	github.com/keytoll/keytoll/stores/sqlitestore => ../stores/sqlitestore
 )
-
-replace github.com/keytoll/keytoll/middleware/otelgate => ../middleware/otelgate

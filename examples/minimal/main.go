@@ -41,19 +41,11 @@ func newMux(ctx context.Context) (*http.ServeMux, apikey.Secret, error) {
 		return nil, apikey.Secret{}, err
 	}
 
-	// What a call asks for, and what it costs.
+	// What stands between the two and the handlers.
 	gate, err := middleware.NewGate(keys, &middleware.Options{Credits: ledger})
 	if err != nil {
 		return nil, apikey.Secret{}, err
 	}
-	guard := gate.Handler(middleware.Operation{
-		Name:   "images.create",
-		Scopes: scopes.All("image:generate"),
-		Price:  middleware.Fixed(5 * credits.Credit),
-		Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: "images", Count: 120, Period: time.Minute}}},
-	})
-	mux := http.NewServeMux()
-	mux.Handle("POST /v1/images", guard(http.HandlerFunc(createImage)))
 
 	// What a shop does: sell credits, hand out a key.
 	granted, err := scopes.Parse("image:generate")
@@ -62,7 +54,20 @@ func newMux(ctx context.Context) (*http.ServeMux, apikey.Secret, error) {
 	}
 	issued, kerr := keys.Create(ctx, apikey.Spec{Owner: "acct_1", Name: "production", Scopes: granted})
 	_, lerr = ledger.Grant(ctx, credits.Grant{Account: "acct_1", ID: "invoice-1", Amount: 100 * credits.Credit})
-	return mux, issued.Secret, errors.Join(kerr, lerr)
+	return routes(gate), issued.Secret, errors.Join(kerr, lerr)
+}
+
+// routes says what a call asks for, and what it costs.
+func routes(gate *middleware.Gate) *http.ServeMux {
+	guard := gate.Handler(middleware.Operation{
+		Name:   "images.create",
+		Scopes: scopes.All("image:generate"),
+		Price:  middleware.Fixed(5 * credits.Credit),
+		Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: "images", Count: 120, Period: time.Minute}}},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("POST /v1/images", guard(http.HandlerFunc(createImage)))
+	return mux
 }
 
 // createImage is the handler that was there before the gate.

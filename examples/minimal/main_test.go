@@ -3,7 +3,24 @@ package main
 import (
 	"net/http/httptest"
 	"testing"
+
+	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/middlewaretest"
 )
+
+// What a test of one's own handlers looks like.
+func TestImagesAreCharged(t *testing.T) {
+	f := middlewaretest.New(t, nil)
+	api := routes(f.Gate)
+	f.WantPriced(api, "POST /v1/images")
+	f.Reset()
+	for _, state := range []middlewaretest.State{middlewaretest.Active, middlewaretest.Expired, middlewaretest.Poor} {
+		f.Do(api, state, "POST", "/v1/images")
+	}
+	f.WantVerdicts(middleware.VerdictAllowed, middleware.VerdictExpired, middleware.VerdictCreditDenied)
+	f.WantCharged(5 * credits.Credit)
+}
 
 func TestMinimal(t *testing.T) {
 	mux, key, err := newMux(t.Context())

@@ -8,6 +8,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -52,6 +53,11 @@ func New(tb testing.TB, o *Options) *Fixture {
 	if gate.Limits == nil {
 		gate.Limits, err = ratelimit.NewMemoryStore(&ratelimit.MemoryOptions{Now: f.Clock.Now})
 		f.must(err)
+	}
+	if gate.Idempotency == nil {
+		store, err := idempotency.NewMemoryStore(&idempotency.MemoryOptions{Now: f.Clock.Now})
+		f.must(err)
+		gate.Idempotency = &middleware.IdempotencyOptions{Store: store}
 	}
 	if gate.Observer == nil {
 		gate.Observer = f.Recorder

@@ -12,7 +12,7 @@ import (
 // Options of a [Fixture]. The zero value, and nil, are the defaults.
 type Options struct {
 	// Gate are the options of the gate. What is nil there is the fixture's own:
-	// Limits and Credits on memory stores. An Observer is told after the recorder.
+	// Limits, Credits and Idempotency on memory stores. An Observer is told after the recorder.
 	// Now must be nil; the fixture's clock is in its place. An empty Environment is
 	// the one that keys have.
 	Gate middleware.Options

@@ -38,7 +38,7 @@ type Observer struct {
 	passes    metric.Int64UpDownCounter
 	holds     metric.Int64UpDownCounter
 
-	settlements, failures                     metric.Int64Counter
+	settlements, failures, answers            metric.Int64Counter
 	held, captured, released, kept, uncovered metric.Int64Counter
 
 	labels sync.Map // of label to metric.MeasurementOption; bounded as the attributes are
@@ -67,7 +67,8 @@ func New(o *Options) (*Observer, error) {
 		holds:     m.upDown("keytoll.holds.open", "{hold}", "Calls among them that hold credits."),
 
 		settlements: m.counter("keytoll.settlements", "{settlement}", "Calls that are over."),
-		failures:    m.counter("keytoll.settle.failures", "{settlement}", "Calls whose hold or leases could not be settled."),
+		failures:    m.counter("keytoll.settle.failures", "{settlement}", "Calls whose hold, leases or answer could not be settled."),
+		answers:     m.counter("keytoll.idempotency.answers", "{answer}", "Answers to calls with an Idempotency-Key."),
 		held:        m.counter("keytoll.credits.held", microcredit, "Credits that calls held, counted when they are over."),
 		captured:    m.counter("keytoll.credits.captured", microcredit, "Credits that were charged."),
 		released:    m.counter("keytoll.credits.released", microcredit, "Credits that were held and not charged."),
@@ -114,12 +115,14 @@ const (
 	shadowKey    = attribute.Key("keytoll.shadow")
 	endingKey    = attribute.Key("keytoll.ending")
 	actionKey    = attribute.Key("keytoll.action")
+	keptKey      = attribute.Key("keytoll.kept")
 )
 
 // A label is a set of attributes before it is made; what is "" is left out.
 type label struct {
-	operation, outcome, limit, ending, action string
-	shadow                                    bool // with limit
+	operation, outcome, limit, ending, action, kept string
+
+	shadow bool // with limit
 }
 
 // of returns the attributes of l, which are made once.
@@ -133,7 +136,7 @@ func (o *Observer) of(l label) metric.MeasurementOption {
 	for _, a := range [...]struct {
 		key   attribute.Key
 		value string
-	}{{outcomeKey, l.outcome}, {limitKey, l.limit}, {endingKey, l.ending}, {actionKey, l.action}} {
+	}{{outcomeKey, l.outcome}, {limitKey, l.limit}, {endingKey, l.ending}, {actionKey, l.action}, {keptKey, l.kept}} {
 		if a.value != "" {
 			list = append(list, a.key.String(a.value))
 		}
@@ -186,6 +189,9 @@ func (o *Observer) Settled(ctx context.Context, s middleware.Settled) {
 	o.passes.Add(ctx, -1, operation)
 	if s.Err != nil {
 		o.failures.Add(ctx, 1, settled)
+	}
+	if s.Kept != middleware.KeptNothing {
+		o.answers.Add(ctx, 1, o.of(label{operation: s.Operation, kept: s.Kept.String()}))
 	}
 	if s.Hold != "" {
 		o.holds.Add(ctx, -1, operation)

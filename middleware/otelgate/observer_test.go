@@ -134,6 +134,12 @@ func (b *bench) everything() {
 		pass, _ := middleware.PassFrom(r.Context())
 		_ = pass.Charge(3 * credits.Credit / 2)
 	})), middlewaretest.Active, "POST", "/v1/chat")
+	once := middleware.Operation{Name: "once", Scopes: scopes.None(), Price: middleware.Fixed(credits.Credit), Idempotency: middleware.IdemRequired}
+	for range 2 {
+		r := b.Request(middlewaretest.Active, "POST", "/v1/once", nil)
+		r.Header.Set("Idempotency-Key", "a")
+		b.Serve(b.Gate.Handler(once)(answers(200)), r)
+	}
 	// What only happens beyond holds, and when stores fail.
 	b.observer.Settled(b.t.Context(), middleware.Settled{
 		Operation: "chat", Hold: "h", Held: 5, Asked: 7, Charged: 7, Ending: middleware.EndServerError, Action: middleware.Capture,
@@ -208,6 +214,8 @@ func TestWhatIsCounted(t *testing.T) {
 		{"keytoll.credits.released", "ending=server_error operation=images.create", 5_000_000},
 		{"keytoll.credits.released", "ending=success operation=images.create", 0},
 		{"keytoll.credits.uncovered", "ending=success operation=chat", 500_000},
+		{"keytoll.decisions", "operation=once outcome=idem_replayed", 1},
+		{"keytoll.idempotency.answers", "kept=answer operation=once", 1},
 		{"keytoll.credits.captured", "ending=server_error operation=chat", 7},
 		{"keytoll.credits.released", "ending=server_error operation=chat", 0},
 	} {

@@ -28,6 +28,9 @@ func (o *Observer) traceDecision(ctx context.Context, d *middleware.Decision) {
 	if d.Held > 0 {
 		span.SetAttributes(attribute.Int64("keytoll.credits.held", int64(d.Held)))
 	}
+	if d.Original != "" {
+		span.SetAttributes(attribute.String("keytoll.original", string(d.Original)))
+	}
 	if o.keyID && d.KeyID != "" {
 		span.SetAttributes(attribute.String("keytoll.key.id", d.KeyID))
 	}
@@ -50,6 +53,9 @@ func (o *Observer) traceSettlement(ctx context.Context, s *middleware.Settled) {
 	span.SetAttributes(endingKey.String(s.Ending.String()), actionKey.String(action(s)))
 	if s.Charged > 0 {
 		span.SetAttributes(attribute.Int64("keytoll.credits.captured", int64(s.Charged)))
+	}
+	if s.Kept != middleware.KeptNothing {
+		span.SetAttributes(keptKey.String(s.Kept.String()))
 	}
 	if s.Err != nil {
 		span.SetAttributes(attribute.Bool("keytoll.settle.failed", true))

@@ -89,12 +89,12 @@ func TestTheSpanOfTrouble(t *testing.T) {
 	b := newBench(t, otelgate.Options{})
 	spans := tracetest.NewSpanRecorder()
 	ctx, span := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("t").Start(t.Context(), "s")
-	b.observer.Decided(ctx, middleware.Decision{Verdict: middleware.VerdictRateLimited, Limits: []string{"minute", "day"}, Degraded: true})
-	b.observer.Settled(ctx, middleware.Settled{Hold: "h", Held: 5, Action: middleware.Capture, Err: context.DeadlineExceeded})
+	b.observer.Decided(ctx, middleware.Decision{Verdict: middleware.VerdictRateLimited, Limits: []string{"minute", "day"}, Degraded: true, Original: "o"})
+	b.observer.Settled(ctx, middleware.Settled{Hold: "h", Held: 5, Action: middleware.Capture, Kept: middleware.KeptOpaque, Err: context.DeadlineExceeded})
 	b.observer.Decided(ctx, middleware.Decision{Verdict: middleware.VerdictCanceled})
 	span.End()
 	got := told(spans.Ended()[0])
-	for _, want := range []string{`keytoll.limits=["minute","day"]`, "keytoll.degraded=true", "keytoll.settle.failed=true", "keytoll.action=capture"} {
+	for _, want := range []string{`keytoll.limits=["minute","day"]`, "keytoll.degraded=true", "keytoll.settle.failed=true", "keytoll.original=o", "keytoll.kept=opaque", "keytoll.action=capture"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not told: %s", want, got)
 		}
