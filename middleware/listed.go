@@ -19,12 +19,20 @@ const perRequest = "request"
 // 500. It must be safe for concurrent use.
 func Listed(list func() *credits.PriceTable) Price { return Price{kind: listedPrice, list: list} }
 
+// Table returns the present price table of a [Listed] price; nil for others.
+func (p Price) Table() *credits.PriceTable {
+	if p.list == nil {
+		return nil
+	}
+	return p.list()
+}
+
 // checkList adds what is wrong with the present price table of op.
 func (p Price) checkList(f *errors.Faults, op *Operation) {
 	if p.list == nil {
 		return
 	}
-	table := p.list()
+	table := p.Table()
 	if table == nil {
 		f.Add("the price is Listed and there is no price table yet; have list return one")
 		return
@@ -47,7 +55,7 @@ func (p Price) checkList(f *errors.Faults, op *Operation) {
 // listed returns what the call costs by the present table, and its version.
 func (p *Pass) listed() (credits.Quote, *Denial) {
 	op := &p.route.op
-	table := op.Price.list()
+	table := op.Price.Table()
 	if table == nil {
 		return credits.Quote{}, &Denial{Verdict: VerdictMisconfigured, err: errors.New("there is no price table")}
 	}

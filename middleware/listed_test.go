@@ -29,6 +29,9 @@ func TestListedPricesChangeWhileTheGateRuns(t *testing.T) {
 	table.Store(prices(t, "2026-01", credits.Rates{"request": {Amount: credits.Credit, Per: 1}, "images": {Amount: 5 * credits.Credit, Per: 1}}))
 	op := priced()
 	op.Price, op.Unit, op.Units = middleware.Listed(table.Load), "images", middleware.JSONUnits("num_images", 1)
+	if op.Price.Table().Version() != "2026-01" || middleware.Free().Table() != nil {
+		t.Error("the present table is another")
+	}
 	handler, key := h.gate.Handler(op)(says(200)), bearer(h.key("image:generate"))
 	if w := h.call(handler, key, images(`{"num_images":3}`)); w.Code != 200 {
 		t.Fatalf("%d %s", w.Code, w.Body)

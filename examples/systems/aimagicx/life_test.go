@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -243,4 +244,44 @@ func TestReadsAreGuardedByTheirScopes(t *testing.T) {
 	if !strings.Contains(all.Body, `"credits": {`) || strings.Contains(alone.Body, `"credits": {`) {
 		t.Errorf("credits are told to %s, and to %s", all.Body, alone.Body)
 	}
+}
+
+// What the document says is audited: keys made and deleted, permissions changed,
+// failures, and use from places that are new.
+func TestFiveKindsOfEventsAreAudited(t *testing.T) {
+	s := wire.Open(t, system())
+	desk := s.Desk()
+	key := desk.Create(body{"name": "Audited", "scopes": []string{"chat:completions"}})
+	desk.Ask("PATCH", "/"+key.Key.ID, body{"scopes": []string{"models:read"}}, 200, nil)
+	for _, from := range []string{"192.0.2.1", "192.0.2.9", "203.0.113.7"} {
+		_, err := s.Keys.Verify(t.Context(), key.Secret, &apikey.VerifyOptions{IP: netip.MustParseAddr(from)})
+		s.Must(err)
+		s.Must(s.Keys.Flush(t.Context()))
+		s.Clock.Add(time.Minute)
+	}
+	for range 100 {
+		if _, err := s.Keys.Verify(t.Context(), s.Unknown(""), nil); err == nil {
+			t.Fatal("an unknown key is proven")
+		}
+	}
+	s.Must(s.Keys.Flush(t.Context()))
+	desk.Ask("DELETE", "/"+key.Key.ID+"?confirm=Audited", nil, 204, nil)
+
+	count := map[apikey.EventKind]int{}
+	page, err := s.Keys.Events(t.Context(), apikey.EventQuery{AnyOwner: true, Limit: 1000})
+	s.Must(err)
+	for _, e := range page.Events {
+		if e.Key == key.Key.ID || e.Kind == apikey.EventFailures {
+			count[e.Kind]++
+		}
+	}
+	for kind, want := range map[apikey.EventKind]int{
+		apikey.EventCreated: 1, apikey.EventScopesChanged: 1, apikey.EventNewPlace: 2, apikey.EventDeleted: 1, apikey.EventFailures: 1,
+	} {
+		if count[kind] != want {
+			t.Errorf("%d events of %s, want %d: %v", count[kind], kind, want, count)
+		}
+	}
+	_, err = s.Keys.VerifyEvents(t.Context(), host.Demo, nil)
+	s.Must(err)
 }

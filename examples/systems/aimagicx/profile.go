@@ -42,7 +42,8 @@ func system() host.System {
 			},
 			ExactCase: true, TellScopes: true, Render: middleware.JSON(envelope),
 		},
-		Self: "/api/v1/account", SelfService: selfservice.Options{
+		Watch: country,
+		Self:  "/api/v1/account", SelfService: selfservice.Options{
 			View: scopes.All("account:read"), Usage: scopes.All("usage:read"), Account: scopes.All("credits:read"),
 		},
 		Routes: []host.Route{

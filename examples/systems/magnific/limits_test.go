@@ -223,3 +223,50 @@ func TestConsumptionIsAuditedByKey(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// The volume of requests is seen minute by minute, key by key, those that a limit
+// refused among them.
+func TestRequestVolumeIsSeenInRealTime(t *testing.T) {
+	s := wire.Open(t, magnific())
+	spend(s, resourcesAs(s, "active"), 3)
+	works(s, s.Key("limited"), 403)
+	s.Clock.Add(time.Minute)
+	works(s, s.Key("active"), 200)
+	var list []struct {
+		Minute         time.Time
+		Key, Operation string
+		Requests       int64
+	}
+	s.Desk().Ask("GET", "/requests", nil, 200, &list)
+	seen := map[string]int64{}
+	for _, v := range list {
+		seen[v.Minute.Format("15:04 ")+map[string]string{s.Known("active").ID: "active ", s.Known("limited").ID: "limited "}[v.Key]+v.Operation] = v.Requests
+	}
+	if len(seen) != 3 || seen["12:00 active resources.list"] != 3 || seen["12:00 limited mystic"] != 1 || seen["12:01 active mystic"] != 1 {
+		t.Errorf("%v", seen)
+	}
+	s.DeskOf("acct_other", "business").Ask("GET", "/requests", nil, 200, &list)
+	if len(list) != 0 {
+		t.Errorf("another account sees %v", list)
+	}
+}
+
+func TestLimitsAndPricesAreListedByService(t *testing.T) {
+	s := wire.Open(t, magnific())
+	var list []struct {
+		Operation, Scopes, Price string
+		Rates                    credits.Rates
+		Limits                   map[string]string
+	}
+	s.Desk().Ask("GET", "/services", nil, 200, &list)
+	for _, service := range list {
+		if service.Operation == "mystic" {
+			if service.Price != "by list 2026-01" || service.Rates["images"] != (credits.Price{Amount: 5 * credits.Credit, Per: 1}) ||
+				service.Limits["key-burst"] != "250 requests per key in 5s" || service.Limits["mystic-ipd"] != "2000 images per owner in a day" {
+				t.Errorf("%+v", service)
+			}
+			return
+		}
+	}
+	t.Errorf("%+v", list)
+}

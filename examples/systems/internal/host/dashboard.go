@@ -64,6 +64,7 @@ func (s *Service) openDashboard(mux *middleware.Mux) error {
 	}
 	mux.Public(s.system.Dashboard, page) // it asks for its own session
 	mux.Public(s.system.Dashboard+"/", page)
+	s.openReview(mux)
 	s.Dashboard = s.SignIn(Demo)
 	return nil
 }

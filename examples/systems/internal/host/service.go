@@ -45,6 +45,7 @@ type Service struct {
 	rand   io.Reader
 
 	sessions sessions
+	tally    *tally
 }
 
 // Open makes the service, its demo account and its sample keys.
@@ -60,10 +61,15 @@ func Open(ctx context.Context, sys System, o Options) (*Service, error) {
 	if err := s.openStores(o); err != nil {
 		return nil, err
 	}
+	s.tally = &tally{minutes: make(map[time.Time]map[counted]int64)}
+	told := middleware.Observers{s.tally}
+	if o.Observer != nil {
+		told = append(told, o.Observer)
+	}
 	var err error
 	s.Gate, err = middleware.NewGate(s.Keys, &middleware.Options{
 		Limits: o.Limits, Credits: s.Ledger, Profile: sys.Profile, IPLimits: sys.IPLimits, Upgrade: sys.Upgrade,
-		MaxBody: 1 << 20, NewRequestID: o.NewRequestID, Observer: o.Observer, Now: o.Now,
+		MaxBody: 1 << 20, NewRequestID: o.NewRequestID, Observer: told, Now: o.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -118,6 +124,14 @@ func (s *Service) openStores(o Options) error {
 	keyOptions := apikey.Options{
 		Now: o.Now, Rand: o.Rand, Policy: s.Accounts.policy,
 		SealingKeys: []apikey.SealingKey{{Version: 1, Secret: random(s.rand, 32)}},
+	}
+	if o.Now == nil {
+		keyOptions.FlushEvery = 10 * time.Second // when keys were used, and from where
+	}
+	if s.system.Watch != nil {
+		if keyOptions.Detector, err = apikey.NewPlaces(s.system.Watch, nil); err != nil {
+			return err
+		}
 	}
 	if len(s.system.Scopes) > 0 {
 		if keyOptions.Registry, err = scopes.NewRegistry(s.system.Scopes...); err != nil {

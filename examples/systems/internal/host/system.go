@@ -9,6 +9,7 @@ package host
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -38,6 +39,9 @@ type System struct {
 	Profile  middleware.Profile
 	IPLimits []ratelimit.Limit
 	Upgrade  func(apikey.Key, middleware.Verdict) string
+	// Watch says which place an address is in, so that a key that is used from a new
+	// one is told of; nil is nowhere.
+	Watch func(netip.Addr) (place string, ok bool)
 	// Routes are what the API offers.
 	Routes []Route
 	// Self is the path of what a key may ask about itself, "" for nothing, and
