@@ -85,7 +85,11 @@ func (g *Gate) openLimits(f *errors.Faults) {
 	var err error
 	if len(g.opt.IPLimits) > 0 {
 		// A memory of its own: strangers' addresses must not use up the room of keys.
-		g.flood = newLimiter(f, g.opt.Limits, memory)
+		store := g.opt.Limits
+		if _, ok := store.(*ratelimit.MemoryStore); ok {
+			store = nil
+		}
+		g.flood = newLimiter(f, store, memory)
 		if g.ipLimits, err = ratelimit.NewLimits(g.opt.IPLimits...); err != nil {
 			f.Join(err)
 		}

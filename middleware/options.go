@@ -45,8 +45,9 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// IPLimits bound what one client address may send, by /64 for IPv6, before
 	// anything else is looked at. They count refused requests too: that is what
-	// they are for. They are kept in Limits, or in a memory store apart; an address
-	// for which that has no room passes. None means no such limit.
+	// they are for. They are kept in Limits, and where that is in memory in a memory
+	// store apart, lest strangers use up the room of keys; an address for which
+	// there is no room passes. None means no such limit.
 	IPLimits []ratelimit.Limit
 	// FailedAuth is how many wrong keys one client address may present. It is
 	// counted in this process only. The zero value is 20 at once and 20 a minute.
