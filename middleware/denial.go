@@ -88,7 +88,7 @@ func (d *Denial) Detail() string {
 func (g *Gate) tell(p *Pass, d *Denial) {
 	d.pass, d.RequestID, d.Operation = p, p.requestID, p.route.op.Name
 	if most := g.opt.RetryJitter; most > 0 && d.RetryAfter > 0 {
-		more := time.Duration(g.opt.Random() % (uint64(most) + 1)) //nolint:gosec // at most RetryJitter
+		more := time.Duration(g.opt.Random() % (uint64(most) + 1))
 		d.RetryAfter += min(more, math.MaxInt64-d.RetryAfter)
 	}
 	a := g.opt.Profile.answer(d.Verdict)

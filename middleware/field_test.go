@@ -231,7 +231,7 @@ func exchange(t *testing.T, handler http.Handler, text string) string {
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
 	must(t, err)
 	defer func() { _ = conn.Close() }()
-	must(t, conn.SetDeadline(time.Now().Add(10*time.Second))) //nolint:forbidigo // of a real connection
+	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, err = io.WriteString(conn, text)
 	must(t, err)
 	answer, err := io.ReadAll(bufio.NewReader(conn))

@@ -32,9 +32,9 @@ func addresses(t *testing.T) int {
 // ofOnePrefix is the i-th address of a /64, ofManyPrefixes one of the i-th /64.
 func ofOnePrefix(i int) netip.Addr {
 	return address(0x2001_0db8_0001_0002, uint64(i)*0x9E37_79B9_7F4A_7C15)
-} //nolint:gosec // of a count
+}
 func ofManyPrefixes(i int) netip.Addr {
-	return address(0x2001_0db8_0000_0000+uint64(i), 1) //nolint:gosec // of a count
+	return address(0x2001_0db8_0000_0000+uint64(i), 1)
 }
 
 func address(high, low uint64) netip.Addr {
@@ -49,7 +49,7 @@ func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // of a test
+	return int64(m.HeapAlloc)
 }
 
 // Whoever has a /64 has one bucket: of guesses, and of requests. Whoever has very

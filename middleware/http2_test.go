@@ -92,7 +92,7 @@ func exchange2(t *testing.T, s *httptest.Server, frames ...frame) string {
 	conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
 	must(t, err)
 	defer func() { _ = conn.Close() }()
-	must(t, conn.SetDeadline(time.Now().Add(10*time.Second))) //nolint:forbidigo // of a real connection
+	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	b := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
 	for _, f := range frames {
 		b = append(b, byte(len(f.payload)>>16), byte(len(f.payload)>>8), byte(len(f.payload)), f.kind, f.flags, 0, 0, 0, 1)

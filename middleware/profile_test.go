@@ -218,7 +218,7 @@ func TestBodiesOfPaidRefusals(t *testing.T) {
 // members returns the names of a flat object's members in their order.
 func members(body string) string {
 	var names []string
-	for _, part := range strings.Split(strings.Trim(body, "{}\n"), `,"`) {
+	for part := range strings.SplitSeq(strings.Trim(body, "{}\n"), `,"`) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(part, `"`), `"`)
 		names = append(names, name)
 	}
