@@ -121,7 +121,8 @@ func (rt *Route) misconfigured(ctx context.Context, requestID string, cause erro
 }
 
 // CheckMessages reports everything of the operation that a transport whose requests
-// are messages cannot do: to quote and to count units from a request of net/http.
+// are messages cannot do: to quote and to count units from a request of net/http, and
+// to give its answer again under an Idempotency-Key.
 func (rt *Route) CheckMessages() error {
 	f := errors.Faults{Op: "middleware.Operation(" + rt.op.Name + ")"}
 	if rt.op.Price.kind == quotedPrice && rt.op.Price.of == nil {
@@ -129,6 +130,9 @@ func (rt *Route) CheckMessages() error {
 	}
 	if rt.op.Units != nil && rt.op.UnitsOf == nil {
 		f.Add("Units wants a request of net/http, and calls are messages here; set UnitsOf")
+	}
+	if rt.op.Idempotency != IdemOff {
+		f.Add("Idempotency is %v, and answers of net/http alone are given again; leave it off", rt.op.Idempotency)
 	}
 	if rt.op.Idempotency != IdemOff {
 		f.Add("Idempotency wants a field of a request of net/http, and calls are messages here; leave it off")

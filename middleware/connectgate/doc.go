@@ -31,8 +31,9 @@
 //
 // The request id and what limits have left are header fields of calls that were
 // allowed, errors of the handler among them, and metadata of a refusal's error: header
-// fields by Connect, trailers by gRPC. Answers to GET are Cache-Control: private unless
-// the handler says otherwise, and refusals by Connect no-store.
+// fields by Connect, trailers by gRPC, which net/http sends without the challenge.
+// Answers to GET are Cache-Control: private unless the handler says otherwise, and
+// refusals by Connect no-store.
 //
 // # Streams
 //
