@@ -46,9 +46,9 @@
 // end. [Pass.Meter] counts it while it runs, for streams: every [Meter.Add] is held
 // before the client gets what it pays for, an error stops the stream, and exactly
 // what was counted is charged, however the call ends. [Pass.Detach] hands the hold
-// over to a job, whose process settles it with the [Hold] and the ledger. More than
-// is held is charged as Operation.Overrun says: not at all, as far as there are
-// credits, or as a debt.
+// over to a job, whose process settles it with the [Hold] and the ledger, or to a
+// connection that outlives its handler. More than is held is charged as
+// Operation.Overrun says: not at all, as far as there are credits, or as a debt.
 //
 // A client has left when its context is cancelled before the handler returned. Who
 // closes the connection after as many bytes as Content-Length has promised has not;

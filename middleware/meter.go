@@ -33,10 +33,11 @@ type Meter struct {
 
 // A meterHold is one of the holds of a meter.
 type meterHold struct {
-	id     credits.OpID
-	amount credits.Amount
-	until  time.Time // by the gate's clock, when it times out; the zero time: never
-	life   time.Duration
+	id       credits.OpID
+	amount   credits.Amount
+	life     time.Duration // from when it is made, or put off; 0: for ever
+	deadline time.Time     // by the ledger's clock, when it times out
+	until    time.Time     // the same by the gate's clock
 }
 
 // maxMeterHolds bounds the holds of one meter. Doubling reaches MaxAmount from the
@@ -58,9 +59,7 @@ func (p *Pass) Meter() *Meter {
 	m.next = min(2*p.held, credits.MaxAmount)
 	if p.held > 0 {
 		m.holds = []meterHold{p.meterHold()}
-		if first := &m.holds[0]; first.life > 0 {
-			m.due = first.until.Add(-first.life / renewals)
-		}
+		m.due = m.holds[0].due()
 	} else if p.gate.ledger != nil {
 		m.account = p.gate.accountOf(p.key)
 	}
@@ -71,19 +70,49 @@ func (p *Pass) Meter() *Meter {
 }
 
 // meterHold returns the pass's own hold. How old it is, the clocks of the gate and
-// of the ledger tell together; when they are too far apart for that, it counts as
-// one that is to be put off at once.
+// of the ledger tell together; when they are further apart than half of its life, it
+// counts as one that is to be put off at once.
 func (p *Pass) meterHold() meterHold {
-	now := p.gate.opt.Now()
-	h := meterHold{id: p.holdID, amount: p.held, life: p.heldFor}
-	if h.life > 0 {
-		age := now.Sub(time.UnixMicro(p.heldAt))
-		if age < 0 || age > h.life {
-			age = h.life / renewals
-		}
-		h.until = now.Add(h.life - age)
+	now, made := p.gate.opt.Now(), time.UnixMicro(p.heldAt)
+	h := meterHold{id: p.holdID, amount: p.held, life: p.heldFor, deadline: made.Add(p.heldFor)}
+	age := now.Sub(made)
+	switch {
+	case age < -h.life/renewals || age > h.life:
+		age = h.life / renewals
+	case age < 0:
+		age = 0
 	}
+	h.until = now.Add(h.life - age)
 	return h
+}
+
+// due returns when the hold is to be put off, the zero time: never.
+func (h *meterHold) due() time.Time {
+	if h.life == 0 {
+		return time.Time{}
+	}
+	return h.until.Add(-h.life / renewals)
+}
+
+// renewed notes what became of an attempt at now to put the hold off, and returns
+// when to make the next: not at the deadline's heels, nor after it.
+func (h *meterHold) renewed(r *credits.Receipt, err error, now time.Time) time.Time {
+	const retries = 8 // in a life
+	if err == nil {
+		until := h.until.Add(r.Deadline.Sub(h.deadline))
+		if most := now.Add(h.life); until.After(most) {
+			until = most
+		}
+		h.until, h.deadline = until, r.Deadline
+	}
+	next := now.Add(h.life / retries)
+	if due := h.due(); due.After(next) {
+		next = due
+	}
+	if next.After(h.until) && h.until.After(now) {
+		next = h.until
+	}
+	return next
 }
 
 // Add counts amount, 0 or more, as used. Call it before the client gets what it
@@ -194,10 +223,8 @@ func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
 			return &errors.Error{Code: errors.Conflict, Msg: "the id of the meter's hold was used before"}
 		case err == nil:
 			m.next = min(2*max(m.next, size), credits.MaxAmount)
-			h.amount, h.life = size, lifetime(&r)
-			if h.life > 0 {
-				h.until = now.Add(h.life)
-			}
+			h.amount, h.life, h.deadline = size, lifetime(&r), r.Deadline
+			h.until = now.Add(h.life)
 			return m.keep(ctx, h)
 		case isDenied && size > need && denied.Available >= need && denied.Available < size:
 			size = denied.Available // the last of what there is
@@ -219,9 +246,7 @@ func (m *Meter) keep(ctx context.Context, h meterHold) error {
 	if err == nil {
 		m.holds = append(m.holds, h)
 		m.held += h.amount
-		if due := h.until.Add(-h.life / renewals); h.life > 0 && (m.due.IsZero() || due.Before(m.due)) {
-			m.due = due
-		}
+		m.due = earlier(m.due, h.due())
 	}
 	m.mu.Unlock()
 	if err != nil {
@@ -250,33 +275,29 @@ func (m *Meter) extend(ctx context.Context) error {
 			kept = append(kept, h)
 			continue
 		}
-		const retries = 8 // in a life
-		again := now.Add(h.life / retries)
-		if again.After(h.until) && now.Before(h.until) {
-			again = h.until
-		}
 		r, err := p.gate.payer.Extend(ctx, credits.Extend{Account: m.account, Hold: h.id, TTL: p.route.op.HoldTTL})
 		switch {
-		case err == nil && !r.Replayed:
-			h.until = now.Add(h.life)
-			again = h.until.Add(-h.life / renewals)
-		case err == nil: // as long as it can be
 		case errors.Is(err, credits.ErrTimedOut):
 			lost += h.amount
 			continue
-		case errors.CodeOf(err) == errors.Unavailable && now.Before(h.until):
-		default:
+		case err != nil && (errors.CodeOf(err) != errors.Unavailable || !now.Before(h.until)):
 			return err
 		}
+		due = earlier(due, h.renewed(&r, err, now))
 		kept = append(kept, h)
-		if due.IsZero() || again.Before(due) {
-			due = again
-		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.holds, m.held, m.due = kept, m.held-lost, due
 	return settledBy(p.state.Load())
+}
+
+// earlier returns the earlier of two times, of which the zero time is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // settle ends the holds: what was counted, or stated, is charged from the first

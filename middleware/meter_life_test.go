@@ -120,3 +120,35 @@ func TestMeterDoesNotOutliveItsHolds(t *testing.T) {
 		t.Errorf("%v counted", m.Used())
 	}
 }
+
+// The ledger's clock and the gate's may be apart: the holds are put off in time, and
+// no oftener than twice as often.
+func TestMeterWithClocksApart(t *testing.T) {
+	for _, apart := range []time.Duration{-time.Hour, -5 * time.Second, 0, 5 * time.Second, time.Hour} {
+		store := &counted{}
+		h := build(t, blueprint{
+			credits: func(s credits.Store) credits.Store { store.Store = s; return store },
+			options: func(o *middleware.Options) {
+				now := o.Now
+				o.HoldTTL, o.Now = time.Minute, func() time.Time { return now().Add(apart) }
+			},
+		})
+		h.grant(10)
+		p := h.admit(priced())
+		m := p.Meter()
+		before := store.trips.Load()
+		for range 30 {
+			h.clock.add(20 * time.Second)
+			must(t, m.Add(t.Context(), 0))
+		}
+		if n, held := h.open(); n != 1 || held != 5*credits.Credit {
+			t.Errorf("%v apart: %d holds of %v", apart, n, held)
+		}
+		if trips := store.trips.Load() - before; trips < 10 || trips > 30 {
+			t.Errorf("%v apart: %d trips in 10 minutes", apart, trips)
+		}
+		must(t, m.Add(t.Context(), 3*credits.Credit))
+		must(t, p.End(t.Context(), good()))
+		h.spent(3, 0)
+	}
+}

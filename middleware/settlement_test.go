@@ -207,6 +207,45 @@ func TestHijackIsChargedAtReturn(t *testing.T) {
 	}
 }
 
+// A connection that outlives its handler takes the hold with it.
+func TestHijackedConnectionSettlesItself(t *testing.T) {
+	h := build(t, blueprint{})
+	h.grant(10)
+	returned, closed := make(chan struct{}), make(chan struct{})
+	gated := h.gate.Handler(priced())(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _ := middleware.PassFrom(r.Context())
+		hold, err := p.Detach(r.Context())
+		must(t, err)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		must(t, err)
+		go func() {
+			defer close(closed)
+			<-returned
+			h.spent(0, 5)
+			if _, err := hold.Capture(context.Background(), h.ledger, 3*credits.Credit); err != nil {
+				t.Error(err)
+			}
+			_ = conn.Close()
+		}()
+	}))
+	s, client := serve(t, "h1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(returned)
+		gated.ServeHTTP(w, r)
+	}))
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL, nil)
+	must(t, err)
+	bearer(h.key("image:generate"))(r)
+	if resp, err := client.Do(r); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("status %d of a connection that was closed", resp.StatusCode)
+	}
+	<-closed
+	h.spent(3, 0)
+	if got := h.settlement(); got.Ending != middleware.EndHijack || got.Action != middleware.Keep {
+		t.Errorf("settled %+v", got)
+	}
+}
+
 // A client that leaves is not a way to get work for nothing, and settling does
 // not need the request's context.
 func TestClientGoneMidStreamIsCharged(t *testing.T) {
