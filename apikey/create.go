@@ -33,7 +33,7 @@ func (s *Service) Create(ctx context.Context, spec Spec) (Issued, error) {
 	now := s.clock()
 	rec := Record{}
 	if spec.RequestID != "" {
-		rec.Key.ID, rec.Intent = spec.keyID(), spec.intent()
+		rec.Key.ID, rec.Intent = spec.KeyID(), spec.intent()
 		if found, err := s.replay(ctx, op, &rec); err != nil || found.Replayed {
 			return found, err
 		}

@@ -33,7 +33,7 @@ func (s *Service) draftImport(row *ImportRow, d *importDraft, now time.Time) err
 		State: state, RevokedReason: row.RevokedReason, Start: d.Key.Start, Last4: d.Key.Last4, Version: 1,
 	}
 	if spec.RequestID != "" {
-		d.Key.ID, d.Intent = spec.keyID(), row.intent(d.Handle)
+		d.Key.ID, d.Intent = spec.KeyID(), row.intent(d.Handle)
 	} else {
 		id, err := randomText(s.rand, base62, idLength)
 		if err != nil {

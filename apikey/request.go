@@ -28,9 +28,10 @@ func hashOf(label string, texts ...string) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// keyID returns the ID of the key that the request makes: that of no other
-// request, and of no other owner's.
-func (spec *Spec) keyID() string {
+// KeyID returns the ID of the key that a spec with a RequestID makes: that of no
+// other request, and of no other owner's. So what must be there before the key,
+// such as a budget under its Meter, can be. Without a RequestID it means nothing.
+func (spec *Spec) KeyID() string {
 	sum := hashOf(requestLabel, spec.Owner, spec.RequestID)
 	text := new(big.Int).SetBytes(sum[:]).Text(len(base62))
 	text = strings.Repeat("0", max(0, idLength-len(text))) + text

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"context"
 	"crypto/rand"
 	"log/slog"
 	"net/http"
@@ -54,6 +55,12 @@ type Options struct {
 	// Log is told of what the server is at fault for; nil is slog.Default.
 	Log *slog.Logger
 
+	// Features, unless nil, says what an owner's plan includes: without Usage there
+	// is no telling what keys spent, and without Audit no telling what was done to
+	// them; both are noted all the same. An error refuses with 503. Nil includes all.
+	// It must be safe for concurrent use.
+	Features func(ctx context.Context, owner string) (Features, error)
+
 	// Credits keeps credit caps and tells what keys used. Without it there is
 	// neither.
 	Credits *credits.Ledger
@@ -70,6 +77,7 @@ type Handler struct {
 	prefix endpoint.Prefix
 	routes []route
 	table  []endpoint.Endpoint // of routes
+	about  []byte              // OpenAPI
 }
 
 // New returns a handler that manages keys, which is required, as is
@@ -92,7 +100,22 @@ func New(keys *apikey.Service, o *Options) (*Handler, error) {
 	for i := range h.routes {
 		h.table = append(h.table, h.routes[i].Endpoint)
 	}
+	h.about = h.describe()
+	// What describes does not describe itself. It comes before /{key}.
+	own := route{serve: (*call).description, Endpoint: endpoint.Endpoint{Method: http.MethodGet, Path: "/openapi.json"}}
+	h.routes = slices.Insert(h.routes, 0, own)
+	h.table = slices.Insert(h.table, 0, own.Endpoint)
 	return h, nil
+}
+
+// OpenAPI returns the OpenAPI 3.1 description of what the handler offers, in JSON;
+// the handler answers with it to GET openapi.json, below its prefix. The slice is
+// the caller's.
+func (h *Handler) OpenAPI() []byte { return slices.Clone(h.about) }
+
+func (c *call) description() error {
+	endpoint.WriteText(c.w, "application/json", c.h.about)
+	return nil
 }
 
 // fill sets the defaults and adds what is wrong.

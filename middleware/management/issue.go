@@ -20,6 +20,7 @@ type newKey struct {
 	ExpiresAt   *time.Time       `json:"expires_at,omitempty" doc:"The first instant at which the key does not work."`
 	ExpiresIn   *int64           `json:"expires_in_seconds,omitempty" doc:"The same as a time from now, in seconds."`
 	Secrets     *[]string        `json:"secrets,omitempty" doc:"Names of secrets that are made with the key; left out, all that there may be."`
+	Cap         *limitation      `json:"credit_cap,omitempty" doc:"What the key may spend at most."`
 }
 
 // An issued key is shown with its text, this once.
@@ -29,14 +30,14 @@ type issued struct {
 	Secrets  []endpoint.Bound   `json:"secrets,omitempty" doc:"Secrets bound to the key. Shown this once."`
 	Replayed bool               `json:"replayed,omitempty" doc:"This request, by its Idempotency-Key, has made the key before."`
 	Previous *endpoint.Previous `json:"previous,omitempty" doc:"After a rotation, the key that this one takes the place of."`
+	Cap      *endpoint.Budget   `json:"credit_cap,omitempty" doc:"What the key may spend at most, where it was made with such a bound."`
 }
 
-// show answers with a key and its secrets.
-func (c *call) show(status int, k *apikey.Issued, previous *endpoint.Previous) error {
+// show answers with a key and its secrets, beside what else is in out.
+func (c *call) show(status int, k *apikey.Issued, out issued) error {
 	c.tag(&k.Key)
-	endpoint.WriteJSON(c.w, status, issued{
-		Key: c.h.view(&k.Key), Secret: k.Secret.Reveal(), Secrets: endpoint.ViewBound(k.Secrets), Replayed: k.Replayed, Previous: previous,
-	})
+	out.Key, out.Secret, out.Secrets, out.Replayed = c.h.view(&k.Key), k.Secret.Reveal(), endpoint.ViewBound(k.Secrets), k.Replayed
+	endpoint.WriteJSON(c.w, status, out)
 	return nil
 }
 
@@ -50,14 +51,24 @@ func (c *call) create() error {
 	if err != nil {
 		return err
 	}
+	var out issued
+	var undo func()
+	if in.Cap != nil {
+		if out.Cap, undo, err = c.capFirst(&spec, in.Cap); err != nil {
+			return err
+		}
+	}
 	k, err := c.h.keys.Create(c.r.Context(), spec)
-	if err != nil {
+	switch {
+	case err != nil && undo != nil && refusedForGood(err):
+		undo()
 		return err
+	case err != nil:
+		return err
+	case k.Replayed:
+		return c.show(http.StatusOK, &k, out)
 	}
-	if k.Replayed {
-		return c.show(http.StatusOK, &k, nil)
-	}
-	return c.show(http.StatusCreated, &k, nil)
+	return c.show(http.StatusCreated, &k, out)
 }
 
 // spec returns what is asked for. The owner is never the body's to say.
@@ -117,7 +128,7 @@ func (c *call) rotate() error {
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusCreated, &k, &endpoint.Previous{ID: c.id, ExpiresAt: until})
+	return c.show(http.StatusCreated, &k, issued{Previous: &endpoint.Previous{ID: c.id, ExpiresAt: until}})
 }
 
 // A likeness is the body with which a key is cloned.
@@ -125,17 +136,27 @@ type likeness struct {
 	Name *string `json:"name,omitempty" doc:"The new key's label; left out, the old one's."`
 }
 
-// clone makes another key with the same permissions.
+// clone makes another key with the same permissions, and the same credit cap.
 func (c *call) clone() error {
 	var in likeness
 	if err := endpoint.ReadJSON(c.w, c.r, &in); err != nil {
+		return err
+	}
+	bound, err := c.capOf(&c.key)
+	if err != nil {
 		return err
 	}
 	k, err := c.h.keys.Clone(c.r.Context(), c.id, apikey.Changes{Name: in.Name, Version: c.version()})
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusCreated, &k, nil)
+	var out issued
+	if bound != nil {
+		if out.Cap, err = c.capClone(&k.Key, bound); err != nil {
+			return err
+		}
+	}
+	return c.show(http.StatusCreated, &k, out)
 }
 
 // nothing is the body of what needs none.
@@ -150,5 +171,5 @@ func (c *call) regenerate() error {
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusOK, &k, nil)
+	return c.show(http.StatusOK, &k, issued{})
 }

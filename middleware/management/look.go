@@ -62,8 +62,29 @@ func (c *call) list() error {
 	return nil
 }
 
+// A detail is one key with what it may spend.
+type detail struct {
+	endpoint.Key
+	Cap *endpoint.Budget `json:"credit_cap,omitempty" doc:"What the key may spend at most; left out where nothing bounds it."`
+}
+
 // get answers with one key.
-func (c *call) get() error { return c.answer(&c.key) }
+func (c *call) get() error {
+	if _, err := endpoint.Query(c.r); err != nil {
+		return err
+	}
+	out := detail{Key: c.h.view(&c.key)}
+	bound, err := c.capOf(&c.key)
+	if err != nil {
+		return err
+	}
+	if bound != nil {
+		out.Cap = new(endpoint.ViewBudget(bound))
+	}
+	c.tag(&c.key)
+	endpoint.WriteJSON(c.w, http.StatusOK, out)
+	return nil
+}
 
 // answer shows a key.
 func (c *call) answer(k *apikey.Key) error {

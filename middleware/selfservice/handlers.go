@@ -199,3 +199,31 @@ func (c *call) refuse(err error) {
 	p.Report(c.r.Context(), c.h.opt.Log, c.pass.Operation())
 	p.Write(c.w)
 }
+
+// Description serves the OpenAPI 3.1 description of the routes below prefix, in
+// JSON. It holds nothing that a key is needed for: give it to a [middleware.Mux] by
+// Public, and to a guarded mux by [middleware.Public].
+func (h *Handlers) Description(prefix string) http.Handler {
+	text := h.OpenAPI(prefix)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		endpoint.WriteText(w, "application/json", text)
+	})
+}
+
+// OpenAPI returns what [Handlers.Description] serves.
+func (h *Handlers) OpenAPI(prefix string) []byte {
+	table := make([]endpoint.Endpoint, len(h.routes))
+	for i, rt := range h.routes {
+		table[i] = rt.Endpoint
+	}
+	d := endpoint.Document{
+		Title: "The API key itself", Tag: "key", Prefix: prefix,
+		About: "What an API key may ask about itself.",
+		Always: []int{
+			http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
+			http.StatusInternalServerError, http.StatusServiceUnavailable,
+		},
+		Scheme: "key", Secures: map[string]any{"type": "http", "scheme": "bearer"},
+	}
+	return d.Describe(table)
+}

@@ -180,10 +180,19 @@ func write(w http.ResponseWriter, status int, contentType string, v any) {
 		b.WriteString("{}\n")
 		status = http.StatusInternalServerError
 	}
+	writeText(w, status, contentType, b.Bytes())
+}
+
+// WriteText answers with text.
+func WriteText(w http.ResponseWriter, contentType string, text []byte) {
+	writeText(w, http.StatusOK, contentType, text)
+}
+
+func writeText(w http.ResponseWriter, status int, contentType string, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the client may be gone; nothing to do about it
+	_, _ = w.Write(text) // the client may be gone; nothing to do about it
 }
