@@ -14,14 +14,11 @@ type route struct {
 	serve   func(*call) error
 }
 
-// Parameters that several routes have.
-var (
-	pages = [...]endpoint.Param{
-		{Name: "limit", Type: 0, Doc: "How many a page may hold: 1 to 1000, 100 unless said."},
-		{Name: "cursor", Doc: "The next of the page before."},
-	}
-	ifMatch = endpoint.Param{Name: "If-Match", Doc: "The ETag that the key had when it was looked at: one that has changed since is refused with 412."}
-)
+// pages are the parameters of listings.
+var pages = [...]endpoint.Param{
+	{Name: "limit", Type: 0, Doc: "How many a page may hold: 1 to 1000, 100 unless said."},
+	{Name: "cursor", Doc: "The next of the page before."},
+}
 
 // offered returns the routes that the options open.
 func (h *Handler) offered() []route {
@@ -31,9 +28,8 @@ func (h *Handler) offered() []route {
 			continue
 		}
 		if rt.Path != "" && rt.Path[:2] == "/{" {
-			rt.Refused = append(rt.Refused, http.StatusNotFound)
-			rt.Header = append(rt.Header, ifMatch)
-			rt.Refused = append(rt.Refused, http.StatusPreconditionFailed)
+			rt.Header = append(rt.Header, endpoint.Param{Name: "If-Match", Doc: "The ETag that the key had when it was looked at: one that has changed since is refused with 412."})
+			rt.Refused = append(rt.Refused, http.StatusNotFound, http.StatusPreconditionFailed)
 		}
 		if rt.Body != nil {
 			rt.Refused = append(rt.Refused, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
@@ -58,7 +54,7 @@ func (h *Handler) all() []route {
 		{serve: (*call).create, verb: Create, Endpoint: endpoint.Endpoint{
 			Method: http.MethodPost, ID: "createKey", Short: "Makes a key", Long: "Its text is in the answer, this once.",
 			Header: []endpoint.Param{{Name: "Idempotency-Key", Doc: "Makes one key, however often it is asked: what was answered before is answered with 200, and without the secret."}},
-			Body:   newKey{}, Status: http.StatusCreated, Also: []int{http.StatusOK}, Answer: issued{}, Refused: []int{conflict, http.StatusUnprocessableEntity, http.StatusNotFound},
+			Body:   newKey{}, Status: http.StatusCreated, Also: []int{http.StatusOK}, Answer: issued{}, Refused: []int{conflict, http.StatusUnprocessableEntity},
 		}},
 		{serve: (*call).events, Endpoint: endpoint.Endpoint{
 			Method: http.MethodGet, Path: "/events", ID: "listEvents", Short: "Lists what was done to the owner's keys",
@@ -115,7 +111,7 @@ func (h *Handler) ofKey() []route {
 		}},
 		{serve: (*call).setCap, verb: Update, credits: true, Endpoint: endpoint.Endpoint{
 			Method: http.MethodPut, Path: "/{key}/credit-cap", ID: "setCreditCap", Short: "Bounds what a key may spend, or moves the bound",
-			Body: limitation{}, Status: http.StatusOK, Answer: endpoint.Budget{}, Refused: []int{conflict},
+			Body: limitation{}, Status: http.StatusOK, Answer: endpoint.Budget{},
 		}},
 		{serve: (*call).removeCap, verb: Update, credits: true, Endpoint: endpoint.Endpoint{
 			Method: http.MethodDelete, Path: "/{key}/credit-cap", ID: "removeCreditCap", Short: "Lets a key spend what the account has", Status: http.StatusNoContent,
@@ -142,10 +138,14 @@ func (h *Handler) verbs() []route {
 		{"regenerate", "Gives a key a new text; the old one is unknown at once", Regenerate, nothing{}, http.StatusOK, issued{}, (*call).regenerate},
 		{"revoke", "Ends a key for good", Revoke, why{}, http.StatusOK, endpoint.Key{}, (*call).revoke},
 	} {
-		list = append(list, route{serve: v.serve, verb: v.verb, Endpoint: endpoint.Endpoint{
+		rt := route{serve: v.serve, verb: v.verb, Endpoint: endpoint.Endpoint{
 			Method: http.MethodPost, Path: "/{key}/" + v.path, ID: v.path + "Key", Short: v.short,
-			Body: v.body, Status: v.status, Answer: v.answer, Refused: []int{http.StatusConflict},
-		}})
+			Body: v.body, Status: v.status, Answer: v.answer,
+		}}
+		if v.verb != Revoke { // which is never too late
+			rt.Refused = []int{http.StatusConflict}
+		}
+		list = append(list, rt)
 	}
 	return list
 }
@@ -154,11 +154,8 @@ func (h *Handler) verbs() []route {
 func (h *Handler) describe() []byte {
 	d := endpoint.Document{
 		Title: "API keys", Tag: "keys", Prefix: h.opt.Prefix,
-		About: "Lists, makes, changes and ends the API keys of one account. Whose keys they are, who is asking says.",
-		Always: []int{
-			http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError, http.StatusServiceUnavailable,
-		},
-		Scheme: "host", Secures: map[string]any{"type": "apiKey", "in": "cookie", "name": "session", "description": "Whatever the service signs people in with."},
+		About:  "Lists, makes, changes and ends the API keys of one account. Whose keys they are, who is asking says.",
+		Always: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden},
 	}
 	return d.Describe(h.table)
 }

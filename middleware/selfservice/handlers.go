@@ -131,17 +131,17 @@ func (h *Handlers) offered() []route {
 	return slices.DeleteFunc([]route{
 		{Endpoint: endpoint.Endpoint{
 			Method: http.MethodGet, ID: "viewKey", Short: "What the key may do and has left",
-			Status: http.StatusOK, Answer: View{},
+			Status: http.StatusOK, Answer: View{}, Refused: []int{http.StatusBadRequest},
 		}, operation: op("key.view", h.opt.View, false), serve: (*call).view},
 		{Endpoint: endpoint.Endpoint{
 			Method: http.MethodGet, Path: "/usage", ID: "viewUsage", Short: "What the key spent",
-			Query: endpoint.UsageParams[:], Status: http.StatusOK, Answer: endpoint.Usage{}, Refused: []int{http.StatusNotFound},
+			Query: endpoint.UsageParams[:], Status: http.StatusOK, Answer: endpoint.Usage{}, Refused: []int{http.StatusBadRequest, http.StatusNotFound},
 		}, operation: op("key.usage", h.opt.Usage, false), serve: (*call).usage},
 		{Endpoint: endpoint.Endpoint{
 			Method: http.MethodPost, Path: "/rotate", ID: "rotateKey", Short: "Replaces the key",
 			Long:   "The new key inherits everything, and is shown this once. The one that asks works on for a grace.",
 			Body:   endpoint.Rotation{},
-			Status: http.StatusOK, Answer: Rotated{}, Refused: []int{http.StatusConflict, http.StatusRequestEntityTooLarge},
+			Status: http.StatusOK, Answer: Rotated{}, Refused: []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge},
 		}, operation: op("key.rotate", h.opt.Rotate, true), serve: (*call).rotate},
 		{Endpoint: endpoint.Endpoint{
 			Method: http.MethodDelete, ID: "revokeKey", Short: "Ends the key, at once and for good",
@@ -218,12 +218,9 @@ func (h *Handlers) OpenAPI(prefix string) []byte {
 	}
 	d := endpoint.Document{
 		Title: "The API key itself", Tag: "key", Prefix: prefix,
-		About: "What an API key may ask about itself.",
-		Always: []int{
-			http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
-			http.StatusInternalServerError, http.StatusServiceUnavailable,
-		},
-		Scheme: "key", Secures: map[string]any{"type": "http", "scheme": "bearer"},
+		About:   "What an API key may ask about itself.",
+		Always:  []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests},
+		Secures: map[string]any{"type": "http", "scheme": "bearer"},
 	}
 	return d.Describe(table)
 }

@@ -47,8 +47,11 @@ func (d *Document) Describe(table []Endpoint) []byte {
 		"info":       node{"title": d.Title, "description": d.About, "version": "1"},
 		"servers":    []node{{"url": "/"}},
 		"paths":      paths,
-		"components": node{"schemas": types, "securitySchemes": node{d.Scheme: d.Secures}},
-		"security":   []node{{d.Scheme: []string{}}},
+		"components": node{"schemas": types},
+	}
+	if d.Secures != nil {
+		root["components"].(node)["securitySchemes"] = node{"key": d.Secures} //nolint:forcetypeassert // as it was just set
+		root["security"] = []node{{"key": []string{}}}
 	}
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)
@@ -101,12 +104,13 @@ func (d *Document) operation(types schemas, e *Endpoint) node {
 		}
 		answers[strconv.Itoa(status)] = answer
 	}
-	for _, status := range refused {
-		answers[strconv.Itoa(status)] = node{
-			"description": http.StatusText(status),
-			"content":     node{"application/problem+json": node{"schema": types.of(reflect.TypeFor[Problem]())}},
-		}
+	problem := func(description string) node {
+		return node{"description": description, "content": node{"application/problem+json": node{"schema": types.of(reflect.TypeFor[Problem]())}}}
 	}
+	for _, status := range refused {
+		answers[strconv.Itoa(status)] = problem(http.StatusText(status))
+	}
+	answers["default"] = problem("What is refused otherwise, or could not be decided.")
 	op["responses"] = answers
 	return op
 }
