@@ -1,12 +1,16 @@
 // Package proof holds the stores of credits against each other and against the
-// core of the ledger, with what no store may depend on.
+// core of the ledger, and the ready handlers against what they say of themselves,
+// with what neither may depend on.
 //
-// It has three proofs. The stores agree: long runs of random commands, one by one
+// It has four proofs. The stores agree: long runs of random commands, one by one
 // and in batches, come to the same receipts and refusals, journals and rows in
 // memory, in SQLite and in PostgreSQL. And they are linearizable: histories of
 // callers at once, with faults whose outcome nobody knows, are checked by
 // Porcupine against the ledger in memory, one command after the other. And what a
 // gate has set aside is settled by another process than the one that was killed.
+// And the handlers of packages management, on SQLite, and selfservice answer as
+// their OpenAPI descriptions say: libopenapi-validator checks those, and every kind
+// of answer that they name is asked for and checked.
 //
 // The runs that CI makes are short. make ledgers makes long ones:
 // KEYTOLL_LEDGER_STEPS and KEYTOLL_LEDGER_HISTORIES say how long, and

@@ -170,7 +170,7 @@ var packages = []string{
 	"errors", "scopes",
 	"apikey", "apikey/apikeytest", "apikey/legacy", "ratelimit", "ratelimit/ratelimittest",
 	"credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-	"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/middlewaretest", "middleware/rpcgate", "middleware/secretscan", "internal/part", "newcomer",
+	"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/management", "middleware/middlewaretest", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice", "internal/part", "newcomer",
 	"stores/pgstore/pgtest", "stores/redisstore/redistest",
 }
 
@@ -186,6 +186,7 @@ var foreign = map[string]string{
 	"foreign/connect":   "connectrpc.com/connect",
 	"foreign/protobuf":  "google.golang.org/protobuf",
 	"foreign/porcupine": "github.com/anishathalye/porcupine",
+	"foreign/openapi":   "github.com/pb33f/libopenapi",
 	"foreign/crypto":    "golang.org/x/crypto",
 	"foreign/testify":   "github.com/stretchr/testify",
 }

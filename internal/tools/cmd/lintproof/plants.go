@@ -21,20 +21,28 @@ var arrows = map[string][]string{
 	"credits/creditstest":                    {"errors", "credits", "internal/part"},
 	"webhook":                                {"errors", "internal/part"},
 	"webhook/webhooktest":                    {"errors", "webhook", "internal/part"},
-	"middleware":                             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan", "internal/part"},
+	"middleware":                             {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice", "internal/part"},
 	"middleware/clientip":                    {"errors", "internal/part"},
 	"middleware/idempotency":                 {"errors", "internal/part"},
 	"middleware/idempotency/idempotencytest": {"errors", "middleware/idempotency", "internal/part"},
 	"middleware/middlewaretest": {
 		"errors", "scopes", "apikey", "apikey/legacy", "apikey/apikeytest", "ratelimit", "ratelimit/ratelimittest", "credits", "credits/creditstest", "webhook", "webhook/webhooktest",
-		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/rpcgate", "middleware/secretscan", "internal/part",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/idempotency/idempotencytest", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice", "internal/part",
 	},
-	"middleware/connectgate": {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan"},
-	"middleware/grpcgate":    {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan"},
-	"middleware/otelgate":    {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan"},
+	"middleware/connectgate": {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice"},
+	"middleware/grpcgate":    {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice"},
+	"middleware/otelgate":    {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice"},
 	"middleware/rpcgate": {
 		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook",
-		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/secretscan", "internal/part",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/secretscan", "middleware/selfservice", "internal/part",
+	},
+	"middleware/management": {
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice",
+	},
+	"middleware/selfservice": {
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits",
+		"middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan",
 	},
 	"middleware/secretscan":           {"errors", "scopes", "apikey", "apikey/legacy", "internal/part"},
 	"internal/part":                   {"errors"},
@@ -43,12 +51,13 @@ var arrows = map[string][]string{
 	"stores/redisstore":               {"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware/idempotency"},
 	"stores/redisstore/rueidisclient": {"errors", "ratelimit", "webhook", "middleware/idempotency", "stores/redisstore"},
 	"examples/program": {
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice",
 		"middleware/connectgate", "middleware/grpcgate", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient", "newcomer",
 	},
 	"internal/proof": {
 		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "middleware", "middleware/idempotency",
+		"middleware/management", "middleware/selfservice",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
 	},
 	"internal/tools": {},
@@ -65,7 +74,7 @@ var drivers = map[string][]string{
 	"middleware/grpcgate":             {"google.golang.org/grpc", "google.golang.org/protobuf"},
 	"middleware/otelgate":             {"go.opentelemetry.io/otel"},
 	"apikey/legacy":                   {"golang.org/x/crypto"},
-	"internal/proof":                  {"github.com/jackc/pgx/v5", "github.com/redis/go-redis/v9", "github.com/anishathalye/porcupine"},
+	"internal/proof":                  {"github.com/jackc/pgx/v5", "github.com/redis/go-redis/v9", "github.com/anishathalye/porcupine", "github.com/pb33f/libopenapi"},
 }
 
 // What library code may not take from the standard library, and the packages
@@ -118,7 +127,7 @@ func plants() []plant {
 		imports("middleware", "net/http", true, "x"),
 		imports("errors", "testing", true, "x_test"))
 	for _, dir := range []string{
-		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/rpcgate", "middleware/secretscan",
+		"errors", "scopes", "apikey", "apikey/legacy", "ratelimit", "credits", "webhook", "middleware", "middleware/clientip", "middleware/idempotency", "middleware/management", "middleware/rpcgate", "middleware/secretscan", "middleware/selfservice",
 		"middleware/connectgate", "middleware/grpcgate", "middleware/otelgate",
 		"stores/sqlitestore", "stores/pgstore", "stores/redisstore", "stores/redisstore/rueidisclient",
 	} {
