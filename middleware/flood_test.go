@@ -166,3 +166,38 @@ func TestAFloodLeavesRoomForKeys(t *testing.T) {
 		t.Errorf("a key that comes after the flood: status %d", w.Code)
 	}
 }
+
+// Thousands of keys that were proven lately pass a locked address, and not just
+// the last few.
+func TestManyProvenKeysPassTheLock(t *testing.T) {
+	h := build(t, blueprint{options: func(o *middleware.Options) {
+		guessing(o)
+		o.Observer = nil
+	}})
+	route, err := h.gate.Route(open())
+	must(t, err)
+	attempts := make([]middleware.Attempt, 4096)
+	for i := range attempts {
+		attempts[i] = middleware.Attempt{Route: route, Credential: h.key("").Secret.Reveal(), IP: ofManyPrefixes(i)}
+		_, err := h.gate.Begin(t.Context(), attempts[i])
+		must(t, err)
+	}
+	locked := ofOnePrefix(1)
+	for range 3 {
+		_, _ = h.gate.Begin(t.Context(), middleware.Attempt{Route: route, Credential: "garbage", IP: locked})
+	}
+	refusals := 0
+	for _, a := range attempts {
+		a.IP = locked
+		if _, err := h.gate.Begin(t.Context(), a); err != nil {
+			refusals++
+		}
+	}
+	// They share a table by a hash with a seed of its own: one or two may be pushed out.
+	if refusals > len(attempts)/100 {
+		t.Errorf("%d of %d keys are locked out", refusals, len(attempts))
+	}
+	if _, err := h.gate.Begin(t.Context(), middleware.Attempt{Route: route, Credential: h.key("").Secret.Reveal(), IP: locked}); err == nil {
+		t.Error("the address is not locked at all")
+	}
+}

@@ -17,7 +17,8 @@ type guesses struct {
 }
 
 const (
-	provenSlots = 1 << 13
+	provenWays  = 4       // places that one mark may have
+	provenSlots = 1 << 15 // of all marks together: 256 KiB
 	lockMemory  = 4 << 20
 )
 
@@ -39,14 +40,39 @@ func (g *guesses) mark(credential string) uint64 {
 	return max(maphash.String(g.seed, credential), 1) // 0 is an empty slot
 }
 
-func (g *guesses) slot(mark uint64) *atomic.Uint64 { return &g.proven[mark%provenSlots] }
+// ways returns the places that mark may have.
+func (g *guesses) ways(mark uint64) []atomic.Uint64 {
+	first := mark % (provenSlots / provenWays) * provenWays
+	return g.proven[first : first+provenWays]
+}
 
 // knows reports whether the credential of mark was proven lately.
-func (g *guesses) knows(mark uint64) bool { return g.slot(mark).Load() == mark }
+func (g *guesses) knows(mark uint64) bool {
+	ways := g.ways(mark)
+	for i := range ways {
+		if ways[i].Load() == mark {
+			return true
+		}
+	}
+	return false
+}
 
-// learn remembers that the credential of mark was proven. It takes the place of
-// whichever stood in its slot.
-func (g *guesses) learn(mark uint64) { g.slot(mark).Store(mark) }
+// learn remembers that the credential of mark was proven. Where all its places are
+// taken it takes one of them.
+func (g *guesses) learn(mark uint64) {
+	ways := g.ways(mark)
+	for i := range ways {
+		if has := ways[i].Load(); has == mark || has == 0 && ways[i].CompareAndSwap(0, mark) {
+			return
+		}
+	}
+	ways[mark>>62].Store(mark)
+}
 
 // forget undoes learn.
-func (g *guesses) forget(mark uint64) { g.slot(mark).CompareAndSwap(mark, 0) }
+func (g *guesses) forget(mark uint64) {
+	ways := g.ways(mark)
+	for i := range ways {
+		ways[i].CompareAndSwap(mark, 0)
+	}
+}

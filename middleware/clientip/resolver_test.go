@@ -1,6 +1,7 @@
 package clientip_test
 
 import (
+	"encoding/binary"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -123,6 +124,13 @@ func TestBucket(t *testing.T) {
 		{"the same /64", "2001:db8:1:2::1", "2001:db8:1:2::/64"},
 		{"another /64", "2001:db8:1:3::1", "2001:db8:1:3::/64"},
 		{"a zone is dropped", "fe80::1%eth0", "fe80::/64"},
+		{"translated from IPv4 in full", "64:ff9b::198.51.100.7", "64:ff9b::c633:6407/128"},
+		{"another that was translated", "64:ff9b::198.51.100.8", "64:ff9b::c633:6408/128"},
+		{"by a network's own prefix", "64:ff9b:1::198.51.100.7", "64:ff9b:1::c633:6407/128"},
+		{"beside those prefixes", "64:ff9b::1:0:0", "64:ff9b::/64"},
+		{"behind them", "64:ff9b:2::1", "64:ff9b:2::/64"},
+		{"before them", "64:ff9a::1", "64:ff9a::/64"},
+		{"loopback", "::1", "::/64"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := clientip.Bucket(netip.MustParseAddr(tt.addr)); got != tt.want {
@@ -135,6 +143,22 @@ func TestBucket(t *testing.T) {
 	}
 	if clientip.Prefix(netip.Addr{}).IsValid() {
 		t.Error("Prefix of no address is valid")
+	}
+}
+
+// Whoever holds a /64 is one client, however many of its addresses it uses.
+func TestAMillionAddressesOfOnePrefixAreOneBucket(t *testing.T) {
+	base := netip.MustParseAddr("2001:db8:1:2::").As16()
+	want := netip.MustParsePrefix("2001:db8:1:2::/64")
+	for i := range uint64(1_000_000) {
+		a := base
+		binary.BigEndian.PutUint64(a[8:], i*0x9E37_79B9_7F4A_7C15) // an odd factor: no two alike
+		if got := clientip.Prefix(netip.AddrFrom16(a)); got != want {
+			t.Fatalf("%v is counted as %v", netip.AddrFrom16(a), got)
+		}
+		if i%1000 == 0 && clientip.Bucket(netip.AddrFrom16(a)) != want.String() {
+			t.Fatalf("%v is named %s", netip.AddrFrom16(a), clientip.Bucket(netip.AddrFrom16(a)))
+		}
 	}
 }
 
