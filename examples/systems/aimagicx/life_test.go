@@ -285,3 +285,22 @@ func TestFiveKindsOfEventsAreAudited(t *testing.T) {
 	_, err = s.Keys.VerifyEvents(t.Context(), host.Demo, nil)
 	s.Must(err)
 }
+
+// They are written for everybody, and shown to who has the plan.
+func TestAuditLogsAreForEnterprise(t *testing.T) {
+	s := wire.Open(t, system())
+	s.Must(s.SetPlan(t.Context(), host.Demo, "api"))
+	desk := s.Desk()
+	id := desk.Create(body{"name": "Audited", "scopes": []string{"chat:completions"}}).Key.ID
+	for _, path := range []string{"/events", "/" + id + "/events"} {
+		if p := desk.Refused("GET", path, nil, 403, "not_in_plan"); !strings.Contains(p.Upgrade, "Enterprise") {
+			t.Errorf("%+v", p)
+		}
+	}
+	s.Must(s.SetPlan(t.Context(), host.Demo, "api-enterprise"))
+	var log struct{ Events []apikey.Event }
+	desk.Ask("GET", "/"+id+"/events", nil, 200, &log)
+	if len(log.Events) != 1 || log.Events[0].Kind != apikey.EventCreated || log.Events[0].Actor.ID != "user_of_acct_demo" {
+		t.Errorf("%+v", log)
+	}
+}

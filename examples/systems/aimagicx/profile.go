@@ -19,6 +19,8 @@ func system() host.System {
 	minute := []middleware.Limit{{Limit: ratelimit.Limit{Name: "minute", Algorithm: ratelimit.FixedWindow, Count: 60, Period: time.Minute}}}
 	keys := apikey.Policy{MayCreate: true, RequireName: true, Scopes: host.Grants("*")}
 	plan := host.Plan{Keys: keys, Credits: []credits.Schedule{{ID: "plan", Amount: 10_000 * credits.Credit, Unit: credits.Months, Every: 1}}}
+	enterprise := plan
+	plan.Features = &management.Features{Usage: true, Upgrade: "audit logs are part of Enterprise"}
 	return host.System{
 		Name: "aimagicx", Prefix: "mgx-sk", Dashboard: "/home/{account}/api-keys", Demo: "api-enterprise",
 		Manage: management.Options{Verbs: management.Create | management.Update | management.Rotate | management.Revoke | management.Delete, RotateEvery: 90 * 24 * time.Hour},
@@ -26,7 +28,7 @@ func system() host.System {
 		Scopes: allAPIPlans("chat:completions", "Chat Completions", "models:read", "Read Models", "tools:read", "Read Tools",
 			"usage:read", "Read Usage Statistics", "account:read", "Read Account Information", "credits:read", "Read Credits",
 			"credits:purchase", "Purchase Credits", "image:generate", "Generate Images", "logo:generate", "Generate Logos"),
-		Plans: map[string]host.Plan{"web": {}, "api": plan, "api-enterprise": plan},
+		Plans: map[string]host.Plan{"web": {}, "api": plan, "api-enterprise": enterprise},
 		Profile: middleware.Profile{
 			Credentials: []middleware.Location{middleware.BearerOnly()},
 			Answers: map[middleware.Verdict]middleware.Answer{

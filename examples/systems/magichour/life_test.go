@@ -138,3 +138,29 @@ func TestAllKeysEndAtOnce(t *testing.T) {
 	s.Clock.Add(time.Second)
 	works(s, s.Desk().Create(body{"name": "Fresh", "scopes": []string{"image:generate"}}).Secret, 200)
 }
+
+// Subscribers see their keys, and what those used is for usage-based pricing.
+func TestUsageIsShownOnUsageBasedPlansOnly(t *testing.T) {
+	s := wire.Open(t, system())
+	works(s, s.Key("active"), 200)
+	s.Clock.Add(time.Minute)
+	var usage struct {
+		Rows []struct{ Key, Operation, Spent string }
+	}
+	desk := s.Desk()
+	desk.Ask("GET", "/usage?group=operation", nil, 200, &usage)
+	if len(usage.Rows) != 1 || usage.Rows[0].Key != s.Known("active").Meter || usage.Rows[0].Spent != "5" || usage.Rows[0].Operation != "ai-image-generator" {
+		t.Errorf("%+v", usage)
+	}
+	for _, plan := range []string{"free", "subscription"} {
+		s.Must(s.SetPlan(t.Context(), host.Demo, plan))
+		for _, path := range []string{"/usage", "/" + s.Known("active").ID + "/usage"} {
+			if p := desk.Refused("GET", path, nil, 403, "not_in_plan"); !strings.Contains(p.Upgrade, "usage-based") {
+				t.Errorf("%+v", p)
+			}
+		}
+		if len(desk.List()) != 3 {
+			t.Error("the keys themselves are hidden")
+		}
+	}
+}

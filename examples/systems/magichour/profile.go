@@ -17,13 +17,14 @@ func system() host.System {
 	monthly := func(amount credits.Amount) []credits.Schedule {
 		return []credits.Schedule{{ID: "plan", Amount: amount * credits.Credit, Unit: credits.Months, Every: 1}}
 	}
+	basic := &management.Features{Audit: true, Upgrade: "analytics are part of usage-based pricing"}
 	return host.System{
 		Name: "magichour", Prefix: "mhk", Dashboard: "/developer", Demo: "usage-based",
 		Manage: management.Options{Verbs: management.Create | management.Clone | management.Delete, RotateEvery: 90 * 24 * time.Hour},
 		Scopes: []scopes.Definition{{Name: "image:generate", Description: "Make images"}, {Name: "video:generate", Description: "Make videos"}},
 		Plans: map[string]host.Plan{
-			"free":         {Keys: keys, Credits: monthly(400)},
-			"subscription": {Keys: keys, Credits: monthly(10_000)},
+			"free":         {Keys: keys, Credits: monthly(400), Features: basic},
+			"subscription": {Keys: keys, Credits: monthly(10_000), Features: basic},
 			"usage-based":  {Keys: keys, Credits: monthly(100_000)},
 		},
 		Profile: middleware.Profile{

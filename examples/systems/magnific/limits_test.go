@@ -152,23 +152,28 @@ func TestAPICallsAlwaysConsumeTheSharedPool(t *testing.T) {
 // One key cannot use up the pool that it shares, and the pool binds it all the same.
 func TestAKeyMayHaveACreditLimit(t *testing.T) {
 	s := wire.Open(t, magnific())
-	key := s.Known("active")
-	limit := func(amount credits.Amount) {
-		_, err := s.Ledger.SetBudget(t.Context(), credits.Budget{Account: host.Demo, ID: "cap", Key: key.Meter, Amount: amount * credits.Credit})
-		s.Must(err)
-	}
-	limit(12)
+	desk := s.Desk()
+	path := "/" + s.Known("active").ID + "/credit-cap"
+	desk.Ask("PUT", path, body{"amount": "12"}, 200, nil)
 	works(s, s.Key("active"), 200)
 	works(s, s.Key("active"), 200)
 	before := s.Balance().Totals
 	if a := works(s, s.Key("active"), 402); !strings.Contains(a.Body, `"budget_exceeded"`) || s.Balance().Totals != before {
 		t.Errorf("%s", a.Body)
 	}
-	other := s.Desk().Create(body{"name": "Free", "scopes": []string{"models:image"}})
-	works(s, other.Secret, 200)
-	limit(15)
+	works(s, desk.Create(body{"name": "Free", "scopes": []string{"models:image"}}).Secret, 200)
+	desk.Ask("PUT", path, body{"amount": "15"}, 200, nil)
 	works(s, s.Key("active"), 200)
 	works(s, s.Key("active"), 402)
+	desk.Ask("DELETE", path, nil, 204, nil)
+	works(s, s.Key("active"), 200)
+}
+
+func TestNameLimitAndModelsInOneStep(t *testing.T) {
+	s := wire.Open(t, magnific())
+	key := s.Desk().Create(body{"name": "Heroes Test 2", "scopes": []string{"models:image"}, "credit_cap": body{"amount": "5"}})
+	works(s, key.Secret, 200)
+	works(s, key.Secret, 402)
 }
 
 // The account's budget is of the calendar month, and tells before it is used up.
@@ -207,20 +212,34 @@ func TestADownloadIsCountedAndFree(t *testing.T) {
 // The pool is audited key by key, each by its own history.
 func TestConsumptionIsAuditedByKey(t *testing.T) {
 	s := wire.Open(t, magnific())
-	other := s.Desk().Create(body{"name": "Other", "scopes": []string{"models:image"}})
+	desk := s.Desk()
+	other := desk.Create(body{"name": "Other", "scopes": []string{"models:image"}})
 	works(s, s.Key("active"), 200)
 	s.Clock.Add(time.Hour)
 	works(s, other.Secret, 200)
 	works(s, other.Secret, 200)
-	rows, err := s.Ledger.Usage(t.Context(), credits.UsageQuery{Account: host.Demo, ByKey: true, By: credits.Hours})
-	s.Must(err)
-	var told []string
-	for _, row := range rows {
-		name := map[string]string{s.Known("active").Meter: "active", other.Key.Meter: "other"}[row.Key]
-		told = append(told, row.Start.Format("15h ")+name+" "+row.Spent.String()+" "+strconv.FormatInt(row.Spends, 10))
-	}
-	if got := strings.Join(told, ", "); got != "12h active 5 1, 13h other 10 2" {
-		t.Errorf("%s", got)
+	s.Clock.Add(time.Minute)
+	for path, want := range map[string]string{
+		"/usage?by=hour":                              "12h active 5 1, 13h other 10 2",
+		"/" + other.Key.ID + "/usage?by=hour":         "13h other 10 2",
+		"/" + s.Known("limited").ID + "/usage?by=day": "",
+	} {
+		var usage struct {
+			Rows []struct {
+				Start      time.Time
+				Key, Spent string
+				Calls      int64
+			}
+		}
+		desk.Ask("GET", path, nil, 200, &usage)
+		var told []string
+		for _, row := range usage.Rows {
+			name := map[string]string{s.Known("active").Meter: "active", other.Key.Meter: "other"}[row.Key]
+			told = append(told, row.Start.Format("15h ")+name+" "+row.Spent+" "+strconv.FormatInt(row.Calls, 10))
+		}
+		if got := strings.Join(told, ", "); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
 	}
 }
 

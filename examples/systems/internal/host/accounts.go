@@ -10,6 +10,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/middleware/management"
 )
 
 // Demo is the account that the program starts with.
@@ -40,6 +41,14 @@ func (a *Accounts) policy(_ context.Context, owner string) (apikey.Policy, error
 	p := a.plans[name].Keys
 	p.Plan = name
 	return p, nil
+}
+
+// features is the [management.Options] Features: what the dashboard shows.
+func (a *Accounts) features(_ context.Context, owner string) (management.Features, error) {
+	if has := a.plans[a.Plan(owner)].Features; has != nil {
+		return *has, nil
+	}
+	return management.Features{Usage: true, Audit: true}, nil
 }
 
 // on is the [middleware.Operation] Allow of what only some plans include.

@@ -58,6 +58,7 @@ func peer(r *http.Request) netip.Addr {
 func (s *Service) openDashboard(mux *middleware.Mux) error {
 	o := s.system.Manage
 	o.Authenticate, o.Prefix, o.Now, o.Credits, o.Secrets = s.signedIn, s.system.Dashboard, s.now, s.Ledger, s.system.Secrets
+	o.Features = s.Accounts.features
 	page, err := management.New(s.Keys, &o)
 	if err != nil {
 		return err

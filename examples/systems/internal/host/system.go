@@ -61,6 +61,8 @@ type Plan struct {
 	Keys    apikey.Policy
 	Credits []credits.Schedule // without Account
 	Budget  credits.Amount     // a month; 0 is none
+	// Features of the dashboard; nil is all.
+	Features *management.Features
 }
 
 // A Route is one operation and its handler.
