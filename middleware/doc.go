@@ -7,13 +7,16 @@
 //	if err != nil {
 //		return err
 //	}
-//	images := gate.Handler(middleware.Operation{
+//	mux := gate.Mux()
+//	mux.HandleFunc("POST /v1/images", middleware.Operation{
 //		Name:   "image",
 //		Scopes: scopes.All("image:generate"),
 //		Price:  middleware.Fixed(5 * credits.Credit),
 //		Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: "minute", Count: 60, Period: time.Minute}}},
-//	})
-//	mux.Handle("POST /v1/images", images(http.HandlerFunc(generate)))
+//	}, generate)
+//
+// [Gate.Handler] is the same as a middleware, for any router; [Gate.Guard] watches
+// that no route of a mux was left without one.
 //
 // # Order
 //
@@ -25,12 +28,17 @@
 //  4. the failed-auth lock of the address, unless this very key was proven lately
 //  5. the key's form (no store is asked for garbage), look-up and proof
 //  6. the key's state, expiry, environment and networks
-//  7. scopes
-//  8. all windows of all limits of the operation, in one atomic step
-//  9. the price, and its hold in the ledger; a price of 0 skips the ledger
+//  7. scopes, and then Operation.Allow, the host's own rules
+//  8. the Idempotency-Key: a call that was done is answered again, for nothing
+//  9. Operation.Units, what the call uses
+//  10. all windows and leases of all limits of the operation, in one atomic step,
+//     for which the call stands in line no longer than Operation.MaxWait
+//  11. the price, and its hold in the ledger; a price of 0 skips the ledger
 //
 // What a later step refuses costs nothing in an earlier one: a call without
-// credits gives its limits back. Only Options.IPLimits count refused calls too.
+// credits gives its limits back. Only Options.IPLimits count refused calls too,
+// and Options.FailedAuth wrong keys. A CORS preflight, where
+// Options.PassPreflights lets it through, meets steps 1 and 2 alone.
 //
 // # Settlement
 //
@@ -62,12 +70,29 @@
 //
 // With Options.Leases all of this costs no trip to the store for most calls.
 //
+// # Profiles
+//
+// A [Profile] is how one service talks to its clients, as data. Credentials are the
+// places where keys stand: [Bearer], [BearerOnly], [BearerOrBare], [Header],
+// [InsecureQuery]. Answers give the status, the code and the message of each
+// [Verdict]; wrong, expired and revoked keys that are given the same are told alike
+// in the challenge too. Fields are the header fields of answers: [DefaultFields] are
+// those of the IETF draft, [LegacyFields] X-RateLimit-* in one of three units.
+// What a field tells is left out where it is not known: of a key before its proof, of
+// limits on a 401, on a refusal by something else, and while a policy decides for
+// a store of limits that is down. Render writes the body: [WriteProblem], what
+// [JSON] makes, or a function of the host's.
+//
+// What clients send under the names of Fields, or of a credential's header with '_'
+// for '-', is taken from the request before the handler gets it.
+//
 // # Errors
 //
 // [Gate.Begin] refuses with a [*Denial], whose [Verdict] is one of a closed set;
 // [Gate.Handler] renders it by the [Profile], as application/problem+json unless
 // told otherwise: 401 with a challenge, 402, 403, 413, 429 with Retry-After, 503.
-// Waiting exactly Retry-After is enough to pass that limit. A 402 has it too, when
+// Waiting exactly Retry-After is enough to pass that limit; Options.RetryJitter only
+// lengthens it. A 402 has it too, when
 // the credits come by time alone, a grant or the next window of a budget, and when
 // other calls hold them for now.
 // [NewGate], [Gate.Route] and [Gate.Check] report every fault of their arguments
@@ -100,7 +125,8 @@
 //
 // # What it does not do
 //
-// It answers no CORS preflight: mount CORS outside. It does not recover panics,
+// It answers no CORS preflight: mount CORS outside, or behind
+// Options.PassPreflights. It does not recover panics,
 // buffer bodies, or touch RemoteAddr. Its name is that of chi's package: a file
 // that imports both renames one of them.
 package middleware

@@ -35,7 +35,8 @@ type Options struct {
 	Upgrade func(key apikey.Key, v Verdict) string
 	// PassPreflights lets CORS preflights through to the handler without a
 	// credential: OPTIONS with Origin and Access-Control-Request-Method. They count
-	// against IPLimits, have no [Pass], and are for a handler that answers CORS.
+	// against IPLimits, have no [Pass], are not told to the Observer unless those
+	// refuse, and are for a handler that answers CORS.
 	PassPreflights bool
 	// Environment, unless empty, is the one that keys must belong to.
 	Environment string
