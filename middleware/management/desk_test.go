@@ -9,10 +9,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware/management"
 	"github.com/keytoll/keytoll/scopes"
@@ -39,10 +41,26 @@ func (c *clock) add(d time.Duration) {
 // A desk is a management handler on memory, and what tests look at.
 type desk struct {
 	testing.TB
-	clock *clock
-	keys  *apikey.Service
-	log   *bytes.Buffer
+	clock  *clock
+	keys   *apikey.Service
+	ledger *credits.Ledger
+	down   atomic.Bool // nobody can write to the ledger
+	log    *bytes.Buffer
+	about  []byte // OpenAPI
 	http.Handler
+}
+
+// A creditStore fails its writes while the desk says so.
+type creditStore struct {
+	credits.Store
+	desk *desk
+}
+
+func (s creditStore) Update(ctx context.Context, needs []credits.Need, fn func(time.Time, []*credits.State) error) error {
+	if s.desk.down.Load() {
+		return errors.New("dial tcp 10.0.0.7:5432: connection refused")
+	}
+	return s.Store.Update(ctx, needs, fn)
 }
 
 const prefix = "/home/{account}/api-keys"
@@ -56,15 +74,19 @@ func open(tb testing.TB, service *apikey.Options, edit func(*management.Options)
 		service = &apikey.Options{}
 	}
 	service.Now = d.clock.now
+	service.SealingKeys = []apikey.SealingKey{{Version: 1, Secret: bytes.Repeat([]byte{1}, 32)}}
 	d.keys = must(apikey.NewService(apikey.NewMemoryStore(), format, service))(tb)
+	store := creditStore{credits.NewMemoryStore(&credits.MemoryOptions{Now: d.clock.now}), d}
+	d.ledger = must(credits.NewLedger(store, nil))(tb)
 	o := &management.Options{
-		Authenticate: account, Prefix: prefix, Verbs: management.Everyday, Now: d.clock.now,
+		Authenticate: account, Prefix: prefix, Verbs: management.Everyday, Now: d.clock.now, Credits: d.ledger,
 		Log: slog.New(slog.NewTextHandler(d.log, nil)),
 	}
 	if edit != nil {
 		edit(o)
 	}
 	handler := must(management.New(d.keys, o))(tb)
+	d.about = handler.OpenAPI()
 	mux := http.NewServeMux()
 	mux.Handle(prefix+"/", handler)
 	mux.Handle(prefix, handler)
@@ -77,7 +99,13 @@ func account(r *http.Request) (management.Caller, error) {
 	user := r.Header.Get("X-User")
 	switch {
 	case user == "":
-		return management.Caller{}, errors.New("no session")
+		return management.Caller{}, errors.New("no session: cookie s3cr3t")
+	case user == "nobody":
+		return management.Caller{}, nil
+	case user == "banned":
+		return management.Caller{}, &errors.Error{Code: errors.Forbidden, Msg: "the user is banned"}
+	case user == "down":
+		return management.Caller{}, &errors.Error{Code: errors.Unavailable, Err: errors.New("sessions are down")}
 	case user != r.PathValue("account") && user != "viewer":
 		return management.Caller{}, &errors.Error{Code: errors.NotFound, Msg: "there is no such account"}
 	}
@@ -207,7 +235,7 @@ func plan(context.Context, string) (apikey.Policy, error) {
 	return apikey.Policy{
 		Plan: "Business", MayCreate: true, MaxKeys: 5, RequireName: true, UniqueNames: true,
 		Scopes:      everything,
-		Settings:    []apikey.Setting{{Name: "rpm", Default: 60, Min: 1, Max: 10_000}},
+		Settings:    []apikey.Setting{{Name: "rpd", Default: 1000, Min: 1, Max: 100_000}, {Name: "rpm", Default: 60, Min: 1, Max: 10_000}},
 		UpgradeHint: "Enterprise has no such limit: https://example.com/enterprise",
 	}, err
 }

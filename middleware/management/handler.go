@@ -142,6 +142,11 @@ func (o *Options) fill(f *errors.Faults) {
 		f.Add("RotateEvery is %v; give 0 (never) or more", o.RotateEvery)
 	}
 	endpoint.FillGrace(f, &o.Grace, &o.MaxGrace)
+	for i, name := range o.Secrets {
+		if name == "" || slices.Contains(o.Secrets[:i], name) {
+			f.Add("secret %q: give each a name of its own", name)
+		}
+	}
 	o.Secrets = slices.Clone(o.Secrets)
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the one default clock
