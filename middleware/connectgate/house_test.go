@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -122,9 +123,7 @@ func build(tb testing.TB, b blueprint) *house {
 		b.op = &op
 	}
 	ops := connectgate.Operations{all: *b.op}
-	for name, op := range b.ops {
-		ops[name] = op
-	}
+	maps.Copy(ops, b.ops)
 	if b.options == nil {
 		b.options = &connectgate.Options{}
 	}
@@ -179,8 +178,8 @@ func (h *house) work(ctx context.Context, r *connect.Request[number]) (*connect.
 // error of a panic.
 type watch struct{ h *house }
 
-func (w watch) done(err *error, procedure string) {
-	if recover() != nil {
+func (w watch) done(err *error, panicked any, procedure string) {
+	if panicked != nil {
 		*err = connect.NewError(connect.CodeInternal, io.ErrUnexpectedEOF)
 	}
 	if w.h.hook != nil {
@@ -196,7 +195,7 @@ func (w watch) done(err *error, procedure string) {
 
 func (w watch) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, r connect.AnyRequest) (_ connect.AnyResponse, err error) {
-		defer w.done(&err, r.Spec().Procedure)
+		defer func() { w.done(&err, recover(), r.Spec().Procedure) }()
 		return next(ctx, r)
 	}
 }
@@ -207,7 +206,7 @@ func (watch) WrapStreamingClient(next connect.StreamingClientFunc) connect.Strea
 
 func (w watch) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) (err error) {
-		defer w.done(&err, conn.Spec().Procedure)
+		defer func() { w.done(&err, recover(), conn.Spec().Procedure) }()
 		return next(ctx, conn)
 	}
 }
@@ -261,9 +260,7 @@ func (h *house) request(s middlewaretest.State) *connect.Request[number] {
 func (h *house) authorize(header http.Header, s middlewaretest.State) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	h.Authorize(r, s)
-	for name, values := range r.Header {
-		header[name] = values
-	}
+	maps.Copy(header, r.Header)
 }
 
 // An answer is what a client is told of a call.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -235,9 +236,7 @@ func TestCredentials(t *testing.T) {
 			}
 			each(t, func(t *testing.T, tr transport) {
 				r := connect.NewRequest(&number{})
-				for name, values := range tt.header {
-					r.Header()[name] = values
-				}
+				maps.Copy(r.Header(), tt.header)
 				a := h.call(t.Context(), t, tr, r)
 				if a.err != nil && connect.CodeOf(a.err) != tt.code || a.err == nil && tt.code != 0 {
 					t.Errorf("error %v, want %v", a.err, tt.code)

@@ -267,7 +267,7 @@ func TestStreamIsLeftHalfWay(t *testing.T) {
 	}{
 		{"the price", nil, -1, false, same, 5},
 		{"the price, by closing the connection", nil, -1, true, same, 5},
-		{"the price, whatever the handler makes of it", nil, -1, false, func(err error) error { return fmt.Errorf("sending: %v", err) }, 5}, //nolint:errorlint // what handlers do
+		{"the price, whatever the handler makes of it", nil, -1, false, func(err error) error { return fmt.Errorf("sending: %v", err) }, 5},
 		{"what was metered", nil, 2, false, same, 2},
 		{"nothing, as the operation says", middleware.Settlement{middleware.EndClientGone: middleware.Release}, -1, false, same, 0},
 	} {

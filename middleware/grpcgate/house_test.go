@@ -2,6 +2,7 @@ package grpcgate_test
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,9 +86,7 @@ func build(tb testing.TB, b blueprint) *house {
 		b.op = &op
 	}
 	ops := grpcgate.Operations{all: *b.op}
-	for name, op := range b.ops {
-		ops[name] = op
-	}
+	maps.Copy(ops, b.ops)
 	if b.options == nil {
 		b.options = &grpcgate.Options{}
 	}
@@ -116,8 +115,8 @@ func build(tb testing.TB, b blueprint) *house {
 }
 
 // done tells that a call is settled, and makes a status of a panic.
-func (h *house) done(err *error, method string) {
-	if cause := recover(); cause != nil {
+func (h *house) done(err *error, panicked any, method string) {
+	if panicked != nil {
 		*err = status.Error(codes.Internal, "the handler panicked")
 	}
 	if h.hook != nil {
@@ -132,12 +131,12 @@ func (h *house) done(err *error, method string) {
 }
 
 func (h *house) watchUnary(ctx context.Context, message any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (_ any, err error) {
-	defer h.done(&err, info.FullMethod)
+	defer func() { h.done(&err, recover(), info.FullMethod) }()
 	return handler(ctx, message)
 }
 
 func (h *house) watchStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer h.done(&err, info.FullMethod)
+	defer func() { h.done(&err, recover(), info.FullMethod) }()
 	return handler(server, stream)
 }
 

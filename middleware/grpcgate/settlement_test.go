@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -268,7 +269,7 @@ func TestStreamIsLeftHalfWay(t *testing.T) {
 	}{
 		{"the price", nil, -1, false, func(err error) error { return err }, 5},
 		{"the price, by closing the connection", nil, -1, true, func(err error) error { return err }, 5},
-		{"the price, whatever the handler makes of it", nil, -1, false, func(err error) error { return fmt.Errorf("sending: %v", err) }, 5}, //nolint:errorlint // what handlers do
+		{"the price, whatever the handler makes of it", nil, -1, false, func(err error) error { return fmt.Errorf("sending: %v", err) }, 5},
 		{"what was metered", nil, 2, false, func(err error) error { return err }, 2},
 		{"a metered 0", nil, 0, false, func(err error) error { return err }, 0},
 		{"nothing, as the operation says", middleware.Settlement{middleware.EndClientGone: middleware.Release}, -1, false, func(err error) error { return err }, 0},
@@ -307,38 +308,42 @@ func TestStreamIsLeftHalfWay(t *testing.T) {
 // a call like any other.
 func TestUploads(t *testing.T) {
 	for _, broken := range []bool{false, true} {
-		h := build(t, blueprint{})
-		got := make(chan struct{}, 1)
-		h.upload = func(in grpc.ClientStreamingServer[grpc_testing.StreamingInputCallRequest, grpc_testing.StreamingInputCallResponse]) error {
-			for {
-				_, err := in.Recv()
-				if errors.Is(err, io.EOF) {
-					return in.SendAndClose(&grpc_testing.StreamingInputCallResponse{})
-				}
-				if err != nil {
-					return errors.New("receiving: " + err.Error())
-				}
-				got <- struct{}{}
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		out, err := h.client.StreamingInputCall(h.with(ctx, middlewaretest.Active))
-		must(t, err)
-		must(t, out.Send(&grpc_testing.StreamingInputCallRequest{}))
-		<-got
-		want := middleware.EndSuccess
-		if broken {
-			cancel()
-			want = middleware.EndClientGone
-		} else {
-			_, err = out.CloseAndRecv()
-			must(t, err)
-		}
-		<-h.over
-		h.WantEndings(want)
-		h.WantCharged(5 * credits.Credit)
+		t.Run(strconv.FormatBool(broken), func(t *testing.T) { uploads(t, broken) })
 	}
+}
+
+func uploads(t *testing.T, broken bool) {
+	h := build(t, blueprint{})
+	got := make(chan struct{}, 1)
+	h.upload = func(in grpc.ClientStreamingServer[grpc_testing.StreamingInputCallRequest, grpc_testing.StreamingInputCallResponse]) error {
+		for {
+			_, err := in.Recv()
+			if errors.Is(err, io.EOF) {
+				return in.SendAndClose(&grpc_testing.StreamingInputCallResponse{})
+			}
+			if err != nil {
+				return errors.New("receiving: " + err.Error())
+			}
+			got <- struct{}{}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, err := h.client.StreamingInputCall(h.with(ctx, middlewaretest.Active))
+	must(t, err)
+	must(t, out.Send(&grpc_testing.StreamingInputCallRequest{}))
+	<-got
+	want := middleware.EndSuccess
+	if broken {
+		cancel()
+		want = middleware.EndClientGone
+	} else {
+		_, err = out.CloseAndRecv()
+		must(t, err)
+	}
+	<-h.over
+	h.WantEndings(want)
+	h.WantCharged(5 * credits.Credit)
 }
 
 // Two interceptors of one gate decide and charge once.

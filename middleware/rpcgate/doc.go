@@ -3,11 +3,11 @@
 // front of grpc-go and connect-go, and are what most programs import. It is
 // exported for whoever guards another framework.
 //
-//	gate, err := rpcgate.New(gate, rpcgate.Operations{
+//	guard, err := rpcgate.New(gate, rpcgate.Operations{
 //		"/images.v1.Images/Generate": {Scopes: scopes.All("image:generate"), Price: middleware.Fixed(5 * credits.Credit)},
 //	}, &rpcgate.Options{Public: []string{"/grpc.health.v1.Health/"}})
 //
-//	call, refusal := gate.Begin(ctx, rpcgate.Request{Method: method, Remote: peer, Values: header.Values, Message: message})
+//	call, refusal := guard.Begin(ctx, rpcgate.Request{Method: method, Remote: peer, Values: header.Values, Message: message})
 //	if refusal != nil {
 //		return refusal // as the framework tells errors
 //	}
