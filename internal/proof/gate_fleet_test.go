@@ -51,18 +51,21 @@ var places = []struct {
 	name string
 	make func(t *testing.T) place
 }{
-	{"memory", func(t *testing.T) place {
-		limits, err := ratelimit.NewMemoryStore(nil)
-		must(t, err)
-		answers, err := idempotency.NewMemoryStore(nil)
-		must(t, err)
-		return place{memory: &kept{apikey.NewMemoryStore(), limits, credits.NewMemoryStore(nil), answers}}
-	}},
+	{"memory", inMemoryPlace},
 	{"SQLite", func(t *testing.T) place { return place{File: filepath.Join(t.TempDir(), "fleet.db")} }},
 	{"PostgreSQL", func(t *testing.T) place { return place{Postgres: unsynced(t)} }},
 	{"PostgreSQL and Redis", func(t *testing.T) place {
 		return place{Postgres: unsynced(t), Redis: redistest.StartOwn(t).Addr()}
 	}},
+}
+
+func inMemoryPlace(t *testing.T) place {
+	t.Helper()
+	limits, err := ratelimit.NewMemoryStore(nil)
+	must(t, err)
+	answers, err := idempotency.NewMemoryStore(nil)
+	must(t, err)
+	return place{memory: &kept{apikey.NewMemoryStore(), limits, credits.NewMemoryStore(nil), answers}}
 }
 
 // unsynced is a database of which not every commit has to reach the disk: nothing
@@ -90,28 +93,31 @@ func (p place) open(t *testing.T) *kept {
 		return p.memory
 	}
 	var k kept
-	closed := func(err func(context.Context) error) {
+	closed := func(end func(context.Context) error) {
 		t.Cleanup(func() {
-			if err := err(context.WithoutCancel(t.Context())); err != nil {
+			if err := end(context.WithoutCancel(t.Context())); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	if p.File != "" {
+	switch {
+	case p.File != "":
 		db, err := sqlitestore.Open(p.File, &sqlitestore.Options{Synchronous: sqlitestore.Normal})
 		must(t, err)
 		closed(db.Close)
 		must(t, db.Migrate(t.Context()))
-		return &kept{db.Keys(), db.Limits(), db.Credits(), db.Idempotency()}
+		k = kept{db.Keys(), db.Limits(), db.Credits(), db.Idempotency()}
+	case p.Postgres != "":
+		db, err := pgstore.Open(p.Postgres, nil)
+		must(t, err)
+		closed(db.Close)
+		must(t, db.Migrate(t.Context()))
+		k = kept{db.Keys(), db.Limits(nil), db.Credits(nil), db.Idempotency(nil)}
 	}
-	db, err := pgstore.Open(p.Postgres, nil)
-	must(t, err)
-	closed(db.Close)
-	must(t, db.Migrate(t.Context()))
-	k = kept{db.Keys(), db.Limits(nil), db.Credits(nil), db.Idempotency(nil)}
 	if p.Redis != "" {
 		client := redis.NewClient(&redis.Options{Addr: p.Redis, ContextTimeoutEnabled: true})
 		closed(func(context.Context) error { return client.Close() })
+		var err error
 		k.limits, err = redisstore.NewLimits(redisstore.Coalesced(client), nil)
 		must(t, err)
 		k.answers, err = redisstore.NewIdempotency(redisstore.Coalesced(client), nil)
@@ -156,35 +162,28 @@ func (i *instance) handle(op middleware.Operation, h http.HandlerFunc) {
 	i.mux.Handle("/"+op.Name, i.gate.Handler(op)(h))
 }
 
-// serve serves what is handled.
-func (i *instance) serve(t *testing.T, around ...func(http.Handler) http.Handler) {
+// serve serves h, through which i.mux is reached, and returns i.
+func (i *instance) serve(t *testing.T, h http.Handler) *instance {
 	t.Helper()
-	var h http.Handler = i.mux
-	for _, f := range around {
-		h = f(h)
-	}
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	i.url = s.URL
+	return i
 }
 
-// A fleet is two instances over one place, and a client of theirs with an account.
+// A fleet is instances over one place, and a client of theirs with an account.
 type fleet struct {
 	*testing.T
-	instances [2]*instance
+	instances []*instance
 	client    *http.Client
 	account   credits.AccountID
 	secret    string
 }
 
-func newFleet(t *testing.T, at place) *fleet {
+// newFleet returns one of instances that serve.
+func newFleet(t *testing.T, instances ...*instance) *fleet {
 	t.Helper()
-	f := &fleet{T: t, client: newClient(t)}
-	for n := range f.instances {
-		f.instances[n] = newInstance(t, at.open(t))
-		f.instances[n].serve(t)
-	}
-	return f
+	return &fleet{T: t, instances: instances, client: newClient(t)}
 }
 
 // of returns the fleet for a test of its own: with an account that can pay for so
@@ -293,7 +292,7 @@ func (f *fleet) grant(id credits.OpID, calls int) {
 // charged wants the account to have paid for so many calls, and nothing to be held.
 func (f *fleet) charged(calls int) {
 	f.Helper()
-	f.instances[1].charged(f.T, f.account, calls)
+	f.instances[len(f.instances)-1].charged(f.T, f.account, calls)
 }
 
 func (i *instance) charged(t *testing.T, account credits.AccountID, calls int) {

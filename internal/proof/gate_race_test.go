@@ -21,7 +21,9 @@ const ages = 1000 * 24 * time.Hour
 func TestAFleetGivesNothingTwice(t *testing.T) {
 	for _, p := range places {
 		t.Run(p.name, func(t *testing.T) {
-			f := newFleet(t, p.make(t))
+			at := p.make(t)
+			one, other := newInstance(t, at.open(t)), newInstance(t, at.open(t))
+			f := newFleet(t, one.serve(t, one.mux), other.serve(t, other.mux))
 			t.Run("the last credit and the last of a window", f.lastCredit)
 			t.Run("the last slot", f.lastSlot)
 			t.Run("an Idempotency-Key", f.oneKey)
