@@ -86,13 +86,38 @@
 // What clients send under the names of Fields, or of a credential's header with '_'
 // for '-', is taken from the request before the handler gets it.
 //
+// # Idempotency
+//
+// With Operation.Idempotency and Options.Idempotency, requests with one
+// Idempotency-Key are done once (package idempotency). The key counts for one API
+// key (a rotated one goes on), operation, method and path; the request must have the
+// same query, type and body: 422 otherwise, and 400 for a key that is none. Who asks
+// while the first runs is told 409 and to come back; who asks afterwards is given its
+// status, its body and the fields that mean the same to the next reader, with
+// Idempotent-Replayed, a request id of its own and the limits as they are. That is
+// checked like a call up to step 8, costs nothing and uses nothing up but
+// IdempotencyOptions.Replays.
+//
+// Kept is what a handler answered with 2xx to 4xx, and with 5xx if that was charged.
+// A stream, trailers, a connection that was taken over, too long an answer and one
+// that was charged and broken off are known to have been given: 409, not_replayable.
+// Everything else, panics and 5xx among it, and what the gate refused, is forgotten,
+// and the same key is tried again. An answer of nothing to a client that has left is
+// none. A handler is not told of a client that has left by errors of its writes, only
+// by its context.
+//
+// Settling comes first, then keeping the answer. A process that dies in between
+// leaves a claim; whoever takes it over after its lease does the work again and is
+// not charged a second time. One that dies before it settled is charged nothing.
+// A store that fails closes the operation for requests with the field: 503.
+//
 // # Errors
 //
 // [Gate.Begin] refuses with a [*Denial], whose [Verdict] is one of a closed set;
 // [Gate.Handler] renders it by the [Profile], as application/problem+json unless
-// told otherwise: 401 with a challenge, 402, 403, 413, 429 with Retry-After, 503.
-// Waiting exactly Retry-After is enough to pass that limit; Options.RetryJitter only
-// lengthens it. A 402 has it too, when
+// told otherwise: 400, 401 with a challenge, 402, 403, 409, 413, 422, 429 with
+// Retry-After, 503. Waiting exactly Retry-After is enough to pass that limit;
+// Options.RetryJitter only lengthens it. A 402 has it too, when
 // the credits come by time alone, a grant or the next window of a budget, and when
 // other calls hold them for now.
 // [NewGate], [Gate.Route] and [Gate.Check] report every fault of their arguments

@@ -12,6 +12,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -43,7 +44,13 @@ func shop() (gate *middleware.Gate, ledger *credits.Ledger, secret string, err e
 	if err != nil {
 		return nil, nil, "", err
 	}
-	gate, err = middleware.NewGate(keys, &middleware.Options{Credits: ledger})
+	answers, err := idempotency.NewMemoryStore(nil)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	gate, err = middleware.NewGate(keys, &middleware.Options{
+		Credits: ledger, Idempotency: &middleware.IdempotencyOptions{Store: answers},
+	})
 	return gate, ledger, issued.Secret.Reveal(), err
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/ratelimit"
 )
 
@@ -171,5 +174,58 @@ func TestIdemNoSecretIsKept(t *testing.T) {
 		if strings.Contains(kept.String(), part) {
 			t.Errorf("%.6q... is in what is kept", part)
 		}
+	}
+}
+
+// With many keys; a replay reads what a fresh call has written.
+func BenchmarkIdempotency(b *testing.B) {
+	const keys = 1024
+	newHandler := func(b *testing.B, mode middleware.Idempotency) (http.Handler, func(i int) *http.Request) {
+		d := newDesk(b, blueprint{options: func(o *middleware.Options) { o.Observer, o.Now, o.Limits = nil, nil, nil }}, func(o *middleware.IdempotencyOptions) {
+			o.Replays.Count, o.Replays.Period = 1<<40, time.Second
+			o.Keep = time.Second // so that a long run does not fill the store, whose clock is a real one
+			store, err := idempotency.NewMemoryStore(nil)
+			must(b, err)
+			o.Store = store
+		})
+		op := once()
+		op.Price, op.Idempotency = middleware.Free(), mode
+		issued := d.key("image:generate")
+		requests := make([]*http.Request, keys)
+		for i := range requests {
+			requests[i] = httptest.NewRequest("POST", "/v1/images", nil)
+			bearer(issued)(requests[i])
+		}
+		handler := d.gate.Handler(op)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") }))
+		return handler, func(i int) *http.Request {
+			r := requests[i%keys]
+			r.Header["Idempotency-Key"] = []string{strconv.Itoa(i)}
+			return r
+		}
+	}
+	for _, bb := range []struct {
+		name string
+		mode middleware.Idempotency
+		most int // different Idempotency-Keys; 0: each its own
+	}{
+		{"off", middleware.IdemOff, 0}, {"fresh", middleware.IdemOptional, 0}, {"replayed", middleware.IdemOptional, keys},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			handler, request := newHandler(b, bb.mode)
+			w := &sink{header: make(http.Header, 8)}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				clear(w.header)
+				n := i
+				if bb.most > 0 {
+					n %= bb.most
+				}
+				if handler.ServeHTTP(w, request(n)); w.status >= 300 {
+					b.Fatal(w.status)
+				}
+				i++
+			}
+		})
 	}
 }
