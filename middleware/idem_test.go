@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -321,9 +322,7 @@ func TestIdemOnlySafeFieldsAreGivenAgain(t *testing.T) {
 		for name, value := range unsafe {
 			w.Header().Set(name, value)
 		}
-		for name, values := range safe {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), safe)
 		w.WriteHeader(201)
 		w.Header().Set("X-Late", "never sent")
 		_, _ = io.WriteString(w, "png")

@@ -1,11 +1,8 @@
 package idempotency
 
-import (
-	"encoding/binary"
-	"hash/crc32"
-)
+import "encoding/binary"
 
 // Sealed returns data with the checksum that makes it an answer's.
 func Sealed(data []byte) []byte {
-	return binary.BigEndian.AppendUint32(append([]byte(nil), data...), crc32.Checksum(data, castagnoli))
+	return binary.BigEndian.AppendUint32(append([]byte(nil), data...), checksum(data))
 }

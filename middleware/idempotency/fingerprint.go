@@ -99,8 +99,8 @@ func newSum(domain string) sum {
 
 func (s sum) number(n int) {
 	var length [8]byte
-	binary.BigEndian.PutUint64(length[:], uint64(n)) //nolint:gosec // lengths are not negative
-	_, _ = s.Write(length[:])                        // hash.Hash never fails
+	binary.BigEndian.PutUint64(length[:], uint64(n))
+	_, _ = s.Write(length[:]) // hash.Hash never fails
 }
 
 func (s sum) text(part string) {
