@@ -36,7 +36,10 @@ func newAPI(gate *middleware.Gate) http.Handler {
 	r.With(models).Get("/v1/models", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, `["cat"]`) })
 
 	r.Route("/v1/videos", func(r chi.Router) {
-		r.Use(gate.Handler(middleware.Operation{Name: "videos.create", Scopes: scopes.All("video:generate"), Price: middleware.Quoted(byStyle)}))
+		r.Use(gate.Handler(middleware.Operation{
+			Name: "videos.create", Scopes: scopes.All("video:generate"), Price: middleware.Quoted(byStyle),
+			Idempotency: middleware.IdemOptional, // what is sent again under one Idempotency-Key is done once
+		}))
 		r.Use(chimiddleware.Recoverer) // inside: the gate sees the 500
 		r.Post("/{style}", create)
 	})
@@ -73,6 +76,7 @@ func create(w http.ResponseWriter, r *http.Request) {
 		panic(errors.New("a bug, later"))
 	default:
 		pass, _ := middleware.PassFrom(r.Context())
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintf(w, "a %s for %s\n", style, pass.Key().Owner)
 	}
 }

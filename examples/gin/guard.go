@@ -19,8 +19,9 @@ import (
 //
 // Errors that a handler leaves in c.Errors without an answer count as a status of
 // 500, or as the one of 400 and more that is set. A middleware that renders errors
-// may stand on either side of the guard; where it makes 4xx of some of them and
-// these are charged otherwise than 5xx, put it behind.
+// may stand in front of the guard as long as it answers no less than 400. It has to
+// stand behind where 4xx and 5xx are settled differently, and where the operation
+// heeds Idempotency-Key: what is written in front is not kept.
 func guard(gate *middleware.Gate, op middleware.Operation) gin.HandlerFunc {
 	protect := gate.Handler(op)
 	return func(c *gin.Context) {

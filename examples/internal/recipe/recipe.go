@@ -15,6 +15,7 @@ import (
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/middleware/idempotency"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -71,6 +72,12 @@ func Open(ctx context.Context, observer middleware.Observer) (*middleware.Gate, 
 	if _, err = ledger.Grant(ctx, credits.Grant{Account: "acct_1", ID: "invoice-1", Amount: 100 * credits.Credit}); err != nil {
 		return nil, apikey.Secret{}, err
 	}
-	gate, err := middleware.NewGate(keys, &middleware.Options{Credits: ledger, Observer: observer})
+	sent, err := idempotency.NewMemoryStore(nil)
+	if err != nil {
+		return nil, apikey.Secret{}, err
+	}
+	gate, err := middleware.NewGate(keys, &middleware.Options{
+		Credits: ledger, Observer: observer, Idempotency: &middleware.IdempotencyOptions{Store: sent},
+	})
 	return gate, issued.Secret, err
 }

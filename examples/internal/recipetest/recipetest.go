@@ -5,7 +5,7 @@
 //
 //	POST /v1/images/{style}  5 credits, scope image:generate; a recoverer stands outside of the gate
 //	POST /v1/videos/{style}  10 credits for the style "long" and 5 for others, scope video:generate;
-//	                         the gate guards the group, and a recoverer stands inside of it
+//	                         the gate guards the group and heeds Idempotency-Key, and a recoverer stands inside of it
 //	GET /v1/models           free
 //	GET /healthz             without a key
 //
@@ -34,6 +34,7 @@ func Check(t *testing.T, build func(*middleware.Gate) http.Handler) {
 	t.Run("what is answered is what is charged", func(t *testing.T) { answers(t, build) })
 	t.Run("a key in every state", func(t *testing.T) { states(t, build) })
 	t.Run("calls at the same time", func(t *testing.T) { atOnce(t, build) })
+	t.Run("what is sent again is done once", func(t *testing.T) { again(t, build) })
 	t.Run("what is not there asks for nothing", func(t *testing.T) { nowhere(t, build) })
 }
 
@@ -142,6 +143,24 @@ func atOnce(t *testing.T, build func(*middleware.Gate) http.Handler) {
 	wg.Wait()
 	f.WantCharged(20 * 5 * credits.Credit)
 	f.WantBalance(900*credits.Credit, 0)
+}
+
+func again(t *testing.T, build func(*middleware.Gate) http.Handler) {
+	f := middlewaretest.New(t, nil)
+	api := build(f.Gate)
+	for path, status := range map[string]int{"/v1/videos/cat": 200, "/v1/videos/unknown": 422} {
+		call := func() *httptest.ResponseRecorder {
+			r := f.Request(middlewaretest.Active, http.MethodPost, path, nil)
+			r.Header.Set("Idempotency-Key", path)
+			return f.Serve(api, r)
+		}
+		first, second := call(), call()
+		if second.Code != status || second.Body.String() != first.Body.String() || second.Body.Len() == 0 ||
+			second.Header().Get("Content-Type") != first.Header().Get("Content-Type") || second.Header().Get("Idempotent-Replayed") != "true" {
+			t.Errorf("%s: first %d %q, then %d %q with %v", path, first.Code, first.Body, second.Code, second.Body, second.Header())
+		}
+	}
+	f.WantCharged(5 * credits.Credit)
 }
 
 func nowhere(t *testing.T, build func(*middleware.Gate) http.Handler) {
