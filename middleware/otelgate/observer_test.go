@@ -90,7 +90,7 @@ func points(t *testing.T, m metricdata.Metrics) (kind string, values map[string]
 		var text []string
 		for _, kv := range set.ToSlice() {
 			name := strings.TrimPrefix(string(kv.Key), "keytoll.")
-			text = append(text, name+"="+kv.Value.Emit())
+			text = append(text, name+"="+kv.Value.String())
 			if !slices.Contains(keys, name) {
 				keys = append(keys, name)
 			}

@@ -38,7 +38,7 @@ func (b *bench) traced(handler http.Handler, s middlewaretest.State) []sdktrace.
 func told(span sdktrace.ReadOnlySpan) string {
 	var all []string
 	for _, kv := range span.Attributes() {
-		all = append(all, string(kv.Key)+"="+kv.Value.Emit())
+		all = append(all, string(kv.Key)+"="+kv.Value.String())
 	}
 	return strings.Join(all, " ")
 }
@@ -132,8 +132,8 @@ func TestRedact(t *testing.T) {
 		if got := redact(tt.key.String("")); got.Key != tt.key {
 			t.Errorf("%s became %s", tt.key, got.Key)
 		}
-		if got := redact(attribute.KeyValue{Key: tt.key, Value: tt.in}); got.Value.Emit() != tt.want {
-			t.Errorf("%s is %s, want %s", tt.key, got.Value.Emit(), tt.want)
+		if got := redact(attribute.KeyValue{Key: tt.key, Value: tt.in}); got.Value.String() != tt.want {
+			t.Errorf("%s is %s, want %s", tt.key, got.Value.String(), tt.want)
 		}
 	}
 	plain := otelgate.Redact(middlewaretest.New(t, nil).Gate)
