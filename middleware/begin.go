@@ -32,6 +32,9 @@ func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	began := g.began()
 	d := g.decideOnce(ctx, p, a)
 	if d != nil {
+		if g.opt.Profile.TellLimits {
+			p.tellLimits(ctx, d)
+		}
 		p.name()
 		g.tell(p, d)
 	}

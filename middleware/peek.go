@@ -33,3 +33,15 @@ func (p *Pass) Peek(ctx context.Context, rt *Route) (ratelimit.Result, error) {
 	result, err := p.gate.limiter.PeekAll(ctx, charges...)
 	return result, errors.Wrap(op, err)
 }
+
+// tellLimits has a refusal of a proven key tell what its limits have left, where it
+// does not yet. A store that cannot say leaves that out.
+func (p *Pass) tellLimits(ctx context.Context, d *Denial) {
+	if p.key.ID == "" || len(d.states) > 0 || d.Verdict.failure() {
+		return
+	}
+	if result, err := p.Peek(ctx, p.route); err == nil && !result.Degraded {
+		d.look(&result)
+		d.policy = p.route.policy
+	}
+}

@@ -31,6 +31,10 @@ type Profile struct {
 	// TellScopes gives refusals for want of a scope Denial.Granted: what the key
 	// has.
 	TellScopes bool
+	// TellLimits has every refusal of a proven key tell, in Fields, what its limits
+	// have left, for one more question to their store. Without it only refusals by
+	// limits do: who lacks a scope need not learn how much others leave.
+	TellLimits bool
 	// Render writes the refusal. The gate has set Fields, Cache-Control,
 	// WWW-Authenticate, Retry-After and the limit fields already; Render may
 	// change them, must write d.Status, and must not tell more than the denial

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
 	"github.com/keytoll/keytoll/scopes"
 )
 
@@ -223,4 +225,38 @@ func members(body string) string {
 		names = append(names, name)
 	}
 	return strings.Join(names, " ")
+}
+
+// Who was refused before the limits were asked, or after they gave back what they
+// took, is told what they have left where the profile says so, and takes nothing.
+func TestRefusalsMayTellLimits(t *testing.T) {
+	for _, tell := range []bool{false, true} {
+		profile := func(o *middleware.Options) { o.Profile.TellLimits = tell }
+		h := build(t, blueprint{options: profile})
+		op := priced()
+		op.Limits = []middleware.Limit{perMinute("minute", 10)}
+		handler := h.gate.Handler(op)(never(t))
+		want := ""
+		if tell {
+			want = `"minute";r=10`
+		}
+		for range 2 {
+			for name, w := range map[string]*httptest.ResponseRecorder{
+				"scope": h.call(handler, bearer(h.key(""))), "credits": h.call(handler, bearer(h.key("image:generate"))),
+			} {
+				if got := w.Header().Get("RateLimit"); got != want || (w.Header().Get("RateLimit-Policy") != "") != tell {
+					t.Errorf("TellLimits %t: %d for %s says %q, want %q", tell, w.Code, name, got, want)
+				}
+			}
+		}
+		if w := h.call(handler); w.Code != 401 || w.Header().Get("RateLimit") != "" {
+			t.Errorf("without a key: %d, RateLimit %q", w.Code, w.Header().Get("RateLimit"))
+		}
+		dead := build(t, blueprint{options: profile, limits: func(s ratelimit.Store) ratelimit.Store {
+			return failing{s, ratelimit.ModePeek, context.DeadlineExceeded}
+		}})
+		if w := dead.call(dead.gate.Handler(op)(never(t)), bearer(dead.key(""))); w.Code != 403 || w.Header().Get("RateLimit") != "" {
+			t.Errorf("with a dead store: %d, RateLimit %q", w.Code, w.Header().Get("RateLimit"))
+		}
+	}
 }

@@ -142,9 +142,11 @@ func TestFiveHeadersAfterProof(t *testing.T) {
 		}
 	}
 	a := works(s, s.Key("active"), 200)
-	for _, name := range append(own, "X-Request-Id") {
-		if len(a.Header[name]) != 1 {
-			t.Errorf("%s: %v", name, a.Header[name])
+	for _, a := range []wire.Answer{a, works(s, s.Key("limited"), 403)} {
+		for _, name := range append(own, "X-Request-Id") {
+			if len(a.Header[name]) != 1 {
+				t.Errorf("%d: %s: %v", a.Status, name, a.Header[name])
+			}
 		}
 	}
 	if !strings.HasPrefix(a.Header.Get("X-Api-Key-Id"), "key_") || a.Header.Get("X-Api-Key-Name") != "Production App" {

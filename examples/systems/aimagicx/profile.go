@@ -42,7 +42,7 @@ func system() host.System {
 				{Name: "X-API-Key-Scopes", Value: middleware.FieldKeyScopes}, {Name: "X-Request-ID", Value: middleware.FieldRequestID},
 				{Name: "X-RateLimit-Remaining", Value: middleware.FieldRemaining},
 			},
-			ExactCase: true, TellScopes: true, Render: middleware.JSON(envelope),
+			ExactCase: true, TellScopes: true, TellLimits: true, Render: middleware.JSON(envelope),
 		},
 		Watch: country,
 		Self:  "/api/v1/account", SelfService: selfservice.Options{

@@ -25,9 +25,12 @@ func system(priceList *atomic.Pointer[credits.PriceTable]) host.System {
 	daily := func(name, unit string, count int64) middleware.Limit {
 		return middleware.Limit{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.Calendar, Every: ratelimit.Day, Count: count, Unit: unit}, Subject: middleware.PerOwner, Setting: name}
 	}
-	keys := func(most int, rpd, ipd int64, hint string) apikey.Policy {
+	stock := func(name string) middleware.Operation { // what costs nothing, and is counted
+		return middleware.Operation{Name: name, Scopes: scopes.None(), Price: middleware.Free(), Limits: limits}
+	}
+	keys := func(may bool, most int, rpd, ipd int64, hint string) apikey.Policy {
 		return apikey.Policy{
-			MayCreate: most >= 0, MaxKeys: max(most, 0), RequireName: true, Scopes: host.Grants("*"), UpgradeHint: hint,
+			MayCreate: may, MaxKeys: most, RequireName: true, Scopes: host.Grants("*"), UpgradeHint: hint,
 			Settings: []apikey.Setting{{Name: "mystic-rpd", Default: rpd, Min: rpd, Max: rpd}, {Name: "mystic-ipd", Default: ipd, Min: ipd, Max: ipd}},
 		}
 	}
@@ -41,11 +44,11 @@ func system(priceList *atomic.Pointer[credits.PriceTable]) host.System {
 		Manage: management.Options{Verbs: management.Create | management.Update | management.Switch | management.Regenerate | management.Delete},
 		Scopes: []scopes.Definition{{Name: "models:image"}, {Name: "models:video"}, {Name: "models:audio"}, {Name: "models:3d"}},
 		Plans: map[string]host.Plan{
-			"free":            {Keys: keys(-1, 100, 50, business)},
-			"business":        {Keys: keys(5, 10_000, 2_000, enterprise), Credits: pool(credits.Months, 90_000)},
-			"business-yearly": {Keys: keys(5, 10_000, 2_000, enterprise), Credits: pool(credits.Years, 1_080_000)},
-			"enterprise":      {Keys: keys(-1, 10_000, 2_000, "ask your representative to enable API access"), Credits: pool(credits.Years, 5_000_000)},
-			"enterprise-api":  {Keys: keys(0, 1_000_000, 200_000, enterprise), Credits: pool(credits.Years, 5_000_000)},
+			"free":            {Keys: keys(false, 0, 100, 50, business)},
+			"business":        {Keys: keys(true, 5, 10_000, 2_000, enterprise), Credits: pool(credits.Months, 90_000)},
+			"business-yearly": {Keys: keys(true, 5, 10_000, 2_000, enterprise), Credits: pool(credits.Years, 1_080_000)},
+			"enterprise":      {Keys: keys(false, 0, 10_000, 2_000, "ask your representative to enable API access"), Credits: pool(credits.Years, 5_000_000)},
+			"enterprise-api":  {Keys: keys(true, 0, 1_000_000, 200_000, enterprise), Credits: pool(credits.Years, 5_000_000)},
 		},
 		Profile: middleware.Profile{
 			Credentials: []middleware.Location{middleware.Header("x-magnific-api-key")},
@@ -59,12 +62,8 @@ func system(priceList *atomic.Pointer[credits.PriceTable]) host.System {
 			return map[middleware.Verdict]string{middleware.VerdictRateLimited: enterprise, middleware.VerdictCreditDenied: enterprise, middleware.VerdictPlanDenied: business}[v]
 		},
 		Routes: []host.Route{
-			{Pattern: "GET /v1/resources", Operation: middleware.Operation{
-				Name: "resources.list", Scopes: scopes.None(), Price: middleware.Free(), Limits: limits,
-			}, Handler: resources, Plans: paying},
-			{Pattern: "POST /v1/resources/{id}/download", Operation: middleware.Operation{ // a download is reported, and costs nothing
-				Name: "resources.download", Scopes: scopes.None(), Price: middleware.Free(), Limits: limits,
-			}, Handler: resources, Plans: paying},
+			{Pattern: "GET /v1/resources", Operation: stock("resources.list"), Handler: resources, Plans: paying},
+			{Pattern: "POST /v1/resources/{id}/download", Operation: stock("resources.download"), Handler: resources, Plans: paying},
 			{Pattern: "POST /v1/ai/mystic", Operation: middleware.Operation{
 				Name: "mystic", Scopes: scopes.All("models:image"), Price: middleware.Listed(priceList.Load),
 				Unit: "images", Units: middleware.JSONUnits("num_images", 1),
