@@ -76,6 +76,10 @@ func TestNoSecretInAnyOutputButItsOnlyShowing(t *testing.T) {
 			send("GET", "/events?kind="+text+"%20", "")
 			send("POST", "/"+id+"/rotate", `{"grace_seconds":"`+text+`"}`)
 			send("POST", "/"+id+"/rotate", text)
+			send("POST", "/"+id+"/rotate", `{"`+text+`":1}`)
+			send("GET", "/"+id+"?"+text+"=1", "")
+			send("GET", "/usage?zone="+text+"&by="+text, "")
+			send("GET", "/usage?zone="+text, "")
 			send("DELETE", "/"+id+"?confirm="+text, "")
 			send("GET", "/"+id, "", header("If-Match", text))
 		}

@@ -26,7 +26,7 @@ func (d *desk) fund() func(id, meter string) error {
 	}
 }
 
-type cap struct {
+type bound struct {
 	Amount, Every, Zone, Used, Remaining string
 	ResetsAt                             time.Time `json:"resets_at"`
 }
@@ -41,10 +41,10 @@ func TestACreditCapBoundsTheKeyFromItsFirstInstant(t *testing.T) {
 		}
 	}
 	var shown struct {
-		Cap cap `json:"credit_cap"`
+		Cap bound `json:"credit_cap"`
 	}
 	d.do("GET", "/"+k.Key.ID, "").into(http.StatusOK, &shown)
-	want := cap{"2", "month", "Europe/Berlin", "2", "0", time.Date(2026, 3, 31, 22, 0, 0, 0, time.UTC)}
+	want := bound{"2", "month", "Europe/Berlin", "2", "0", time.Date(2026, 3, 31, 22, 0, 0, 0, time.UTC)}
 	if shown.Cap != want {
 		t.Errorf("shown %+v, want %+v", shown.Cap, want)
 	}
@@ -54,7 +54,7 @@ func TestACreditCapBoundsTheKeyFromItsFirstInstant(t *testing.T) {
 	if err := spend("d", next.Key.Meter); !errors.Is(err, credits.ErrInsufficient) {
 		t.Errorf("the successor spends more: %v", err)
 	}
-	var moved cap
+	var moved bound
 	d.do("PUT", "/"+next.Key.ID+"/credit-cap", `{"amount":"3","every":"month","zone":"Europe/Berlin"}`).into(http.StatusOK, &moved)
 	if moved.Used != "2" || moved.Remaining != "1" {
 		t.Errorf("raised to %+v", moved)
@@ -95,7 +95,7 @@ func TestNoKeyIsMadeWithoutItsCap(t *testing.T) {
 	d.do("PUT", "/"+k.Key.ID+"/credit-cap", `{"amount":"7"}`).into(http.StatusOK, nil)
 	d.do("POST", "", `{"environment":"live","credit_cap":{"amount":"2"}}`, header("Idempotency-Key", "once")).into(http.StatusOK, nil)
 	var shown struct {
-		Cap cap `json:"credit_cap"`
+		Cap bound `json:"credit_cap"`
 	}
 	d.do("GET", "/"+k.Key.ID, "").into(http.StatusOK, &shown)
 	if shown.Cap.Amount != "7" {

@@ -2,6 +2,7 @@ package management
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -109,13 +110,8 @@ func (c *call) merge(changes apikey.Changes, settings map[string]int64) (apikey.
 	ctx, asked := c.r.Context(), changes.Version
 	for try := 1; ; try++ {
 		if settings != nil {
-			merged := make(map[string]int64, c.key.Settings.Len()+len(settings))
-			for name, n := range c.key.Settings.All() {
-				merged[name] = n
-			}
-			for name, n := range settings {
-				merged[name] = n
-			}
+			merged := maps.Collect(c.key.Settings.All())
+			maps.Copy(merged, settings)
 			all, err := apikey.NewSettings(merged)
 			if err != nil {
 				return apikey.Key{}, err

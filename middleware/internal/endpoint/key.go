@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -42,10 +43,7 @@ func ViewKey(k *apikey.Key, now time.Time, rotateEvery time.Duration) Key {
 	}
 	view.RotationDue = rotateEvery > 0 && view.Status == apikey.StatusActive && k.Successor == "" && now.Sub(k.SecretAt) >= rotateEvery
 	if k.Settings.Len() > 0 {
-		view.Settings = make(map[string]int64, k.Settings.Len())
-		for name, n := range k.Settings.All() {
-			view.Settings[name] = n
-		}
+		view.Settings = maps.Collect(k.Settings.All())
 	}
 	for network := range k.Networks.All() {
 		view.Networks = append(view.Networks, network.String())

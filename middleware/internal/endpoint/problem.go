@@ -16,7 +16,7 @@ import (
 
 // A Problem is a refusal as clients read it: the problem details of RFC 9457, with
 // the members code and request_id that the gate's have.
-type Problem struct {
+type Problem struct { //nolint:errname // what RFC 9457 calls it
 	Title     string   `json:"title" doc:"The phrase of the status."`
 	Status    int      `json:"status" doc:"The status of the answer."`
 	Detail    string   `json:"detail" doc:"What was wrong and what would be right, for people."`

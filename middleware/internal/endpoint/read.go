@@ -100,7 +100,7 @@ func checkMembers(text []byte, t reflect.Type) error {
 	if first, err := in.Token(); err != nil || first != json.Delim('{') {
 		return Invalid("the body is not a JSON object")
 	}
-	if err := object(in, t, ""); err != nil {
+	if err := object(in, t, 0); err != nil {
 		return err
 	}
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
@@ -113,7 +113,7 @@ func checkMembers(text []byte, t reflect.Type) error {
 const maxDepth = 8
 
 // object checks the rest of an object, of type t unless that is nil.
-func object(in *json.Decoder, t reflect.Type, path string) error {
+func object(in *json.Decoder, t reflect.Type, depth int) error {
 	seen := make(map[string]bool)
 	for in.More() {
 		token, err := in.Token()
@@ -121,41 +121,40 @@ func object(in *json.Decoder, t reflect.Type, path string) error {
 		if err != nil || !ok {
 			return notJSON()
 		}
-		at := path + name
 		member, known := memberOf(t, name)
 		switch {
 		case !known:
-			return Invalid("member " + quote(at) + " is not one that this takes; leave it out")
+			return Invalid("the member " + quote(name) + " is not one that this takes; leave it out")
 		case seen[name]:
-			return Invalid("member " + quote(at) + " is there twice; give it once")
+			return Invalid("the member " + quote(name) + " is there twice; give it once")
 		}
 		seen[name] = true
-		if err := value(in, member, at+"."); err != nil {
+		if err := value(in, member, name, depth+1); err != nil {
 			return err
 		}
 	}
 	return closed(in)
 }
 
-// value checks one value, of type t unless that is nil.
-func value(in *json.Decoder, t reflect.Type, path string) error {
+// value checks one value, of type t unless that is nil, of the member of that name.
+func value(in *json.Decoder, t reflect.Type, name string, depth int) error {
 	token, err := in.Token()
 	switch {
 	case err != nil:
 		return notJSON()
-	case strings.Count(path, ".") > maxDepth:
+	case depth > maxDepth:
 		return Invalid("the body is too deep")
 	case token == nil:
-		return Invalid(strings.TrimSuffix(path, ".") + ": null does not fit; leave it out")
+		return Invalid("null does not fit the member " + quote(name) + "; leave it out")
 	case token == json.Delim('{'):
-		return object(in, t, path)
+		return object(in, t, depth)
 	case token == json.Delim('['):
 		var element reflect.Type
 		if t != nil && t.Kind() == reflect.Slice {
 			element = t.Elem()
 		}
 		for in.More() {
-			if err := value(in, element, path+"."); err != nil {
+			if err := value(in, element, name, depth+1); err != nil {
 				return err
 			}
 		}
@@ -196,5 +195,13 @@ func memberOf(t reflect.Type, name string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// quote returns s for a message, not longer than is useful.
-func quote(s string) string { return strconv.Quote(s[:min(len(s), 64)]) }
+// quote returns a name for a message if it is a plain one. Others are not repeated:
+// whoever mixes things up may have put a key there.
+func quote(name string) string {
+	for i := range len(name) {
+		if c := name[i]; c != '_' && (c < 'a' || c > 'z') || i >= 24 {
+			return "with that name"
+		}
+	}
+	return strconv.Quote(name)
+}

@@ -17,9 +17,9 @@ func Query(r *http.Request, names ...string) (map[string]string, error) {
 	for name, all := range r.URL.Query() {
 		switch {
 		case len(names) == 0:
-			return nil, Invalid("parameter " + quote(name) + " is not one that this takes; it takes none")
+			return nil, Invalid("the parameter " + quote(name) + " is not one that this takes; it takes none")
 		case !slices.Contains(names, name):
-			return nil, Invalid("parameter " + quote(name) + " is not one that this takes; give " + strings.Join(names, ", "))
+			return nil, Invalid("the parameter " + quote(name) + " is not one that this takes; give " + strings.Join(names, ", "))
 		case len(all) > 1:
 			return nil, Invalid("parameter " + name + " is there twice; give it once")
 		}
@@ -116,6 +116,9 @@ func ReadUsage(values map[string]string, now time.Time) (credits.UsageQuery, str
 	}
 	if long := q.To.Sub(q.From); long < 0 || long > s.longest {
 		return q, "", Invalid("from: give an instant before to, and at most " + strconv.Itoa(int(s.longest/day)) + " days before it")
+	}
+	if _, err := time.LoadLocation(q.Zone); err != nil || q.Zone == "Local" {
+		return q, "", Invalid("zone: give an IANA name such as Europe/Berlin, or leave it out for UTC")
 	}
 	switch values["group"] {
 	case "":
