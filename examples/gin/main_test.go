@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/gin-gonic/gin"
@@ -78,3 +81,44 @@ func TestGinGuardedTwice(t *testing.T) {
 	}
 	f.WantCharged(5 * credits.Credit)
 }
+
+// A connection that is taken over is settled as that, and its bytes are the
+// handler's own.
+func TestGinHijack(t *testing.T) {
+	settled := make(chan middleware.Settled, 1)
+	f := middlewaretest.New(t, &middlewaretest.Options{Gate: middleware.Options{Observer: listener{settled}}})
+	r := gin.New()
+	r.POST("/", guard(f.Gate, priced()), func(c *gin.Context) {
+		conn, _, err := c.Writer.Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 299 Own\r\nContent-Length: 3\r\n\r\nraw")
+	})
+	server := httptest.NewServer(r)
+	t.Cleanup(server.Close)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Authorize(req, middlewaretest.Active)
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 299 || string(body) != "raw" {
+		t.Errorf("status %d, %q, %v", resp.StatusCode, body, err)
+	}
+	if s := <-settled; s.Ending != middleware.EndHijack || s.Charged != 5*credits.Credit {
+		t.Errorf("settled as %v, %v charged", s.Ending, s.Charged)
+	}
+}
+
+type listener struct{ settled chan<- middleware.Settled }
+
+func (listener) Decided(context.Context, middleware.Decision)      {}
+func (l listener) Settled(_ context.Context, s middleware.Settled) { l.settled <- s }
