@@ -9,6 +9,7 @@ import (
 // ended, and on the way may be detached for good.
 const (
 	passOpen      = 0
+	chargeNothing = 1 // as Charge(0)
 	passEnded     = -1
 	passDetached  = -2
 	passDetaching = -3 // Detach is asking the ledger

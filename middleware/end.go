@@ -26,6 +26,9 @@ func (p *Pass) End(ctx context.Context, o Outcome) error {
 	if p.held > 0 {
 		s.Account, s.Hold = p.account, p.holdID
 	}
+	if state != passDetached && p.outlived() {
+		state = chargeNothing
+	}
 	switch m := p.meter.Load(); {
 	case state == passDetached:
 		s.Action = Keep

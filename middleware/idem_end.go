@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware/idempotency"
 )
@@ -30,6 +31,18 @@ func (p *Pass) conclude(ctx context.Context, s *Settled, o Outcome) {
 		s.Kept = KeptNothing
 		s.Err = errors.Join(s.Err, errors.Wrap("middleware.Idempotency", err))
 	}
+}
+
+// outlived reports whether a call that is charged even after its hold has timed out
+// has lost its claim meanwhile: whoever took it over found nothing that was paid, and
+// pays. The others cannot be charged twice, for their holds were released.
+func (p *Pass) outlived() bool {
+	c := p.claim()
+	if c == nil || p.held == 0 || p.route.op.Late != credits.LateCharged {
+		return false
+	}
+	found, err := c.once.opt.Store.Claim(&p.settling, c.claim(c.once.opt.Lease))
+	return err == nil && found.State != idempotency.Claimed
 }
 
 // finish keeps the answer, or, if there is no room for it, that it was given.

@@ -75,6 +75,69 @@ func TestIdemDiedBeforeTheChargeLeavesNothingHeld(t *testing.T) {
 	d.spent(5, 0)
 }
 
+// Of attempts that died in different ways, the one that was paid is found.
+func TestIdemTheAttemptThatWasPaidIsFound(t *testing.T) {
+	for _, deaths := range []string{"-+", "--+", "-+-", "+--"} { // + was paid, - died before that
+		t.Run(deaths, func(t *testing.T) {
+			var ledger breaker
+			d := newDesk(t, blueprint{credits: func(s credits.Store) credits.Store { return brokenCredits{s, &ledger} }})
+			issued := d.key("image:generate")
+			handler := d.handler(once(), func(http.ResponseWriter, *http.Request) {
+				if n := int(d.runs.Load()); n <= len(deaths) {
+					ledger.before.Store(deaths[n-1] == '-')
+					d.store.finish.before.Store(true)
+				}
+			})
+			for range deaths {
+				d.call(handler, bearer(issued), idemKey("k"))
+				ledger.before.Store(false)
+				d.store.finish.before.Store(false)
+				d.clock.add(claimLease)
+			}
+			if w := seen(d.call(handler, bearer(issued), idemKey("k"))); w.status != 200 || w.replayed() {
+				t.Errorf("%+v", w)
+			}
+			d.ran(int64(len(deaths) + 1))
+			d.spent(5, 0)
+		})
+	}
+}
+
+// A hold that a lease would pay is the ledger's own for a call that another process
+// may have to take over.
+func TestIdemHoldsAreTheLedgersOwn(t *testing.T) {
+	var leases *credits.Lessee
+	d := newDesk(t, blueprint{options: func(o *middleware.Options) {
+		var err error
+		leases, err = credits.NewLessee(o.Credits, &credits.LesseeOptions{Flush: credits.ManualFlush, Now: o.Now})
+		must(t, err)
+		o.Leases = leases
+	}})
+	issued := d.key("image:generate")
+	handler := d.handler(once(), func(_ http.ResponseWriter, r *http.Request) {
+		p, _ := middleware.PassFrom(r.Context())
+		hold, held := p.Hold()
+		_, err := d.ledger.Op(r.Context(), account, hold.ID)
+		switch keyed := r.Header.Get("Idempotency-Key") != ""; {
+		case keyed && d.runs.Load() == 21 && (!held || err != nil):
+			t.Errorf("the ledger does not know %v: %v", hold, err)
+		case !keyed && d.runs.Load() == 20 && err == nil:
+			t.Error("no lease was made")
+		}
+	})
+	for range 20 {
+		d.call(handler, bearer(issued))
+	}
+	d.store.finish.before.Store(true)
+	d.call(handler, bearer(issued), idemKey("k"))
+	d.store.finish.before.Store(false)
+	d.clock.add(claimLease)
+	d.call(handler, bearer(issued), idemKey("k"))
+	d.ran(22)
+	must(t, leases.Close(t.Context()))
+	d.spent(21*5, 0)
+}
+
 // A run that is free because the one before it was paid stays so when it fails.
 func TestIdemAFreeRunThatFailsLeavesTheNextFree(t *testing.T) {
 	d := newDesk(t, blueprint{})
@@ -104,11 +167,26 @@ func TestIdemAFreeRunThatFailsLeavesTheNextFree(t *testing.T) {
 
 // Of two that run because the first outlived its lease, one is paid.
 func TestIdemOutlivedLeaseIsChargedOnce(t *testing.T) {
+	late := once()
+	late.Late, late.HoldTTL = credits.LateCharged, claimLease/2 // charged although the hold has timed out
+	metered := renamed(late, "metered")
+	for name, op := range map[string]middleware.Operation{"a hold": once(), "one that is over": late, "a meter": metered} {
+		t.Run(name, func(t *testing.T) { outlivesItsLease(t, op) })
+	}
+}
+
+func outlivesItsLease(t *testing.T, op middleware.Operation) {
+	t.Helper()
 	d := newDesk(t, blueprint{})
 	issued := d.key("image:generate")
 	began, goOn := make(chan struct{}), make(chan struct{})
-	handler := d.handler(once(), func(w http.ResponseWriter, _ *http.Request) {
-		if d.runs.Load() == 1 {
+	handler := d.handler(op, func(w http.ResponseWriter, r *http.Request) {
+		first := d.runs.Load() == 1
+		if op.Name == "metered" {
+			p, _ := middleware.PassFrom(r.Context())
+			must(t, p.Meter().Add(r.Context(), 5*credits.Credit))
+		}
+		if first {
 			close(began)
 			<-goOn
 			_, _ = io.WriteString(w, "slow")
