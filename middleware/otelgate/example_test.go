@@ -63,3 +63,38 @@ func Example() {
 	// middleware.Begin: missing
 	// keytoll.decisions keytoll.operation=models.list,keytoll.outcome=missing 1
 }
+
+// What other instrumentation recorded passes through Redact before it leaves the
+// program.
+func ExampleRedact() {
+	format, err := apikey.NewFormat("acme", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	keys, err := apikey.NewService(apikey.NewMemoryStore(), format, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gate, err := middleware.NewGate(keys, &middleware.Options{Profile: middleware.Profile{
+		Credentials: []middleware.Location{middleware.Header("X-API-Key"), middleware.InsecureQuery("key")},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	redact := otelgate.Redact(gate)
+	for _, kv := range []attribute.KeyValue{
+		attribute.String("url.query", "q=cats&key=acme_secret"),
+		attribute.StringSlice("http.request.header.x-api-key", []string{"acme_secret"}),
+		attribute.StringSlice("http.request.header.accept", []string{"image/png"}),
+	} {
+		kv = redact(kv)
+		fmt.Println(kv.Key, kv.Value.String())
+	}
+	// Output:
+	// url.query q=cats&key=REDACTED
+	// http.request.header.x-api-key ["REDACTED"]
+	// http.request.header.accept ["image/png"]
+}
