@@ -70,9 +70,7 @@ func system(priceList *atomic.Pointer[credits.PriceTable]) host.System {
 				Limits: append(slices.Clip(limits), daily("mystic-rpd", "requests", 10_000), daily("mystic-ipd", "images", 2_000)),
 			}, Handler: mystic, Plans: paying},
 		},
-		Keys: []host.Sample{
-			{State: "active", Name: "Heroes Test", Scopes: "models:*"}, {State: "inactive", Name: "Rotated Out", Scopes: "models:*"},
-			{State: "limited", Name: "Audio Only", Scopes: "models:audio"},
-		},
+		Keys: []host.Sample{{State: "active", Name: "Heroes Test", Scopes: "models:*"},
+			{State: "inactive", Name: "Rotated Out", Scopes: "models:*"}, {State: "limited", Name: "Audio Only", Scopes: "models:audio"}},
 	}
 }
