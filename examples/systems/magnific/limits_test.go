@@ -18,7 +18,7 @@ func limits(a wire.Answer) string { return a.Header.Get("RateLimit") }
 // 50 a second over five seconds: 250 at once, and not one more until the window moves.
 func TestTheBurstIsOverFiveSeconds(t *testing.T) {
 	s := wire.Open(t, magnific())
-	spend(s, resourcesAs(s, "active"), 250)
+	s.Repeat(resourcesAs(s, "active"), 250)
 	a := s.Do(resourcesAs(s, "active"))
 	if a.Status != 429 || a.Header.Get("Retry-After") != "5" {
 		t.Fatalf("%d, Retry-After %s", a.Status, a.Header.Get("Retry-After"))
@@ -38,10 +38,10 @@ func TestTheBurstIsOverFiveSeconds(t *testing.T) {
 func TestTheAverageIsOverTwoMinutesAndAllOrNothing(t *testing.T) {
 	s := wire.Open(t, magnific())
 	for range 4 {
-		spend(s, resourcesAs(s, "active"), 250)
+		s.Repeat(resourcesAs(s, "active"), 250)
 		s.Clock.Add(5 * time.Second)
 	}
-	spend(s, resourcesAs(s, "active"), 200)
+	s.Repeat(resourcesAs(s, "active"), 200)
 	for range 3 {
 		a := s.Do(resourcesAs(s, "active"))
 		if a.Status != 429 || !strings.Contains(limits(a), `"key-burst";r=50`) || !strings.Contains(limits(a), `"key-average";r=0`) {
@@ -53,8 +53,8 @@ func TestTheAverageIsOverTwoMinutesAndAllOrNothing(t *testing.T) {
 // Two keys behind one address share its limits, and each has its own besides.
 func TestLimitsAreOfKeyAndAddress(t *testing.T) {
 	s := wire.Open(t, magnific())
-	spend(s, resourcesAs(s, "active"), 150)
-	spend(s, resourcesAs(s, "limited"), 100)
+	s.Repeat(resourcesAs(s, "active"), 150)
+	s.Repeat(resourcesAs(s, "limited"), 100)
 	a := s.Do(resourcesAs(s, "limited"))
 	if a.Status != 429 || !strings.Contains(limits(a), `"key-burst";r=150`) || !strings.Contains(limits(a), `"ip-burst";r=0`) {
 		t.Errorf("%d with %s", a.Status, limits(a))
@@ -101,7 +101,7 @@ func TestThrottlingIsAFieldOfTheOperation(t *testing.T) {
 		sys.Routes[i].Operation.MaxWait = time.Second
 	}
 	s := wire.Open(t, sys)
-	spend(s, resourcesAs(s, "active"), 250)
+	s.Repeat(resourcesAs(s, "active"), 250)
 	if a := s.Do(resourcesAs(s, "active")); a.Status != 429 { // five seconds are more than one
 		t.Errorf("%d", a.Status)
 	}
@@ -247,7 +247,7 @@ func TestConsumptionIsAuditedByKey(t *testing.T) {
 // refused among them.
 func TestRequestVolumeIsSeenInRealTime(t *testing.T) {
 	s := wire.Open(t, magnific())
-	spend(s, resourcesAs(s, "active"), 3)
+	s.Repeat(resourcesAs(s, "active"), 3)
 	works(s, s.Key("limited"), 403)
 	s.Clock.Add(time.Minute)
 	works(s, s.Key("active"), 200)

@@ -27,16 +27,6 @@ func magnific() host.System {
 	return system(list)
 }
 
-// spend asks again and again, so that the next request meets a limit.
-func spend(s *wire.Stage, r wire.Request, times int) {
-	s.Helper()
-	for i := range times {
-		if a := s.Do2(r); a.Status != 200 {
-			s.Fatalf("request %d: %d %s", i+1, a.Status, a.Body)
-		}
-	}
-}
-
 func TestTheWireIsTheDocuments(t *testing.T) {
 	for name, prepare := range map[string]func(*wire.Stage) wire.Request{
 		"resources-200": func(s *wire.Stage) wire.Request { return resourcesAs(s, "active") },
@@ -54,11 +44,11 @@ func TestTheWireIsTheDocuments(t *testing.T) {
 			return mysticAs(s, "active", `{"num_images":3}`)
 		},
 		"burst-429": func(s *wire.Stage) wire.Request {
-			spend(s, resourcesAs(s, "active"), 250)
+			s.Repeat(resourcesAs(s, "active"), 250)
 			return resourcesAs(s, "active")
 		},
 		"images-429": func(s *wire.Stage) wire.Request {
-			spend(s, mysticAs(s, "active", `{"num_images":1999}`), 1)
+			s.Repeat(mysticAs(s, "active", `{"num_images":1999}`), 1)
 			return mysticAs(s, "active", `{"num_images":2}`)
 		},
 		"broken-500": func(s *wire.Stage) wire.Request {

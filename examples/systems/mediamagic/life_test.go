@@ -93,9 +93,7 @@ func TestKeysAreShownOnceAndSafeInAShell(t *testing.T) {
 
 func TestLimitsAreEachKeysOwn(t *testing.T) {
 	s := wire.Open(t, system())
-	for range 120 {
-		sent(s, s.Key("active"), 200)
-	}
+	s.Repeat(submitAs(s.Key("active")), 120)
 	sent(s, s.Key("active"), 429)
 	sent(s, s.Key("sandbox"), 200)
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,24 @@ func (s *Stage) Raw(r Request) []byte {
 	_, err = io.CopyN(io.Discard, in, int64(length))
 	s.Must(err)
 	return answer.Bytes()
+}
+
+// Repeat has the system answer r so many times with 200, without a connection: it is
+// for using limits up.
+func (s *Stage) Repeat(r Request, times int) {
+	s.Helper()
+	for i := range times {
+		in := httptest.NewRequestWithContext(s.Context(), r.Method, r.Path, strings.NewReader(r.Body))
+		in.RemoteAddr = "127.0.0.1:1" // where the others come from
+		for _, h := range r.Header {
+			in.Header.Add(h[0], h[1])
+		}
+		out := httptest.NewRecorder()
+		s.Handler.ServeHTTP(out, in)
+		if out.Code != http.StatusOK {
+			s.Fatalf("request %d: %d %s", i+1, out.Code, out.Body)
+		}
+	}
 }
 
 // An Answer is a response that has been read to its end.
