@@ -163,6 +163,7 @@ func TestClientGoneBeforeTheAnswer(t *testing.T) {
 			w := h.site(t, protocol, priced(), func(w http.ResponseWriter, r *http.Request) {
 				close(begun)
 				<-r.Context().Done()
+				w.Header().Set("Content-Length", "17")
 				w.WriteHeader(tt.status)
 				// A write that succeeds is no delivery: HTTP/1.1 says nil still.
 				if _, err := io.WriteString(w, "nobody reads this"); err != nil && protocol == "h1" {

@@ -154,67 +154,50 @@ func TestLeasedHoldIsMovedForTheJob(t *testing.T) {
 // When the ledger cannot hold it itself, nothing is handed over, and the pass
 // settles its hold as if nobody had asked.
 func TestLeasedHoldThatCannotBeMovedStays(t *testing.T) {
-	var down breaker
-	var leases *credits.Lessee
-	h := build(t, blueprint{
-		credits: func(s credits.Store) credits.Store { return brokenCredits{s, &down} },
-		options: func(o *middleware.Options) {
-			var err error
-			leases, err = credits.NewLessee(o.Credits, &credits.LesseeOptions{Flush: credits.ManualFlush, Now: o.Now})
-			must(t, err)
-			o.Leases = leases
-		},
-	})
-	h.grant(10_000)
-	issued := h.key("image:generate")
-	for range 20 {
-		must(t, h.begin(priced(), issued).End(t.Context(), middleware.Outcome{Status: 500, Completed: true}))
-	}
-	p := h.begin(priced(), issued)
-	down.before.Store(true)
-	if _, err := p.Detach(t.Context()); errors.CodeOf(err) != errors.Unavailable || !errors.Is(err, errDown) {
-		t.Errorf("detached without a ledger: %v", err)
-	}
-	must(t, p.Charge(4*credits.Credit))
-	must(t, p.End(t.Context(), good()))
+	for _, after := range []bool{false, true} { // whether the store fails when it has done its work
+		var down breaker
+		l := lease(t, 10_000, priced(), nil)
+		l.store.Store = brokenCredits{l.store.Store, &down}
+		p := l.admit(priced())
+		down.before.Store(!after)
+		down.after.Store(after)
+		if _, err := p.Detach(t.Context()); errors.CodeOf(err) != errors.Unavailable || !errors.Is(err, errDown) {
+			t.Errorf("detached without a ledger: %v", err)
+		}
+		must(t, p.Charge(4*credits.Credit))
+		must(t, p.End(t.Context(), good()))
+		down.after.Store(false)
+		l.spent(0, 0) // what had taken effect all the same was given up
 
-	kept := h.begin(priced(), issued)
-	if err := kept.End(t.Context(), middleware.Outcome{Status: 202, Completed: true}); errors.CodeOf(err) != errors.Unavailable {
-		t.Errorf("kept without a ledger: %v", err)
+		down.before.Store(true)
+		kept := l.admit(priced())
+		if err := kept.End(t.Context(), middleware.Outcome{Status: 202, Completed: true}); errors.CodeOf(err) != errors.Unavailable {
+			t.Errorf("kept without a ledger: %v", err)
+		}
+		down.before.Store(false)
+		l.close(4)
 	}
-	down.before.Store(false)
-	must(t, leases.Close(t.Context()))
-	h.spent(4, 0)
 }
 
-// The answer to a move that was lost on its way is asked for again, and holds once.
+// The answer to a move that was lost on its way is asked for again, and holds once;
+// the lease has its own back then.
 func TestLostAnswerToAMoveHoldsOnce(t *testing.T) {
 	var down breaker
-	var leases *credits.Lessee
-	h := build(t, blueprint{
-		credits: func(s credits.Store) credits.Store { return brokenCredits{s, &down} },
-		options: func(o *middleware.Options) {
-			var err error
-			leases, err = credits.NewLessee(o.Credits, &credits.LesseeOptions{Flush: credits.ManualFlush, Now: o.Now})
-			must(t, err)
-			o.Leases = leases
-		},
-	})
-	h.grant(10_000)
-	issued := h.key("image:generate")
-	for range 20 {
-		must(t, h.begin(priced(), issued).End(t.Context(), middleware.Outcome{Status: 500, Completed: true}))
-	}
-	p := h.begin(priced(), issued)
+	l := lease(t, 10_000, priced(), nil)
+	l.store.Store = brokenCredits{l.store.Store, &down}
+	p := l.admit(priced())
 	down.once.Store(true)
 	job, err := p.Detach(t.Context())
 	must(t, err)
 	must(t, p.End(t.Context(), good()))
-	h.spent(0, 5)
-	_, err = job.Release(t.Context(), h.ledger)
+	l.spent(0, 5)
+	was := credits.OpID(strings.TrimSuffix(string(job.ID), "/job"))
+	if _, err := l.leases.Capture(t.Context(), credits.Capture{Account: account, Hold: was, Amount: 1}); was == job.ID || !errors.Is(err, credits.ErrSettled) {
+		t.Errorf("the lease's hold %s after it was moved: %v", was, err)
+	}
+	_, err = job.Release(t.Context(), l.ledger)
 	must(t, err)
-	must(t, leases.Close(t.Context()))
-	h.spent(0, 0)
+	l.close(0)
 }
 
 // A metered stream holds from leases too, and is charged to the credit.

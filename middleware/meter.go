@@ -38,6 +38,7 @@ type meterHold struct {
 	life     time.Duration // from when it is made, or put off; 0: for ever
 	deadline time.Time     // by the ledger's clock, when it times out
 	until    time.Time     // the same by the gate's clock
+	since    time.Time     // when it was made or put off, by the gate's clock
 }
 
 // maxMeterHolds bounds the holds of one meter. Doubling reaches MaxAmount from the
@@ -82,7 +83,8 @@ func (p *Pass) meterHold() meterHold {
 	case age < 0:
 		age = 0
 	}
-	h.until = now.Add(h.life - age)
+	h.since = now.Add(-age)
+	h.until = h.since.Add(h.life)
 	return h
 }
 
@@ -99,11 +101,14 @@ func (h *meterHold) due() time.Time {
 func (h *meterHold) renewed(r *credits.Receipt, err error, now time.Time) time.Time {
 	const retries = 8 // in a life
 	if err == nil {
-		until := h.until.Add(r.Deadline.Sub(h.deadline))
-		if most := now.Add(h.life); until.After(most) {
-			until = most
+		// Unless the ledger says otherwise, it lasts its whole life from now.
+		longer := r.Deadline.Sub(h.deadline)
+		if longer < now.Sub(h.since)-h.life/retries {
+			h.until = h.until.Add(longer)
+		} else {
+			h.until = now.Add(h.life)
 		}
-		h.until, h.deadline = until, r.Deadline
+		h.deadline, h.since = r.Deadline, now
 	}
 	next := now.Add(h.life / retries)
 	if due := h.due(); due.After(next) {
@@ -224,12 +229,10 @@ func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
 		case err == nil:
 			m.next = min(2*max(m.next, size), credits.MaxAmount)
 			h.amount, h.life, h.deadline = size, lifetime(&r), r.Deadline
-			h.until = now.Add(h.life)
+			h.since, h.until = now, now.Add(h.life)
 			return m.keep(ctx, h)
 		case isDenied && size > need && denied.Available >= need && denied.Available < size:
 			size = denied.Available // the last of what there is
-		case isDenied && size > need:
-			size = need
 		case isDenied || errors.CodeOf(err) == errors.Invalid:
 			return err
 		default:

@@ -151,6 +151,9 @@ func TestMeterStopsTheStreamWhereTheCreditsEnd(t *testing.T) {
 				p, _ := middleware.PassFrom(r.Context())
 				for {
 					if err := p.Meter().Add(r.Context(), credits.Credit); err != nil {
+						if n, _ := h.open(); n != 2 {
+							t.Errorf("%d holds for the last of the credits, want 2", n)
+						}
 						if denied, ok := errors.AsType[*credits.DeniedError](err); !ok || denied.Available != 0 || errors.CodeOf(err) != errors.Insufficient {
 							t.Errorf("refused with %v", err)
 						}

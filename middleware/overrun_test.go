@@ -81,6 +81,21 @@ func TestOverrunOfJobsAndMeters(t *testing.T) {
 	}
 }
 
+// Beyond a hold that is none there is nothing to charge, whatever the terms.
+func TestOverrunOfAPriceOfZero(t *testing.T) {
+	h := build(t, blueprint{})
+	h.grant(100)
+	op := priced()
+	op.Overrun, op.DebtLimit = credits.OverrunDebt, 50*credits.Credit
+	op.Price = middleware.Quoted(func(*http.Request) (credits.Amount, error) { return 0, nil })
+	h.exchange(t, "h1", op, func(w http.ResponseWriter, r *http.Request) {
+		if err := charge(credits.Credit)(w, r); errors.CodeOf(err) != errors.Insufficient {
+			t.Errorf("charged without a hold: %v", err)
+		}
+	})
+	h.spent(0, 0)
+}
+
 // A hold that timed out while the work went on is charged when the operation says so.
 func TestLateSettlement(t *testing.T) {
 	for _, late := range []credits.Late{credits.LateRefused, credits.LateCharged} {
