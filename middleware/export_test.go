@@ -1,6 +1,9 @@
 package middleware
 
-import "net/http"
+import (
+	"net/http"
+	"net/url"
+)
 
 // What the fuzz targets and tests look at beneath the exported surface.
 var (
@@ -8,7 +11,17 @@ var (
 	AppendString  = appendString
 	AppendWord    = appendWord
 	SaneRequestID = saneRequestID
+	FieldText     = fieldText
 )
+
+// StripQuery takes the parameter name out of a raw query, and says what it held.
+func StripQuery(raw, name string) (left string, held, still []string) {
+	l := InsecureQuery(name)
+	r := &http.Request{URL: &url.URL{Path: "/", RawQuery: raw}}
+	held = l.lines(r)
+	l.strip(r)
+	return r.URL.RawQuery, held, l.lines(r)
+}
 
 // Extract is extract, of these headers.
 func Extract(h http.Header, locations ...Location) (credential, header string, v Verdict) {

@@ -3,6 +3,8 @@ package middleware_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,56 @@ func FuzzFieldString(f *testing.F) {
 		for _, part := range strings.Split(strings.TrimPrefix(item, written), ";")[1:] {
 			if value, found := strings.CutPrefix(part, "q="); found && len(strings.TrimPrefix(value, "-")) > 15 {
 				t.Fatalf("an integer of more than 15 digits: %s", item)
+			}
+		}
+	})
+}
+
+// FuzzFieldText reads back what is written into a header field, and finds nothing
+// in it that a protocol would change or drop.
+func FuzzFieldText(f *testing.F) {
+	for _, s := range []string{"", "name", " a b ", "100%", "Gr\u00f6\u00dfe", "a\r\nSet-Cookie: x", "\x00\x7f\x80", "%41"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		text := middleware.FieldText(s)
+		for i := range len(text) {
+			if c := text[i]; c < ' ' || c >= 0x7f || c == ' ' && (i == 0 || i == len(text)-1) {
+				t.Fatalf("%q is written %q", s, text)
+			}
+		}
+		if back, err := url.PathUnescape(text); err != nil || back != s {
+			t.Fatalf("%q is written %q and read back as %q, %v", s, text, back, err)
+		}
+	})
+}
+
+// FuzzStripQuery holds what is left of a query against a reading of the standard
+// library: no key, however its name is written, and everything else as it was.
+func FuzzStripQuery(f *testing.F) {
+	for _, raw := range []string{"", "key=1", "a=1&key=2&b=3", "%6bey=1&key", "k+ey=1", "key;a=1", "&&key=&", "a=%zz&key=%zz", "%zz=key", "KEY=1"} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		left, held, still := middleware.StripQuery(raw, "key")
+		if len(still) != 0 {
+			t.Fatalf("%q is left as %q, which holds %q", raw, left, still)
+		}
+		if strings.Contains(raw, ";") {
+			return // which the standard library does not read
+		}
+		before, _ := url.ParseQuery(raw)
+		after, _ := url.ParseQuery(left)
+		if after.Has("key") || len(before["key"]) > len(held) {
+			t.Fatalf("%q holds %q by the standard library, %q here, and is left as %q", raw, before["key"], held, left)
+		}
+		delete(before, "key")
+		if len(before) != len(after) {
+			t.Fatalf("%q is left as %q", raw, left)
+		}
+		for name, values := range before {
+			if !slices.Equal(values, after[name]) {
+				t.Fatalf("%q is left as %q: %s", raw, left, name)
 			}
 		}
 	})
