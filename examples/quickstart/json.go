@@ -42,16 +42,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 // stable code and the request's id.
 func problem(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
 	pass, _ := middleware.PassFrom(r.Context())
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(struct { // as in writeJSON
-		Title     string `json:"title"`
-		Status    int    `json:"status"`
-		Detail    string `json:"detail"`
-		Code      string `json:"code"`
-		RequestID string `json:"request_id"`
-	}{http.StatusText(status), status, detail, code, pass.RequestID()})
+	pass.Refuse(w, r, status, code, detail)
 }
 
 // fail answers 500 without the cause, which goes to the log.

@@ -154,7 +154,7 @@ func (h *Handler) verbs() []route {
 func (h *Handler) describe() []byte {
 	d := endpoint.Document{
 		Title: "API keys", Tag: "keys", Prefix: h.opt.Prefix,
-		About:  "Lists, makes, changes and ends the API keys of one account. Whose keys they are, who is asking says.",
+		About:  "Lists, makes, changes and ends the API keys of one account. Whose they are follows from who is signed in.",
 		Always: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden},
 	}
 	return d.Describe(h.table)

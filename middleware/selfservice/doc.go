@@ -28,10 +28,10 @@
 //
 // # Errors
 //
-// What the gate refuses looks as its profile says. What the handlers refuse is
-// application/problem+json with a stable code: 400 invalid_request, 404 no_credits,
-// 409 already_rotated, 413 body_too_large, 503 unavailable and 500 internal. What is
-// the server's fault goes to Options.Log.
+// Refusals look as the gate's profile says, those of the handlers too, which have
+// stable codes: 400 invalid_request, 404 no_credits, 409 already_rotated, 413
+// body_too_large, 503 unavailable and 500 internal. The description tells of the
+// default profile. What is the server's fault goes to Options.Log.
 //
 // # Concurrency
 //

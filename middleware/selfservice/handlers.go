@@ -197,7 +197,8 @@ func (c *call) refuse(err error) {
 	p := endpoint.Explain(err)
 	p.RequestID = c.pass.RequestID()
 	p.Report(c.r.Context(), c.h.opt.Log, c.pass.Operation())
-	p.Write(c.w)
+	p.Hint(c.w.Header())
+	c.pass.Refuse(c.w, c.r, p.Status, p.Code, p.Detail)
 }
 
 // Description serves the OpenAPI 3.1 description of the routes below prefix, in
@@ -220,7 +221,23 @@ func (h *Handlers) OpenAPI(prefix string) []byte {
 		Title: "The API key itself", Tag: "key", Prefix: prefix,
 		About:   "What an API key may ask about itself.",
 		Always:  []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests},
-		Secures: map[string]any{"type": "http", "scheme": "bearer"},
+		Secures: h.credentials(),
 	}
 	return d.Describe(table)
+}
+
+// credentials returns where the gate looks for a key, as OpenAPI says it.
+func (h *Handlers) credentials() []map[string]any {
+	var list []map[string]any
+	for _, l := range h.gate.Credentials() {
+		switch header, parameter := l.Where(); {
+		case parameter != "":
+			list = append(list, map[string]any{"type": "apiKey", "in": "query", "name": parameter})
+		case header == "Authorization":
+			list = append(list, map[string]any{"type": "http", "scheme": "bearer"})
+		default:
+			list = append(list, map[string]any{"type": "apiKey", "in": "header", "name": header})
+		}
+	}
+	return list
 }

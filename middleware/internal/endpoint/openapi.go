@@ -18,8 +18,7 @@ type Document struct {
 	Prefix  string // with variables, which become parameters of the path
 	Tag     string
 	Always  []int  // statuses with which any endpoint may refuse
-	Scheme  string // the name of the security scheme
-	Secures node   // the security scheme
+	Secures []node // the security schemes, of which one is needed; nil says nothing of it
 }
 
 // Describe returns the OpenAPI 3.1 description of a table, in JSON.
@@ -50,8 +49,14 @@ func (d *Document) Describe(table []Endpoint) []byte {
 		"components": node{"schemas": types},
 	}
 	if d.Secures != nil {
-		root["components"].(node)["securitySchemes"] = node{"key": d.Secures} //nolint:forcetypeassert // as it was just set
-		root["security"] = []node{{"key": []string{}}}
+		schemes, either := node{}, []node{}
+		for i, scheme := range d.Secures {
+			name := "key" + strconv.Itoa(i+1)
+			schemes[name] = scheme
+			either = append(either, node{name: []string{}})
+		}
+		root["components"].(node)["securitySchemes"] = schemes //nolint:forcetypeassert // as it was just set
+		root["security"] = either
 	}
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)

@@ -153,16 +153,21 @@ func messages(list []string, err error) []string {
 	return list
 }
 
-// Write answers with p.
-func (p *Problem) Write(w http.ResponseWriter) {
-	h := w.Header()
-	p.Title = http.StatusText(p.Status)
+// Hint sets the header fields that say what would help.
+func (p *Problem) Hint(h http.Header) {
 	if p.allow != "" {
 		h.Set("Allow", p.allow)
 	}
 	if p.retry {
 		h.Set("Retry-After", "1")
 	}
+}
+
+// Write answers with p.
+func (p *Problem) Write(w http.ResponseWriter) {
+	h := w.Header()
+	p.Title = http.StatusText(p.Status)
+	p.Hint(h)
 	h.Set("Cache-Control", "no-store")
 	write(w, p.Status, "application/problem+json", p)
 }
