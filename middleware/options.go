@@ -36,7 +36,8 @@ type Options struct {
 	// PassPreflights lets CORS preflights through to the handler without a
 	// credential: OPTIONS with Origin and Access-Control-Request-Method. They count
 	// against IPLimits, have no [Pass], are not told to the Observer unless those
-	// refuse, and are for a handler that answers CORS.
+	// refuse, and are for a handler that answers CORS. A pattern of a mux that names
+	// another method lets none through.
 	PassPreflights bool
 	// Environment, unless empty, is the one that keys must belong to.
 	Environment string
