@@ -104,7 +104,11 @@ func (g *Gate) limitIP(ctx context.Context, p *Pass) *Denial {
 		return nil
 	}
 	d := &Denial{Verdict: VerdictIPLimited}
-	d.refusedBy(&result, g.ipLimits.Len())
+	visible := g.ipLimits.Len()
+	if result.Degraded {
+		visible = 0 // what remains is not known
+	}
+	d.refusedBy(&result, visible)
 	return d
 }
 

@@ -79,8 +79,8 @@
 // in the challenge too. Fields are the header fields of answers: [DefaultFields] are
 // those of the IETF draft, [LegacyFields] X-RateLimit-* in one of three units.
 // What a field tells is left out where it is not known: of a key before its proof, of
-// limits on a 401, on a refusal by something else, and while a policy decides for
-// a store of limits that is down. Render writes the body: [WriteProblem], what
+// limits on a 401, on a refusal by something else unless Profile.TellLimits asks for
+// them, and while a policy decides for a store of limits that is down. Render writes the body: [WriteProblem], what
 // [JSON] makes, or a function of the host's.
 //
 // What clients send under the names of Fields, or of a credential's header with '_'

@@ -202,13 +202,16 @@ func TestWaitingUntilTheLegacyReset(t *testing.T) {
 // refusal neither.
 func TestDegradedLimitsTellNothing(t *testing.T) {
 	h := build(t, blueprint{
-		limits:  func(s ratelimit.Store) ratelimit.Store { return degrading{s} },
-		options: func(o *middleware.Options) { o.Profile.Fields = everyField() },
+		limits: func(s ratelimit.Store) ratelimit.Store { return degrading{s} },
+		options: func(o *middleware.Options) {
+			o.Profile.Fields = everyField()
+			o.IPLimits = []ratelimit.Limit{perMinute("address", 2).Limit}
+		},
 	})
 	op := open()
 	op.Limits = []middleware.Limit{perMinute("minute", 1)}
 	handler, issued := h.gate.Handler(op)(says(200)), h.key("")
-	for _, status := range []int{200, 429} {
+	for call, status := range []int{200, 429, 429} {
 		w := h.call(handler, bearer(issued))
 		if w.Code != status {
 			t.Fatalf("status %d, want %d", w.Code, status)
@@ -218,7 +221,7 @@ func TestDegradedLimitsTellNothing(t *testing.T) {
 				t.Errorf("status %d: %s: %q", status, f.Name, got)
 			}
 		}
-		if w.Header().Get("X-Api-Key-Id") != issued.Key.ID || (status == 429) != (w.Header().Get("Retry-After") != "") {
+		if (w.Header().Get("X-Api-Key-Id") == issued.Key.ID) != (call < 2) || (status == 429) != (w.Header().Get("Retry-After") != "") {
 			t.Errorf("status %d: header %v", status, w.Header())
 		}
 	}
