@@ -175,7 +175,7 @@ func TestEveryRefusalIsTheEnvelope(t *testing.T) {
 	s.Limits.Down.Store(true)
 	broken := works(s, s.Key("active"), 503)
 	s.Limits.Down.Store(false)
-	large := s.Do(wire.Post("/api/v1/chat", strings.Repeat("x", 2<<20), "Authorization", "Bearer "+s.Key("active")))
+	large := s.Do2(wire.Post("/api/v1/chat", strings.Repeat("x", 2<<20), "Authorization", "Bearer "+s.Key("active")))
 	for _, a := range []wire.Answer{suspended, broken, large, s.Do(chatAs()), works(s, s.Key("limited"), 403)} {
 		var e struct {
 			Success *bool
