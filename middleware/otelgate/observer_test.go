@@ -226,6 +226,21 @@ func TestWhatIsCounted(t *testing.T) {
 	}
 }
 
+// What a failure left open is neither charged nor uncovered: the hold may still be
+// settled, or time out.
+func TestAFailureIsNotCountedAsACharge(t *testing.T) {
+	b := newBench(t, otelgate.Options{})
+	b.observer.Settled(t.Context(), middleware.Settled{
+		Operation: "chat", Hold: "h", Held: 5, Asked: 7, Ending: middleware.EndSuccess, Action: middleware.Capture, Err: context.DeadlineExceeded,
+	})
+	for _, m := range b.metrics() {
+		switch m.Name {
+		case "keytoll.credits.captured", "keytoll.credits.released", "keytoll.credits.uncovered":
+			t.Errorf("%s is %+v", m.Name, m.Data)
+		}
+	}
+}
+
 // While calls run, they are counted as open.
 func TestOpenPassesAndHolds(t *testing.T) {
 	b := newBench(t, otelgate.Options{})
