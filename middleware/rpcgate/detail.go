@@ -34,10 +34,10 @@ func errorInfo(reason, domain string, metadata map[string]string) Detail {
 // retryInfo encodes a RetryInfo: retry_delay 1, a Duration of seconds 1 and nanos 2.
 func retryInfo(wait time.Duration) Detail {
 	var delay []byte
-	if s := uint64(wait / time.Second); s > 0 { //nolint:gosec // wait is more than 0
+	if s := uint64(wait / time.Second); s > 0 {
 		delay = binary.AppendUvarint(append(delay, 1<<3), s)
 	}
-	if ns := uint64(wait % time.Second); ns > 0 { //nolint:gosec // wait is more than 0
+	if ns := uint64(wait % time.Second); ns > 0 {
 		delay = binary.AppendUvarint(append(delay, 2<<3), ns)
 	}
 	return Detail{typePrefix + "RetryInfo", appendField(nil, 1, delay)}

@@ -13,7 +13,7 @@ import (
 )
 
 // A Refusal is how a call is told that it was refused.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a refusal, as a Denial is a denial
 	Code    Code
 	Message string             // for the client
 	Denial  *middleware.Denial // the cause; nil where a handler failed otherwise
