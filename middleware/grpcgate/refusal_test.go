@@ -129,6 +129,21 @@ func TestRefusalsOfKeys(t *testing.T) {
 	h.WantBalance(1000*credits.Credit, 0)
 }
 
+// Streams are refused when they begin, before any of their messages.
+func TestStreamsAreRefused(t *testing.T) {
+	h := build(t, blueprint{})
+	h.stream = func(output) error {
+		t.Error("the handler ran")
+		return nil
+	}
+	in, err := h.client.StreamingOutputCall(t.Context(), &grpc_testing.StreamingOutputCallRequest{})
+	must(t, err)
+	_, err = drain(in)
+	refused(t, answer{err: err, trailer: in.Trailer()}, codes.Unauthenticated, "missing_key")
+	h.WantVerdicts(middleware.VerdictMissing)
+	h.WantEndings()
+}
+
 // Until a key is proven, all refusals are the same but for the request id.
 func TestBeforeProofAllRefusalsAreOne(t *testing.T) {
 	h := build(t, blueprint{fixture: &middlewaretest.Options{Gate: middleware.Options{NewRequestID: func() string { return "one" }}}})
