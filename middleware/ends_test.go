@@ -51,7 +51,7 @@ func (w *site) ask(ctx context.Context, method string, body io.Reader) (*http.Re
 	r, err := http.NewRequestWithContext(ctx, method, w.server.URL, body)
 	must(w, err)
 	bearer(w.issued)(r)
-	return w.client.Do(r) //nolint:bodyclose // the caller's
+	return w.client.Do(r)
 }
 
 // settled checks the one settlement there was.

@@ -109,11 +109,11 @@ func TestMeterDoesNotOutliveItsHolds(t *testing.T) {
 	for _, tt := range []struct {
 		at   time.Duration
 		want errors.Code
-	}{{29, errors.Unknown}, {31, errors.Unknown}, {59, errors.Unknown}, {60, errors.Unavailable}} {
+	}{{29 * time.Second, errors.Unknown}, {31 * time.Second, errors.Unknown}, {59 * time.Second, errors.Unknown}, {time.Minute, errors.Unavailable}} {
 		start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-		h.clock.add(start.Add(tt.at * time.Second).Sub(h.clock.now()))
+		h.clock.add(start.Add(tt.at).Sub(h.clock.now()))
 		if err := m.Add(t.Context(), credits.Credit); (err == nil) != (tt.want == errors.Unknown) || err != nil && errors.CodeOf(err) != tt.want {
-			t.Errorf("after %d s: %v", tt.at, err)
+			t.Errorf("after %v: %v", tt.at, err)
 		}
 	}
 	if m.Used() != 3*credits.Credit {

@@ -65,8 +65,8 @@ type Settlement map[Ending]Action
 // DefaultSettlement returns a new copy of the gate's table: what the client got
 // is charged, what it did not get is not, and 202 stays held for the job.
 func DefaultSettlement() Settlement {
-	s := make(Settlement, len(defaultActions))
-	for e, a := range defaultActions {
+	s := make(Settlement, len(endings))
+	for e, a := range defaultActions() {
 		s[Ending(e)] = a
 	}
 	return s
@@ -74,24 +74,26 @@ func DefaultSettlement() Settlement {
 
 type actionTable = [len(endings)]Action
 
-var defaultActions = [len(endings)]Action{
-	EndUnknown:      Release,
-	EndSuccess:      Capture,
-	EndAccepted:     Keep,
-	EndRedirect:     Release,
-	EndClientError:  Release,
-	EndServerError:  Release,
-	EndPanic:        Release,
-	EndPartialPanic: Capture, // the client has the data
-	EndHijack:       Capture,
-	EndClientGone:   Capture, // else leaving early would make the work free
-	EndTimeout:      Release,
-	EndProbe:        Release,
+func defaultActions() actionTable {
+	return actionTable{
+		EndUnknown:      Release,
+		EndSuccess:      Capture,
+		EndAccepted:     Keep,
+		EndRedirect:     Release,
+		EndClientError:  Release,
+		EndServerError:  Release,
+		EndPanic:        Release,
+		EndPartialPanic: Capture, // the client has the data
+		EndHijack:       Capture,
+		EndClientGone:   Capture, // else leaving early would make the work free
+		EndTimeout:      Release,
+		EndProbe:        Release,
+	}
 }
 
 // table returns the full table that s stands for.
 func (s Settlement) table(f *errors.Faults) actionTable {
-	t := defaultActions
+	t := defaultActions()
 	for e, a := range s {
 		switch {
 		case int(e) >= len(endings) || e == EndUnknown:
