@@ -176,7 +176,8 @@ func TestEveryRefusalIsTheEnvelope(t *testing.T) {
 	broken := works(s, s.Key("active"), 503)
 	s.Limits.Down.Store(false)
 	large := s.Do2(wire.Post("/api/v1/chat", strings.Repeat("x", 2<<20), "Authorization", "Bearer "+s.Key("active")))
-	for _, a := range []wire.Answer{suspended, broken, large, s.Do(chatAs()), works(s, s.Key("limited"), 403)} {
+	own := s.Do(wire.Get("/api/v1/account/usage?by=never", "Authorization", "Bearer "+s.Key("active"))) // the handler refuses
+	for _, a := range []wire.Answer{suspended, broken, large, own, s.Do(chatAs()), works(s, s.Key("limited"), 403)} {
 		var e struct {
 			Success *bool
 			Error   struct {

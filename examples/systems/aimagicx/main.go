@@ -33,7 +33,7 @@ func balance(w http.ResponseWriter, r *http.Request) {
 	pass, _ := middleware.PassFrom(r.Context())
 	b, err := pass.Balance(r.Context())
 	if err != nil {
-		http.Error(w, "the balance cannot be told now", http.StatusServiceUnavailable)
+		pass.Refuse(w, r, http.StatusServiceUnavailable, "UNAVAILABLE", "The balance cannot be told now")
 		return
 	}
 	host.Reply(w, credit{b.Available})
@@ -48,7 +48,7 @@ func purchase(s *host.Service) http.HandlerFunc {
 			Account: credits.AccountID(pass.Key().Owner), ID: credits.OpID("invoice-" + pass.RequestID()), Amount: 100 * credits.Credit,
 		})
 		if err != nil {
-			http.Error(w, "nothing was sold", http.StatusServiceUnavailable)
+			pass.Refuse(w, r, http.StatusServiceUnavailable, "UNAVAILABLE", "Nothing was sold")
 			return
 		}
 		balance(w, r)
