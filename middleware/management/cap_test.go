@@ -195,6 +195,10 @@ func TestUsageIsTheKeysOwn(t *testing.T) {
 		t.Errorf("events %+v", log)
 	}
 	next := log.Next
+	d.do("GET", "/"+a.Key.ID+"/events", "").into(http.StatusOK, &log)
+	if len(log.Events) != 1 || log.Events[0].Key != a.Key.ID {
+		t.Errorf("events of one key: %+v", log)
+	}
 	log.Next, log.Events = "", nil
 	d.do("GET", "/events?cursor="+next, "").into(http.StatusOK, &log)
 	if len(log.Events) != 1 || log.Events[0].Key != a.Key.ID || log.Next != "" {

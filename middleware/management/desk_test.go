@@ -47,7 +47,22 @@ type desk struct {
 	down   atomic.Bool // nobody can write to the ledger
 	log    *bytes.Buffer
 	about  []byte // OpenAPI
+	// between is run before the next change of a key, once.
+	between atomic.Pointer[func()]
 	http.Handler
+}
+
+// A keyStore lets something happen just before its next change.
+type keyStore struct {
+	apikey.Store
+	desk *desk
+}
+
+func (s keyStore) Apply(ctx context.Context, c apikey.Change) error {
+	if between := s.desk.between.Swap(nil); between != nil {
+		(*between)()
+	}
+	return s.Store.Apply(ctx, c)
 }
 
 // A creditStore fails its writes while the desk says so.
@@ -75,7 +90,7 @@ func open(tb testing.TB, service *apikey.Options, edit func(*management.Options)
 	}
 	service.Now = d.clock.now
 	service.SealingKeys = []apikey.SealingKey{{Version: 1, Secret: bytes.Repeat([]byte{1}, 32)}}
-	d.keys = must(apikey.NewService(apikey.NewMemoryStore(), format, service))(tb)
+	d.keys = must(apikey.NewService(keyStore{apikey.NewMemoryStore(), d}, format, service))(tb)
 	store := creditStore{credits.NewMemoryStore(&credits.MemoryOptions{Now: d.clock.now}), d}
 	d.ledger = must(credits.NewLedger(store, nil))(tb)
 	o := &management.Options{

@@ -87,6 +87,20 @@ func TestSettingsThatAreEditedAtOnceAreAllKept(t *testing.T) {
 	}
 }
 
+// An edit that comes between reading and writing is not undone.
+func TestSettingsEditedMeanwhileAreKept(t *testing.T) {
+	d := open(t, nil, nil)
+	k := d.create(`{"name":"a","environment":"live","settings":{"rpm":1,"rpd":1}}`)
+	d.between.Store(new(func() { d.do("PATCH", "/"+k.Key.ID, `{"settings":{"rpd":2}}`).into(http.StatusOK, nil) }))
+	var got key
+	d.do("PATCH", "/"+k.Key.ID, `{"settings":{"rpm":2}}`).into(http.StatusOK, &got)
+	if got.Settings["rpm"] != 2 || got.Settings["rpd"] != 2 {
+		t.Errorf("settings %v", got.Settings)
+	}
+	d.between.Store(new(func() { d.do("PATCH", "/"+k.Key.ID, `{"settings":{"rpd":3}}`).into(http.StatusOK, nil) }))
+	d.do("PATCH", "/"+k.Key.ID, `{"settings":{"rpm":3}}`, header("If-Match", `"3"`)).refused(http.StatusPreconditionFailed, "version_conflict")
+}
+
 func TestOfTwoEditsOfOneVersionOneWins(t *testing.T) {
 	d := open(t, nil, nil)
 	k := d.create(`{"name":"a","environment":"live","settings":{"rpm":1}}`)
