@@ -285,6 +285,35 @@ func TestSpoofs(t *testing.T) {
 	}
 }
 
+// A stream's header is as clean, and its client as known.
+func TestWhatStreamsAreGiven(t *testing.T) {
+	h := build(t, blueprint{})
+	h.stream = func(ctx context.Context, out *output) error {
+		info, _ := connect.CallInfoForHandlerContext(ctx)
+		for _, name := range []string{"Authorization", "X-Request-Id"} {
+			if got := info.RequestHeader()[name]; got != nil {
+				t.Errorf("the handler was given %s: %q", name, got)
+			}
+		}
+		if pass, ok := middleware.PassFrom(ctx); !ok || pass.ClientIP().String() != "127.0.0.1" {
+			t.Error("no pass, or of another address")
+		}
+		send(t, out, 1)
+		return nil
+	}
+	each(t, func(t *testing.T, tr transport) {
+		client, _ := h.client(t, tr, stream)
+		r := h.request(middlewaretest.Active)
+		r.Header().Set("X-Request-Id", "mine")
+		in, err := client.CallServerStream(t.Context(), r)
+		must(t, err)
+		if !in.Receive() || in.Receive() || in.Err() != nil {
+			t.Errorf("the stream ended by %v", in.Err())
+		}
+		_ = in.Close()
+	})
+}
+
 func perMinute(name string, n int64) middleware.Limit {
 	return middleware.Limit{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.FixedWindow, Count: n, Period: time.Minute}}
 }

@@ -244,6 +244,29 @@ func TestSpoofs(t *testing.T) {
 	}
 }
 
+// A stream's metadata is as clean, and its client as known.
+func TestWhatStreamsAreGiven(t *testing.T) {
+	h := build(t, blueprint{})
+	h.stream = func(out output) error {
+		fields, _ := metadata.FromIncomingContext(out.Context())
+		for _, name := range []string{"authorization", "x-request-id"} {
+			if got := fields.Get(name); got != nil {
+				t.Errorf("the handler was given %s: %q", name, got)
+			}
+		}
+		if pass, ok := middleware.PassFrom(out.Context()); !ok || pass.ClientIP().String() != "127.0.0.1" {
+			t.Error("no pass, or of another address")
+		}
+		send(t, out, 1)
+		return nil
+	}
+	in, err := h.client.StreamingOutputCall(h.with(t.Context(), middlewaretest.Active, "x-request-id", "mine"), &grpc_testing.StreamingOutputCallRequest{})
+	must(t, err)
+	if n, err := drain(in); n != 1 || err != nil {
+		t.Errorf("%d messages, %v", n, err)
+	}
+}
+
 func perMinute(name string, n int64) middleware.Limit {
 	return middleware.Limit{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.FixedWindow, Count: n, Period: time.Minute}}
 }
