@@ -30,14 +30,16 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 // begin fills p, and undoes what it did before it returns a denial.
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	began := g.began()
+	p.deciding.parent, p.deciding.timeout, p.deciding.bound = ctx, g.opt.StoreTimeout, true
 	d := g.decideOnce(ctx, p, a)
 	if d != nil {
 		if g.opt.Profile.TellLimits {
-			p.tellLimits(ctx, d)
+			p.tellLimits(p.asking(), d)
 		}
 		p.name()
 		g.tell(p, d)
 	}
+	p.deciding.stop()
 	g.decidedSince(ctx, p, d, began)
 	return d
 }
@@ -84,6 +86,13 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	return nil
 }
 
+// asking returns the context of one question to a store, for which it has
+// Options.StoreTimeout.
+func (p *Pass) asking() context.Context {
+	p.deciding.again()
+	return &p.deciding
+}
+
 // bucket returns the name under which the client's address is counted.
 func (p *Pass) bucket() string {
 	if p.ipBucket != "" {
@@ -94,7 +103,7 @@ func (p *Pass) bucket() string {
 
 // limitIP counts the attempt against Options.IPLimits.
 func (g *Gate) limitIP(ctx context.Context, p *Pass) *Denial {
-	result, err := g.flood.TakeAll(ctx, ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1})
+	result, err := g.flood.TakeAll(p.asking(), ratelimit.Charge{Key: p.bucket(), Limits: g.ipLimits, Cost: 1})
 	switch {
 	case errors.Is(err, ratelimit.ErrFull):
 		return nil // refusing newcomers would do the flooder's work
@@ -133,7 +142,7 @@ func (g *Gate) authenticate(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		g.guesses.count(ctx, p.bucket())
 		return &Denial{Verdict: VerdictMalformed}
 	}
-	key, err := g.keys.Verify(ctx, a.Credential, &apikey.VerifyOptions{IP: p.ip, Environment: g.opt.Environment, Fresh: p.route.op.FreshKey})
+	key, err := g.keys.Verify(p.asking(), a.Credential, &apikey.VerifyOptions{IP: p.ip, Environment: g.opt.Environment, Fresh: p.route.op.FreshKey})
 	if err == nil {
 		if !known {
 			g.guesses.learn(mark)
@@ -248,7 +257,7 @@ func (g *Gate) hold(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	if p.claim() != nil && g.opt.Leases != nil {
 		hold = g.opt.Leases.HoldDirect // who takes the claim over may be another process
 	}
-	receipt, err := hold(ctx, p.hold(p.account, p.holdID, price))
+	receipt, err := hold(p.asking(), p.hold(p.account, p.holdID, price))
 	switch {
 	case err == nil && !receipt.Replayed:
 		p.held = price

@@ -31,7 +31,7 @@ func mentions(t *testing.T, err error, wants ...string) {
 
 func TestNewGateReportsEveryFault(t *testing.T) {
 	_, err := middleware.NewGate(nil, &middleware.Options{
-		MaxBody: -1, HoldTTL: -1, SettleTimeout: -1, RetryJitter: -1,
+		MaxBody: -1, HoldTTL: -1, StoreTimeout: -1, SettleTimeout: -1, RetryJitter: -1,
 		IPLimits:       []ratelimit.Limit{{Name: "ip"}},
 		FailedAuth:     ratelimit.Limit{Name: "guess", Count: -1, Period: time.Minute},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
@@ -45,7 +45,7 @@ func TestNewGateReportsEveryFault(t *testing.T) {
 			Fields: []middleware.Field{{"X Y", middleware.FieldKeyID}, {"X-A", 0}, {"X-B", 99}, {"x-a", middleware.FieldKeyName}, {"set-cookie", middleware.FieldKeyID}, {"X-Key", middleware.FieldKeyID}},
 		},
 	})
-	mentions(t, err, "keys is nil", "MaxBody is -1", "HoldTTL is", "SettleTimeout is", `limit "ip"`, `limit "guess"`, "trusts everyone",
+	mentions(t, err, "keys is nil", "MaxBody is -1", "HoldTTL is", "StoreTimeout is", "SettleTimeout is", `limit "ip"`, `limit "guess"`, "trusts everyone",
 		"location is not set", `"X Key" is not a header name`, `"Authorization: Bearer" is given twice`, "realm", "answer of allowed", "answer of idem_replayed", "status 200", "{such} stands for nothing",
 		`field "X Y"`, `field "X-A": value 0`, `field "X-B": value 99`, `field "x-a": the name is given twice`,
 		`field "set-cookie": HTTP`, `field "X-Key": keys stand there`, "RetryJitter is", `parameter "a b"`)

@@ -7,12 +7,14 @@ import (
 )
 
 // A detached context settles a request that may be over already: it has the
-// values of its parent but neither its cancellation nor its deadline. Its own
+// values of its parent but neither its cancellation nor its deadline, unless it is
+// bound, as that is in which the stores are asked to decide a request. Its own
 // time-out begins when somebody asks for Done or Deadline, which only work that
 // can block does; until then it costs no timer, no goroutine and no memory.
 type detached struct {
 	parent  context.Context //nolint:containedctx // it is a context itself
 	timeout time.Duration
+	bound   bool // the end of the parent is the end of this, too
 
 	mu     sync.Mutex
 	timed  context.Context //nolint:containedctx // nil until somebody asks
@@ -25,12 +27,26 @@ func (d *detached) start() context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timed == nil {
-		d.timed, d.cancel = context.WithTimeout(context.WithoutCancel(d.parent), d.timeout)
+		parent := d.parent
+		if !d.bound {
+			parent = context.WithoutCancel(parent)
+		}
+		d.timed, d.cancel = context.WithTimeout(parent, d.timeout)
 		if d.over {
 			d.cancel()
 		}
 	}
 	return d.timed
+}
+
+// again ends what the time-out was for, and has another begin when somebody asks.
+func (d *detached) again() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.timed, d.cancel = nil, nil
 }
 
 // stop ends the context and frees the timer, if one was started.
@@ -58,6 +74,8 @@ func (d *detached) Err() error {
 		return d.timed.Err()
 	case d.over:
 		return context.Canceled
+	case d.bound:
+		return d.parent.Err()
 	}
 	return nil
 }

@@ -121,6 +121,56 @@ func TestStoresThatFailCloseTheGate(t *testing.T) {
 	}
 }
 
+// A store that never answers closes the gate after StoreTimeout, whatever time the
+// request has, and what the others took is given back.
+func TestStoresThatHangCloseTheGate(t *testing.T) {
+	for _, which := range []string{"keys", "limits", "credits"} {
+		t.Run(which, func(t *testing.T) {
+			var keys, limits, ledger breaker
+			h := build(t, blueprint{
+				keys:    func(s apikey.Store) apikey.Store { return brokenKeys{s, &keys} },
+				limits:  func(s ratelimit.Store) ratelimit.Store { return brokenLimits{s, &limits} },
+				credits: func(s credits.Store) credits.Store { return brokenCredits{s, &ledger} },
+				options: func(o *middleware.Options) { o.StoreTimeout, o.SettleTimeout = time.Millisecond, time.Millisecond },
+			})
+			h.grant(10)
+			op := priced()
+			op.Limits = []middleware.Limit{perMinute("minute", 1)}
+			handler := h.gate.Handler(op)(says(200))
+			issued := h.key("image:generate")
+			b := map[string]*breaker{"keys": &keys, "limits": &limits, "credits": &ledger}[which]
+			b.slow.Store(true)
+			refused(t, h.call(handler, bearer(issued)), 503, "unavailable")
+			if err := h.journal.last().Err; !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the observer was told %v", err)
+			}
+			b.slow.Store(false)
+			h.spent(0, 0)
+			if w := h.call(handler, bearer(issued)); w.Code != 200 { // the limit's one unit was not used up
+				t.Errorf("status %d when the store is back", w.Code)
+			}
+			h.spent(5, 0)
+		})
+	}
+}
+
+// The wait for a limit is as long as the operation says, however short StoreTimeout
+// is, and so are the host's own functions.
+func TestStoreTimeoutBoundsNoWait(t *testing.T) {
+	h := build(t, blueprint{options: func(o *middleware.Options) { o.StoreTimeout = time.Nanosecond }})
+	op := open()
+	op.MaxWait = time.Hour
+	op.Allow = func(ctx context.Context, _ apikey.Key) error {
+		if _, bounded := ctx.Deadline(); bounded {
+			t.Error("a function of the host's has the deadline of a store")
+		}
+		return ctx.Err()
+	}
+	if w := h.call(h.gate.Handler(op)(says(200)), bearer(h.key(""))); w.Code != 200 {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
 // A settlement that fails after the answer is told, and the hold ends by itself.
 func TestSettlementThatFails(t *testing.T) {
 	for _, tt := range []struct {

@@ -56,6 +56,9 @@ func NewGate(keys *apikey.Service, o *Options) (*Gate, error) {
 	g.opt.Profile.fill(&f)
 	g.fields = g.opt.Profile.fieldTable()
 	g.realm, g.required = g.opt.Profile.challenge(), g.opt.Profile.required()
+	if g.opt.StoreTimeout == 0 {
+		g.opt.StoreTimeout = 5 * time.Second
+	}
 	if g.opt.SettleTimeout == 0 {
 		g.opt.SettleTimeout = 5 * time.Second
 	}

@@ -183,7 +183,7 @@ func (g *Gate) settleEarlier(ctx context.Context, p *Pass, c *claim) *Denial {
 	}
 	account := g.accountOf(p.key)
 	for turn := range c.turn {
-		_, err := g.ledger.Release(ctx, credits.Release{Account: account, Hold: c.holdID(turn)})
+		_, err := g.ledger.Release(p.asking(), credits.Release{Account: account, Hold: c.holdID(turn)})
 		switch {
 		case errors.Is(err, credits.ErrSettled):
 			c.paid = true

@@ -22,7 +22,7 @@ func (g *Gate) answered(ctx context.Context, p *Pass, kept []byte) *Denial {
 	}
 	d := &Denial{Verdict: VerdictReplayed, original: credits.OpID(a.Hold), replay: &a, policy: p.route.policy}
 	// The limits as they are: a store that cannot tell says nothing of them.
-	if result, err := p.Peek(ctx, p.route); err == nil && !result.Degraded {
+	if result, err := p.Peek(p.asking(), p.route); err == nil && !result.Degraded {
 		d.look(&result)
 	}
 	return d

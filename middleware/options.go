@@ -67,6 +67,11 @@ type Options struct {
 	// HoldTTL is how long a hold lives that nobody settles; 0 is the ledger's own
 	// default, and its MaxHoldTTL the most. Operations may say otherwise.
 	HoldTTL time.Duration
+	// StoreTimeout bounds each question to a store before the handler runs. One that
+	// takes longer closes the operation: 503, after up to SettleTimeout more where what
+	// was asked may have to be undone. It does not bound functions of the host's, nor
+	// the wait of Operation.MaxWait. 5 seconds when 0.
+	StoreTimeout time.Duration
 	// SettleTimeout bounds what is done after the request may be over: settling a
 	// hold, giving limits back. 5 seconds when 0.
 	SettleTimeout time.Duration
@@ -125,6 +130,9 @@ func (o *Options) check(f *errors.Faults) {
 	}
 	if o.RetryJitter < 0 {
 		f.Add("RetryJitter is %v; give 0 (none) or more", o.RetryJitter)
+	}
+	if o.StoreTimeout < 0 {
+		f.Add("StoreTimeout is %v; give 0 (5 s) or more", o.StoreTimeout)
 	}
 	if o.SettleTimeout < 0 {
 		f.Add("SettleTimeout is %v; give 0 (5 s) or more", o.SettleTimeout)

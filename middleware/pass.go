@@ -42,6 +42,7 @@ type Pass struct {
 
 	ownID    [idLength]byte
 	leased   bool // a lease pays for the hold: only this process can settle it
+	deciding detached
 	settling detached
 	http     exchange
 }

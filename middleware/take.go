@@ -25,9 +25,9 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 	}
 	var err error
 	if wait := p.route.op.MaxWait; wait > 0 {
-		p.limits, err = g.wait(ctx, wait, charges)
+		p.limits, err = g.wait(ctx, p, wait, charges)
 	} else {
-		p.limits, err = g.limiter.TakeAll(ctx, charges...)
+		p.limits, err = g.limiter.TakeAll(p.asking(), charges...)
 	}
 	if err != nil {
 		return undecided(ctx, err)
@@ -52,12 +52,12 @@ var errWaited = errors.New("the wait is over")
 
 // wait takes the charges as soon as they pass, and at the latest, or not, when
 // the wait is over.
-func (g *Gate) wait(ctx context.Context, most time.Duration, charges []ratelimit.Charge) (ratelimit.Result, error) {
+func (g *Gate) wait(ctx context.Context, p *Pass, most time.Duration, charges []ratelimit.Charge) (ratelimit.Result, error) {
 	waiting, cancel := context.WithTimeoutCause(ctx, most, errWaited)
 	defer cancel()
 	result, err := g.limiter.WaitAll(waiting, charges...)
 	if errors.Is(err, errWaited) {
-		return g.limiter.TakeAll(ctx, charges...) // says which limits refuse, or that one has just let go
+		return g.limiter.TakeAll(p.asking(), charges...) // says which limits refuse, or that one has just let go
 	}
 	return result, err
 }
