@@ -1,7 +1,6 @@
 package proof_test
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -15,28 +14,13 @@ import (
 	"github.com/keytoll/keytoll/stores/redisstore/redistest"
 )
 
-// deadline is what requests, and settling, may take of a store.
-const deadline = 200 * time.Millisecond
-
-// within gives each request the deadline, while hurried is set.
-func within(hurried *atomic.Bool, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if hurried.Load() {
-			ctx, cancel := context.WithTimeout(r.Context(), deadline)
-			defer cancel()
-			r = r.WithContext(ctx)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // unavailable reports whether an answer says so, and nothing of what is behind it.
 func unavailable(a answer) bool {
 	return a.status == 503 && strings.Contains(a.body, `"code":"unavailable"`) && !strings.Contains(a.body, "127.0.0.1")
 }
 
-// A store that takes requests and never answers costs a client its deadline: 503,
-// and the handler does not run. Whatever was taken by then of the other stores is
+// A store that takes requests and never answers costs a client StoreTimeout: 503, and
+// the handler does not run. Whatever was taken by then of the other stores is
 // given back, so that as much passes later as if nobody had come.
 func TestAStoreThatHangsIsAnswered503(t *testing.T) {
 	database, server := unsynced(t), redistest.StartOwn(t).Addr()
@@ -51,9 +35,12 @@ func TestAStoreThatHangsIsAnswered503(t *testing.T) {
 		return place{Redis: wires[name].addr}.open(t)
 	}
 	k := &kept{postgres("keys").keys, redis("limits").limits, postgres("credits").credits, redis("answers").answers}
-	i := newInstance(t, k, func(o *middleware.Options) { o.SettleTimeout, o.Idempotency.Timeout = deadline, deadline })
-	var hurried atomic.Bool
-	all := newFleet(t, i.serve(t, within(&hurried, i.mux)))
+	const short = 200 * time.Millisecond
+	hasty := newInstance(t, k, func(o *middleware.Options) {
+		o.StoreTimeout, o.SettleTimeout, o.Idempotency.Timeout = short, short, short
+	})
+	calm := newInstance(t, k) // for when nothing hangs, however slow the machine is
+	all := newFleet(t, hasty.serve(t, hasty.mux), calm.serve(t, calm.mux))
 	for name, w := range wires {
 		t.Run(name, func(t *testing.T) {
 			const window, key = 5, "key-1"
@@ -62,16 +49,16 @@ func TestAStoreThatHangsIsAnswered503(t *testing.T) {
 				Name: name, Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdemOptional,
 				Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.FixedWindow, Count: window, Period: ages}}},
 			}, func(http.ResponseWriter, *http.Request) { ran.Add(1) })
+			f.instances = []*instance{hasty}
 			w.cut.Store(true)
-			hurried.Store(true)
 			for range 2 {
 				if a := f.call(0, "/"+name, key); !unavailable(a) {
 					t.Errorf("while the store hangs a call was told %+v", a)
 				}
 			}
 			got := f.race("/"+name, key, nil)
-			hurried.Store(false)
 			w.mend()
+			f.instances = []*instance{calm}
 			if got[503] == 0 || got[503]+got[409] != crowd || ran.Load() != 0 {
 				t.Errorf("while the store hangs the crowd was told %v, and %d ran", got, ran.Load())
 			}
