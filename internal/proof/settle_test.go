@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,6 +55,9 @@ func TestAnotherProcessSettlesAfterAKill(t *testing.T) {
 	server := child(t, "server", path, "")
 	out, err := server.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.StdinPipe(); err != nil { // which stays open as long as this process lives
 		t.Fatal(err)
 	}
 	if err := server.Start(); err != nil {
@@ -151,7 +155,7 @@ func serveAndHang(t *testing.T, path string) {
 			}
 			call(func(*middleware.Pass) {
 				fmt.Println(string(text))
-				select {} // until it is killed
+				_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or its parent is
 			})
 		})
 	})
