@@ -90,7 +90,7 @@ func (h *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return units(&p.http.request)
 		}
 	}
-	if h.route.op.Idempotency != IdemOff {
+	if h.route.op.Idempotency != IdempotencyOff {
 		a.request = func() *http.Request {
 			p.prepare(w, r)
 			return &p.http.request

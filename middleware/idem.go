@@ -10,14 +10,14 @@ import (
 )
 
 // An Idempotency says what the field Idempotency-Key does to an operation. The zero
-// value is IdemOff. It is for [Gate.Handler] and what is built on it: messages of
+// value is IdempotencyOff. It is for [Gate.Handler] and what is built on it: messages of
 // other transports have no such field.
 type Idempotency uint8
 
 const (
-	IdemOff      Idempotency = 0 // the field is the handler's, if anybody's
-	IdemOptional Idempotency = 1 // a request with it is done once
-	IdemRequired Idempotency = 2 // and one without it is refused
+	IdempotencyOff      Idempotency = 0 // the field is the handler's, if anybody's
+	IdempotencyOptional Idempotency = 1 // a request with it is done once
+	IdempotencyRequired Idempotency = 2 // and one without it is refused
 )
 
 var idempotencies = [...]string{"off", "optional", "required"}

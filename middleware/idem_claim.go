@@ -45,7 +45,7 @@ const maxTurns = 64
 // what became of the one that is.
 func (g *Gate) claim(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	op := &p.route.op
-	if op.Idempotency == IdemOff {
+	if op.Idempotency == IdempotencyOff {
 		return nil
 	}
 	key, err := "", idempotency.ErrMissing
@@ -57,9 +57,9 @@ func (g *Gate) claim(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	switch {
 	case err == nil:
 	case !errors.Is(err, idempotency.ErrMissing):
-		return &Denial{Verdict: VerdictIdemMalformed, err: err}
-	case op.Idempotency == IdemRequired:
-		return &Denial{Verdict: VerdictIdemMissing}
+		return &Denial{Verdict: VerdictIdempotencyMalformed, err: err}
+	case op.Idempotency == IdempotencyRequired:
+		return &Denial{Verdict: VerdictIdempotencyMissing}
 	default:
 		return nil
 	}
@@ -89,9 +89,9 @@ func (g *Gate) claim(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	g.once.replays.count(ctx, p.key.Meter)
 	switch found.State {
 	case idempotency.Running:
-		return &Denial{Verdict: VerdictIdemRunning, RetryAfter: min(found.Wait, runningRetry)}
+		return &Denial{Verdict: VerdictIdempotencyRunning, RetryAfter: min(found.Wait, runningRetry)}
 	case idempotency.Mismatch:
-		return &Denial{Verdict: VerdictIdemMismatch}
+		return &Denial{Verdict: VerdictIdempotencyMismatch}
 	case idempotency.Done:
 		return g.answered(ctx, p, found.Answer)
 	}
@@ -141,7 +141,7 @@ func (c *claim) drop(ctx context.Context) (err error) {
 // decideOnce decides, and drops the claim of what is refused, or never decided
 // because a function of the host's panics.
 func (g *Gate) decideOnce(ctx context.Context, p *Pass, a *Attempt) (d *Denial) {
-	if p.route.op.Idempotency == IdemOff {
+	if p.route.op.Idempotency == IdempotencyOff {
 		return g.decide(ctx, p, a)
 	}
 	allowed := false
@@ -179,7 +179,7 @@ func (g *Gate) settleEarlier(ctx context.Context, p *Pass, c *claim) *Denial {
 		return nil
 	}
 	if c.turn > maxTurns {
-		return &Denial{Verdict: VerdictIdemOpaque, err: errors.New("too many attempts under one Idempotency-Key died")}
+		return &Denial{Verdict: VerdictIdempotencyOpaque, err: errors.New("too many attempts under one Idempotency-Key died")}
 	}
 	account := g.accountOf(p.key)
 	for turn := range c.turn {

@@ -140,7 +140,7 @@ func TestIdemByEnding(t *testing.T) {
 					t.Errorf("again %+v, first %+v", again, first)
 				}
 				if tt.kept == middleware.KeptOpaque {
-					if v := d.journal.last(); v.Verdict != middleware.VerdictIdemOpaque || v.Original == "" || !strings.Contains(again.body, "not_replayable") {
+					if v := d.journal.last(); v.Verdict != middleware.VerdictIdempotencyOpaque || v.Original == "" || !strings.Contains(again.body, "not_replayable") {
 						t.Errorf("decision %+v, %s", v, again.body)
 					}
 				}

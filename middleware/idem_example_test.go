@@ -27,7 +27,7 @@ func ExampleIdempotencyOptions() {
 		Name:        "image",
 		Scopes:      scopes.All("image:generate"),
 		Price:       middleware.Fixed(5 * credits.Credit),
-		Idempotency: middleware.IdemOptional,
+		Idempotency: middleware.IdempotencyOptional,
 	})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		images++
 		prompt, _ := io.ReadAll(r.Body)

@@ -79,7 +79,7 @@ func newDesk(tb testing.TB, b blueprint, edit ...func(*middleware.IdempotencyOpt
 // once is priced, under an Idempotency-Key if there is one.
 func once() middleware.Operation {
 	op := priced()
-	op.Idempotency = middleware.IdemOptional
+	op.Idempotency = middleware.IdempotencyOptional
 	return op
 }
 

@@ -208,7 +208,7 @@ func BenchmarkIdempotency(b *testing.B) {
 		mode middleware.Idempotency
 		most int // different Idempotency-Keys; 0: each its own
 	}{
-		{"off", middleware.IdemOff, 0}, {"fresh", middleware.IdemOptional, 0}, {"replayed", middleware.IdemOptional, keys},
+		{"off", middleware.IdempotencyOff, 0}, {"fresh", middleware.IdempotencyOptional, 0}, {"replayed", middleware.IdempotencyOptional, keys},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			handler, request := newHandler(b, bb.mode)

@@ -18,7 +18,7 @@ func (g *Gate) answered(ctx context.Context, p *Pass, kept []byte) *Denial {
 		return undecided(ctx, err)
 	}
 	if a.Opaque {
-		return &Denial{Verdict: VerdictIdemOpaque, original: credits.OpID(a.Hold)}
+		return &Denial{Verdict: VerdictIdempotencyOpaque, original: credits.OpID(a.Hold)}
 	}
 	d := &Denial{Verdict: VerdictReplayed, original: credits.OpID(a.Hold), replay: &a, policy: p.route.policy}
 	// The limits as they are: a store that cannot tell says nothing of them.

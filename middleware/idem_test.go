@@ -95,7 +95,7 @@ func TestIdemTheKeyIsOneValue(t *testing.T) {
 func TestIdemRequiredMeansRequired(t *testing.T) {
 	d := newDesk(t, blueprint{})
 	op := once()
-	op.Idempotency = middleware.IdemRequired
+	op.Idempotency = middleware.IdempotencyRequired
 	handler, issued := d.numbered(op), d.key("image:generate")
 	refused(t, d.call(handler, bearer(issued)), 400, "idempotency_key_required")
 	d.ran(0)
@@ -150,7 +150,7 @@ func TestIdemAnotherRequestUnderTheSameKeyIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			refused(t, ask(edit), 422, "idempotency_key_reused")
-			if v := d.journal.last().Verdict; v != middleware.VerdictIdemMismatch {
+			if v := d.journal.last().Verdict; v != middleware.VerdictIdempotencyMismatch {
 				t.Errorf("verdict %v", v)
 			}
 		})
@@ -440,22 +440,22 @@ func TestIdemWrongOptionsAreNamed(t *testing.T) {
 	gate, err := middleware.NewGate(keys, nil)
 	must(t, err)
 	op := open()
-	op.Idempotency = middleware.IdemOptional
+	op.Idempotency = middleware.IdempotencyOptional
 	if err := gate.Check(op); err == nil || !strings.Contains(err.Error(), "Options.Idempotency") {
 		t.Errorf("without a store: %v", err)
 	}
 	op.Idempotency = 9
-	if err := gate.Check(op); err == nil || !strings.Contains(err.Error(), "IdemOff") {
+	if err := gate.Check(op); err == nil || !strings.Contains(err.Error(), "IdempotencyOff") {
 		t.Errorf("an unknown one: %v", err)
 	}
 	d := newDesk(t, blueprint{})
-	op.Idempotency = middleware.IdemOptional
+	op.Idempotency = middleware.IdempotencyOptional
 	route, err := d.gate.Route(op)
 	must(t, err)
 	if err := route.CheckMessages(); err == nil || !strings.Contains(err.Error(), "Idempotency") {
 		t.Errorf("of messages: %v", err)
 	}
-	op.Idempotency = middleware.IdemRequired
+	op.Idempotency = middleware.IdempotencyRequired
 	if err := d.gate.Check(op); err == nil {
 		t.Error("one name stands for two operations that differ in Idempotency")
 	}

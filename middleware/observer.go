@@ -33,7 +33,7 @@ type Decision struct {
 	Shadowed  []string   // the limits in Shadow that would have refused
 	Degraded  bool       // the store of limits failed, and a policy decided instead
 	Held      credits.Amount
-	Original  credits.OpID // with VerdictReplayed and VerdictIdemOpaque: the hold of the call that was done, "" when it held nothing
+	Original  credits.OpID // with VerdictReplayed and VerdictIdempotencyOpaque: the hold of the call that was done, "" when it held nothing
 	Err       error        // the cause of a refusal; for operators
 }
 

@@ -167,9 +167,9 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 		f.Add("the price is %v and the gate has no ledger; set Options.Credits", op.Price)
 	}
 	if int(op.Idempotency) >= len(idempotencies) {
-		f.Add("Idempotency is %v; give IdemOff, IdemOptional or IdemRequired", op.Idempotency)
+		f.Add("Idempotency is %v; give IdempotencyOff, IdempotencyOptional or IdempotencyRequired", op.Idempotency)
 	}
-	if op.Idempotency != IdemOff && g.once == nil {
+	if op.Idempotency != IdempotencyOff && g.once == nil {
 		f.Add("Idempotency is %v and nothing keeps answers; set Options.Idempotency", op.Idempotency)
 	}
 	if op.MaxWait < 0 {

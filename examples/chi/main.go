@@ -38,7 +38,7 @@ func newAPI(gate *middleware.Gate) http.Handler {
 	r.Route("/v1/videos", func(r chi.Router) {
 		r.Use(gate.Handler(middleware.Operation{
 			Name: "videos.create", Scopes: scopes.All("video:generate"), Price: middleware.Quoted(byStyle),
-			Idempotency: middleware.IdemOptional, // what is sent again under one Idempotency-Key is done once
+			Idempotency: middleware.IdempotencyOptional, // what is sent again under one Idempotency-Key is done once
 		}))
 		r.Use(chimiddleware.Recoverer) // inside: the gate sees the 500
 		r.Post("/{style}", create)

@@ -35,7 +35,7 @@ func newAPI(gate *middleware.Gate) http.Handler {
 
 	videos := e.Group("/v1/videos", guard(gate, middleware.Operation{
 		Name: "videos.create", Scopes: scopes.All("video:generate"), Price: middleware.Quoted(byStyle),
-		Idempotency: middleware.IdemOptional, // what is sent again under one Idempotency-Key is done once
+		Idempotency: middleware.IdempotencyOptional, // what is sent again under one Idempotency-Key is done once
 	}))
 	videos.Use(echomiddleware.Recover()) // inside: the gate sees the 500
 	videos.POST("/:style", create)

@@ -46,7 +46,7 @@ func TestAStoreThatHangsIsAnswered503(t *testing.T) {
 			const window, key = 5, "key-1"
 			var ran atomic.Int64
 			f := all.of(t, crowd, middleware.Operation{
-				Name: name, Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdemOptional,
+				Name: name, Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdempotencyOptional,
 				Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: name, Algorithm: ratelimit.FixedWindow, Count: window, Period: ages}}},
 			}, func(http.ResponseWriter, *http.Request) { ran.Add(1) })
 			f.instances = []*instance{hasty}

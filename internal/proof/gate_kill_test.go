@@ -138,7 +138,7 @@ func live(t *testing.T, at place, name string) {
 		o.Idempotency.Lease = 300 * time.Millisecond // so long those who ask again wait after a kill
 		o.Idempotency.Replays = ratelimit.Limit{Count: 1e9, Period: time.Second}
 	})
-	i.handle(middleware.Operation{Name: "order", Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdemRequired},
+	i.handle(middleware.Operation{Name: "order", Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdempotencyRequired},
 		func(w http.ResponseWriter, r *http.Request) {
 			key := r.Header.Get(idempotency.HeaderKey)
 			n, err := strconv.Atoi(strings.TrimPrefix(key, "order-"))

@@ -100,7 +100,7 @@ func (f *fleet) lastSlot(t *testing.T) {
 func (f *fleet) oneKey(t *testing.T) {
 	var ran atomic.Int64
 	f = f.of(t, crowd, middleware.Operation{
-		Name: "order", Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdemRequired,
+		Name: "order", Scopes: scopes.None(), Price: middleware.Fixed(price), Idempotency: middleware.IdempotencyRequired,
 		Limits: []middleware.Limit{{Limit: ratelimit.Limit{Name: "orders", Algorithm: ratelimit.FixedWindow, Count: 1, Period: ages}}},
 	}, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)

@@ -134,7 +134,7 @@ func (b *bench) everything() {
 		pass, _ := middleware.PassFrom(r.Context())
 		_ = pass.Charge(3 * credits.Credit / 2)
 	})), middlewaretest.Active, "POST", "/v1/chat")
-	once := middleware.Operation{Name: "once", Scopes: scopes.None(), Price: middleware.Fixed(credits.Credit), Idempotency: middleware.IdemRequired}
+	once := middleware.Operation{Name: "once", Scopes: scopes.None(), Price: middleware.Fixed(credits.Credit), Idempotency: middleware.IdempotencyRequired}
 	for range 2 {
 		r := b.Request(middlewaretest.Active, "POST", "/v1/once", nil)
 		r.Header.Set("Idempotency-Key", "a")

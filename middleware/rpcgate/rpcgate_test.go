@@ -167,7 +167,7 @@ func TestDetailsAreText(t *testing.T) {
 func TestIdempotencyIsOfHTTP(t *testing.T) {
 	f := middlewaretest.New(t, &middlewaretest.Options{Gate: middleware.Options{Idempotency: &middleware.IdempotencyOptions{Store: memory(t)}}})
 	op := priced()
-	op.Idempotency = middleware.IdemRequired
+	op.Idempotency = middleware.IdempotencyRequired
 	_, err := rpcgate.New(f.Gate, rpcgate.Operations{draw: op}, nil)
 	if err == nil || !strings.Contains(err.Error(), "leave it off") {
 		t.Errorf("the faults say %v", err)
