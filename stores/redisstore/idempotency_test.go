@@ -105,14 +105,14 @@ func TestIdempotencyKeysArePinned(t *testing.T) {
 	asks(t, s, c, idempotency.Claimed)
 	end := millis(t, client) * 1000
 	var lease, over, turn int64
-	var first, token, print string
+	var first, token, mark string
 	value := client.Get(t.Context(), key).Val()
-	if n, err := fmt.Sscanf(value, "c%d %d %d %s %s %s", &lease, &over, &turn, &first, &token, &print); n != 6 {
+	if n, err := fmt.Sscanf(value, "c%d %d %d %s %s %s", &lease, &over, &turn, &first, &token, &mark); n != 6 {
 		t.Fatalf("%q holds %q, %v; there are %q", key, value, err, client.Keys(t.Context(), "*").Val())
 	}
 	at := float64(lease - time.Minute.Microseconds())
 	if at < begin-1 || at > end+1 || over-lease != time.Hour.Microseconds() || turn != 0 ||
-		first != fmt.Sprintf("%x", c.Token) || token != first || print != fmt.Sprintf("%x", c.Fingerprint) {
+		first != fmt.Sprintf("%x", c.Token) || token != first || mark != fmt.Sprintf("%x", c.Fingerprint) {
 		t.Errorf("the claim is %q", value)
 	}
 	finish(t, s, c, "an\x00answer ")

@@ -161,16 +161,16 @@ func TestAnswersComeBackByteForByte(t *testing.T) {
 
 func TestTheFileRefusesWhatBreaksAPromiseOfIdempotency(t *testing.T) {
 	db := open(t, nil)
-	const key, print, token, other = `zeroblob(32)`, `zeroblob(32)`, `x'00000000000000000000000000000001'`, `x'00000000000000000000000000000002'`
+	const key, mark, token, other = `zeroblob(32)`, `zeroblob(32)`, `x'00000000000000000000000000000001'`, `x'00000000000000000000000000000002'`
 	for name, values := range map[string]string{
-		"a key of another length":         `x'01', ` + print + `, ` + token + `, 0, ` + token + `, 1, 1, NULL`,
+		"a key of another length":         `x'01', ` + mark + `, ` + token + `, 0, ` + token + `, 1, 1, NULL`,
 		"a fingerprint of another length": key + `, x'', ` + token + `, 0, ` + token + `, 1, 1, NULL`,
-		"a token of another length":       key + `, ` + print + `, ` + token + `, 1, x'01', 1, 1, NULL`,
-		"a first of another length":       key + `, ` + print + `, x'01', 1, ` + token + `, 1, 1, NULL`,
-		"a turn below 0":                  key + `, ` + print + `, ` + token + `, -1, ` + token + `, 1, 1, NULL`,
-		"a first that nobody took over":   key + `, ` + print + `, ` + other + `, 0, ` + token + `, 1, 1, NULL`,
-		"no end":                          key + `, ` + print + `, ` + token + `, 0, ` + token + `, 1, NULL, NULL`,
-		"a text for an answer":            key + `, ` + print + `, ` + token + `, 0, ` + token + `, 1, 1, 'answer'`,
+		"a token of another length":       key + `, ` + mark + `, ` + token + `, 1, x'01', 1, 1, NULL`,
+		"a first of another length":       key + `, ` + mark + `, x'01', 1, ` + token + `, 1, 1, NULL`,
+		"a turn below 0":                  key + `, ` + mark + `, ` + token + `, -1, ` + token + `, 1, 1, NULL`,
+		"a first that nobody took over":   key + `, ` + mark + `, ` + other + `, 0, ` + token + `, 1, 1, NULL`,
+		"no end":                          key + `, ` + mark + `, ` + token + `, 0, ` + token + `, 1, NULL, NULL`,
+		"a text for an answer":            key + `, ` + mark + `, ` + token + `, 0, ` + token + `, 1, 1, 'answer'`,
 	} {
 		err := db.Write(t.Context(), func(exec sqlitestore.Exec) error {
 			return exec(`INSERT INTO idempotent_requests (key, fingerprint, first, turn, token, lease, until, answer) VALUES (` + values + `)`)
