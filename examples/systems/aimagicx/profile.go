@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -68,28 +67,6 @@ func system() host.System {
 			{State: "limited", Name: "Development Testing", Scopes: "chat:write models:read", Imported: true},
 		},
 	}
-}
-
-// envelope is the body of every refusal.
-func envelope(d *middleware.Denial) any {
-	type details struct {
-		Required string   `json:"required_scope"`
-		Current  []string `json:"current_scopes"`
-	}
-	type failure struct {
-		Code    string   `json:"code"`
-		Message string   `json:"message"`
-		Status  int      `json:"status"`
-		Details *details `json:"details,omitempty"`
-	}
-	f := failure{Code: strings.ToUpper(d.Code), Message: d.Detail(), Status: d.Status}
-	if d.Verdict == middleware.VerdictScopeDenied {
-		f.Details = &details{strings.Join(d.Missing, " "), append([]string{}, d.Granted...)}
-	}
-	return struct {
-		Success bool    `json:"success"`
-		Error   failure `json:"error"`
-	}{false, f}
 }
 
 // allAPIPlans defines scopes, each a name and a description, for all API plans.
