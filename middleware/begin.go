@@ -27,12 +27,24 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 	return p, nil
 }
 
-// begin fills p, and undoes what it did before it returns a denial.
+// begin fills p, and undoes what it did before it returns a denial, or panics
+// because a function of the host's does.
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	began := g.began()
 	p.deciding.parent, p.deciding.timeout, p.deciding.bound = ctx, g.opt.StoreTimeout, true
-	d := g.decideOnce(ctx, p, a)
+	done := false
+	defer func() {
+		if !done {
+			p.deciding.stop()
+			_ = p.undo(ctx) // what cannot be undone ends by its deadline
+		}
+	}()
+	d := g.decide(ctx, p, a)
 	if d != nil {
+		done = true
+		if err := p.undo(ctx); err != nil {
+			d.err = errors.Join(d.err, err)
+		}
 		if g.opt.Profile.TellLimits {
 			p.tellLimits(p.asking(), d)
 		}
@@ -41,6 +53,7 @@ func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	}
 	p.deciding.stop()
 	g.decidedSince(ctx, p, d, began)
+	done = true
 	return d
 }
 
@@ -78,12 +91,26 @@ func (g *Gate) decide(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		p.holdID = c.holdID(c.turn)
 	}
 	if d := g.hold(ctx, p, a); d != nil {
-		if err := p.giveBack(ctx); err != nil {
-			d.err = errors.Join(d.err, err)
-		}
 		return d
 	}
-	return nil
+	return g.stillClaimed(ctx, p)
+}
+
+// undo returns everything that a call took which is not going to be made. A store
+// that is down keeps it until the window passes, or the deadline.
+func (p *Pass) undo(ctx context.Context) error {
+	if p.held > 0 {
+		p.abandon(ctx, p.account, p.holdID)
+		p.held = 0
+	}
+	var err error
+	if p.limits.Allowed {
+		err = p.giveBack(ctx)
+	}
+	if p.claim() != nil {
+		err = errors.Join(err, p.unclaim(ctx))
+	}
+	return err
 }
 
 // asking returns the context of one question to a store, for which it has

@@ -131,7 +131,8 @@
 // route, even when they are scopes.None() and Free(). The credential is taken
 // from the request before the handler gets it, and stands in no event, error or
 // log. Answers are Cache-Control: private unless the handler says otherwise,
-// refusals no-store. Stores that fail close the gate: 503, and nothing is held.
+// refusals no-store. Stores that fail close the gate: 503, and nothing is held. Nor
+// is anything when a function of the host's panics before the handler runs.
 //
 // Wrong keys count against the client's address. While an address is locked,
 // keys that were proven lately pass all the same, and an attacker's own

@@ -33,7 +33,8 @@ func (i Idempotency) String() string {
 // IdempotencyOptions say how requests with an Idempotency-Key are done once.
 type IdempotencyOptions struct {
 	// Store keeps what was answered; required. It is asked once for every request with
-	// the field, and once more when it is answered.
+	// the field, and once more when it is answered; between the two of who has outlived
+	// its lease, is metered or charged late, whether the request is still its own.
 	Store idempotency.Store
 	// Keep is how long an answer is given again. 24 hours when 0.
 	Keep time.Duration
@@ -51,9 +52,9 @@ type IdempotencyOptions struct {
 	// goes out as it is, and those who ask again are told 409. At most 3 MiB; 256 KiB
 	// when 0.
 	MaxAnswer int
-	// Timeout bounds one question to Store before the handler runs. A store that takes
-	// longer closes the operation: 503, after up to twice as long, for what it was asked
-	// may have to be undone. 2 seconds when 0.
+	// Timeout bounds one question to Store before the call is settled. Before the handler
+	// runs, a store that takes longer closes the operation: 503, after up to twice as
+	// long, for what it was asked may have to be undone. 2 seconds when 0.
 	Timeout time.Duration
 	// Replays is how often one key may ask for what was done or is being done; it
 	// uses nothing else up. It is counted in this process only. While it is used up,

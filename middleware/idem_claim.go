@@ -22,6 +22,7 @@ type claim struct {
 	token       idempotency.Token
 	first       idempotency.Token // of the first attempt under this key
 	turn        int               // how many there were before
+	asked       time.Time         // when it was asked for, by the gate's clock
 	clean       bool              // none of them was paid, nor may be paid any more
 	paid        bool              // one of them was: this one is free
 	capture     capture
@@ -77,6 +78,7 @@ func (g *Gate) claim(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		return &Denial{Verdict: VerdictCanceled, err: err} // the body ended before it was whole
 	}
 	_, _ = rand.Read(c.token[:]) // crypto/rand.Read never fails
+	c.asked = g.opt.Now()
 	found, err := c.ask(ctx)
 	if err != nil {
 		return undecided(ctx, err)
@@ -86,6 +88,11 @@ func (g *Gate) claim(ctx context.Context, p *Pass, a *Attempt) *Denial {
 		c.first, c.turn, c.clean = found.First, found.Turn, found.Turn == 0
 		return g.settleEarlier(ctx, p, c)
 	}
+	return g.claimed(ctx, p, found)
+}
+
+// claimed says what becomes of a call whose claim is another's.
+func (g *Gate) claimed(ctx context.Context, p *Pass, found idempotency.Found) *Denial {
 	g.once.replays.count(ctx, p.key.Meter)
 	switch found.State {
 	case idempotency.Running:
@@ -138,27 +145,36 @@ func (c *claim) drop(ctx context.Context) (err error) {
 	return err
 }
 
-// decideOnce decides, and drops the claim of what is refused, or never decided
-// because a function of the host's panics.
-func (g *Gate) decideOnce(ctx context.Context, p *Pass, a *Attempt) (d *Denial) {
-	if p.route.op.Idempotency == IdempotencyOff {
-		return g.decide(ctx, p, a)
+// unclaim drops the claim of what is refused.
+func (p *Pass) unclaim(ctx context.Context) error {
+	undoing := detached{parent: ctx, timeout: p.gate.once.opt.Timeout}
+	defer undoing.stop()
+	return p.claim().drop(&undoing)
+}
+
+// stillClaimed makes sure that nobody has taken the claim over before there was a
+// hold for him to find: from now on whoever does releases it.
+func (g *Gate) stillClaimed(ctx context.Context, p *Pass) *Denial {
+	c := p.claim()
+	if c == nil || g.opt.Now().Sub(c.asked) < g.once.opt.Lease {
+		return nil
 	}
-	allowed := false
-	defer func() {
-		c := p.claim()
-		if allowed || c == nil {
-			return
-		}
-		undoing := detached{parent: ctx, timeout: g.once.opt.Timeout}
-		defer undoing.stop()
-		if err := c.drop(&undoing); err != nil && d != nil {
-			d.err = errors.Join(d.err, err)
-		}
-	}()
-	d = g.decide(ctx, p, a)
-	allowed = d == nil
-	return d
+	found, err := c.ask(ctx)
+	switch {
+	case err != nil:
+		return undecided(ctx, err)
+	case c.holds(&found):
+		return nil
+	case found.State == idempotency.Claimed: // who took it over is done already, and did not do it
+		return &Denial{Verdict: VerdictIdempotencyRunning, RetryAfter: runningRetry}
+	}
+	return g.claimed(ctx, p, found)
+}
+
+// holds reports whether the claim, asked for again, is what it was: nobody has had
+// it meanwhile.
+func (c *claim) holds(found *idempotency.Found) bool {
+	return found.State == idempotency.Claimed && found.First == c.first && found.Turn == c.turn
 }
 
 // holdID names the hold of one attempt under the key: it is the same to everybody
@@ -183,16 +199,32 @@ func (g *Gate) settleEarlier(ctx context.Context, p *Pass, c *claim) *Denial {
 	}
 	account := g.accountOf(p.key)
 	for turn := range c.turn {
-		_, err := g.ledger.Release(p.asking(), credits.Release{Account: account, Hold: c.holdID(turn)})
-		switch {
-		case errors.Is(err, credits.ErrSettled):
+		paid, err := g.undoEarlier(p, account, c.holdID(turn))
+		if err != nil {
+			return undecided(ctx, err)
+		}
+		if paid {
 			c.paid = true
 			return nil
-		case err == nil, errors.Is(err, credits.ErrNotFound), errors.Is(err, credits.ErrTimedOut):
-		default:
-			return undecided(ctx, err)
 		}
 	}
 	c.clean = true
 	return nil
+}
+
+// undoEarlier releases the hold of an attempt and those of its meter, and reports
+// whether one of them was charged.
+func (g *Gate) undoEarlier(p *Pass, account credits.AccountID, id credits.OpID) (paid bool, err error) {
+	for n := range maxMeterHolds {
+		_, err := g.ledger.Release(p.asking(), credits.Release{Account: account, Hold: meterHoldID(id, n+1)})
+		switch {
+		case errors.Is(err, credits.ErrSettled):
+			return true, nil
+		case errors.Is(err, credits.ErrNotFound):
+			return false, nil
+		case err != nil && !errors.Is(err, credits.ErrTimedOut):
+			return false, err
+		}
+	}
+	return false, nil
 }

@@ -33,16 +33,19 @@ func (p *Pass) conclude(ctx context.Context, s *Settled, o Outcome) {
 	}
 }
 
-// outlived reports whether a call that is charged even after its hold has timed out
-// has lost its claim meanwhile: whoever took it over found nothing that was paid, and
-// pays. The others cannot be charged twice, for their holds were released.
+// outlived reports whether a call has lost its claim meanwhile and would be charged
+// all the same, because it is charged even after its hold has timed out, or its meter
+// has made a hold since: whoever took it over found nothing that was paid, and pays.
+// The others cannot be charged twice, for their holds were released.
 func (p *Pass) outlived() bool {
-	c := p.claim()
-	if c == nil || p.held == 0 || p.route.op.Late != credits.LateCharged {
+	c, metered := p.claim(), p.meter.Load() != nil
+	if c == nil || !metered && (p.held == 0 || p.route.op.Late != credits.LateCharged) {
 		return false
 	}
-	found, err := c.once.opt.Store.Claim(&p.settling, c.claim(c.once.opt.Lease))
-	return err == nil && found.State != idempotency.Claimed
+	asking := detached{parent: p.settling.parent, timeout: c.once.opt.Timeout} // and leaves time to settle
+	defer asking.stop()
+	found, err := c.once.opt.Store.Claim(&asking, c.claim(c.once.opt.Lease))
+	return err == nil && !c.holds(&found)
 }
 
 // finish keeps the answer, or, if there is no room for it, that it was given.

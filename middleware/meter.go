@@ -56,10 +56,10 @@ func (p *Pass) Meter() *Meter {
 	if m := p.meter.Load(); m != nil {
 		return m
 	}
-	m := &Meter{pass: p, account: p.account, turn: make(chan struct{}, 1), held: p.held, named: 1}
+	m := &Meter{pass: p, account: p.account, turn: make(chan struct{}, 1), held: p.held}
 	m.next = min(2*p.held, credits.MaxAmount)
 	if p.held > 0 {
-		m.holds = []meterHold{p.meterHold()}
+		m.named, m.holds = 1, []meterHold{p.meterHold()}
 		m.due = m.holds[0].due()
 	} else if p.gate.ledger != nil {
 		m.account = p.gate.accountOf(p.key)
@@ -205,6 +205,15 @@ func (m *Meter) reserve(ctx context.Context, amount credits.Amount) error {
 	}
 }
 
+// meterHoldID names the nth hold of a meter, from 1 on, which is that of the price
+// where there is one.
+func meterHoldID(id credits.OpID, n int) credits.OpID {
+	if n == 1 {
+		return id
+	}
+	return id + "/" + credits.OpID(strconv.Itoa(n))
+}
+
 // grow makes one more hold, so that amount can be counted.
 func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
 	m.mu.Lock()
@@ -218,7 +227,7 @@ func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
 	}
 	p, size := m.pass, min(max(m.next, need), credits.MaxAmount)
 	m.named++
-	h := meterHold{id: p.holdID + "/" + credits.OpID(strconv.Itoa(m.named))}
+	h := meterHold{id: meterHoldID(p.holdID, m.named)}
 	for {
 		now := p.gate.opt.Now()
 		r, err := p.gate.payer.Hold(ctx, p.hold(m.account, h.id, size))

@@ -134,9 +134,6 @@ func (rt *Route) CheckMessages() error {
 	if rt.op.Idempotency != IdempotencyOff {
 		f.Add("Idempotency is %v, and answers of net/http alone are given again; leave it off", rt.op.Idempotency)
 	}
-	if rt.op.Idempotency != IdempotencyOff {
-		f.Add("Idempotency wants a field of a request of net/http, and calls are messages here; leave it off")
-	}
 	return f.Err()
 }
 
