@@ -75,34 +75,34 @@ var (
 	waits = []check{
 		{"a lease ends after its length, not before", func(ctx context.Context, s *subject) error {
 			err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
-			s.nearly()
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimInFlight))
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimGranted))
 		}},
 		{"a done key is kept for its time, not longer", func(ctx context.Context, s *subject) error {
-			err := s.Done(ctx, "k", s.span())
-			s.nearly()
+			err := s.Done(ctx, "k", s.Span())
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimDone))
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimGranted))
 		}},
 		{"Done outlasts the lease it replaces", func(ctx context.Context, s *subject) error {
 			err := errors.Join(s.claimsFor(ctx, "k", "a", webhook.ClaimGranted), s.Done(ctx, "k", long))
-			s.nearly()
-			s.over()
+			s.Nearly()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimDone))
 		}},
 		{"Done holds although the lease has ended", func(ctx context.Context, s *subject) error {
 			err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
-			s.nearly()
-			s.over()
+			s.Nearly()
+			s.Over()
 			return errors.Join(err, s.Done(ctx, "k", long), s.claims(ctx, "k", "b", webhook.ClaimDone))
 		}},
 		{"Done holds although another owner has claimed meanwhile", func(ctx context.Context, s *subject) error {
 			err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
-			s.nearly()
-			s.over()
+			s.Nearly()
+			s.Over()
 			return errors.Join(err,
 				s.claims(ctx, "k", "b", webhook.ClaimGranted),
 				s.Done(ctx, "k", long),
@@ -112,32 +112,32 @@ var (
 		}},
 		{"Done again keeps the later end", func(ctx context.Context, s *subject) error {
 			err := errors.Join(
-				s.Done(ctx, "shorter", long), s.Done(ctx, "shorter", s.span()),
-				s.Done(ctx, "longer", s.span()), s.Done(ctx, "longer", long))
-			s.nearly()
-			s.over()
+				s.Done(ctx, "shorter", long), s.Done(ctx, "shorter", s.Span()),
+				s.Done(ctx, "longer", s.Span()), s.Done(ctx, "longer", long))
+			s.Nearly()
+			s.Over()
 			return errors.Join(err,
 				s.claims(ctx, "shorter", "a", webhook.ClaimDone),
 				s.claims(ctx, "longer", "a", webhook.ClaimDone))
 		}},
 		{"a claim by the owner begins the lease anew", func(ctx context.Context, s *subject) error {
 			err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
-			s.nearly()
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "a", webhook.ClaimGranted)) // for long
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimInFlight))
 		}},
 		{"a claim by the owner may make the lease shorter", func(ctx context.Context, s *subject) error {
 			err := errors.Join(s.claims(ctx, "k", "a", webhook.ClaimGranted), s.claimsFor(ctx, "k", "a", webhook.ClaimGranted))
-			s.nearly()
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimInFlight))
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimGranted))
 		}},
 		{"whose lease has ended has no more right than others", func(ctx context.Context, s *subject) error {
 			err := errors.Join(s.claimsFor(ctx, "k", "a", webhook.ClaimGranted), s.claimsFor(ctx, "l", "a", webhook.ClaimGranted))
-			s.nearly()
-			s.over()
+			s.Nearly()
+			s.Over()
 			return errors.Join(err,
 				s.claims(ctx, "k", "b", webhook.ClaimGranted),
 				s.claims(ctx, "k", "a", webhook.ClaimInFlight),
@@ -145,33 +145,33 @@ var (
 				s.claims(ctx, "l", "b", webhook.ClaimInFlight))
 		}},
 		{"Done of a key whose time to keep has ended keeps it anew", func(ctx context.Context, s *subject) error {
-			err := s.Done(ctx, "k", s.span())
-			s.nearly()
-			s.over()
-			err = errors.Join(err, s.Done(ctx, "k", s.span()))
-			s.nearly()
+			err := s.Done(ctx, "k", s.Span())
+			s.Nearly()
+			s.Over()
+			err = errors.Join(err, s.Done(ctx, "k", s.Span()))
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "a", webhook.ClaimDone))
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "a", webhook.ClaimGranted))
 		}},
 		{"a refused claim does not lengthen the lease", func(ctx context.Context, s *subject) error {
 			err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
-			s.nearly()
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimInFlight)) // asks for long
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "c", webhook.ClaimGranted))
 		}},
 		{"a refused claim does not lengthen the time to keep", func(ctx context.Context, s *subject) error {
-			err := s.Done(ctx, "k", s.span())
-			s.nearly()
+			err := s.Done(ctx, "k", s.Span())
+			s.Nearly()
 			err = errors.Join(err, s.claims(ctx, "k", "b", webhook.ClaimDone)) // asks for long
-			s.over()
+			s.Over()
 			return errors.Join(err, s.claims(ctx, "k", "c", webhook.ClaimGranted))
 		}},
 		{"a late Release does not free what another owner has claimed meanwhile", func(ctx context.Context, s *subject) error {
 			err := s.claimsFor(ctx, "k", "a", webhook.ClaimGranted)
-			s.nearly()
-			s.over()
+			s.Nearly()
+			s.Over()
 			return errors.Join(err,
 				s.claims(ctx, "k", "b", webhook.ClaimGranted),
 				s.Release(ctx, "k", "a"),
@@ -189,7 +189,7 @@ func (s *subject) claims(ctx context.Context, key, owner string, want webhook.Cl
 
 // claimsFor is claims with a lease that ends within the test.
 func (s *subject) claimsFor(ctx context.Context, key, owner string, want webhook.ClaimState) error {
-	return wantState(want, key, owner)(s.Claim(ctx, key, owner, s.span()))
+	return wantState(want, key, owner)(s.Claim(ctx, key, owner, s.Span()))
 }
 
 func wantState(want webhook.ClaimState, key, owner string) func(webhook.ClaimState, error) error {

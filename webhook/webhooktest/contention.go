@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -32,24 +32,6 @@ func byteForByte(ctx context.Context, s *subject) error {
 	return errors.Join(errs...)
 }
 
-// atOnce calls all functions at one time, and returns their errors.
-func atOnce(calls ...func() error) error {
-	var (
-		wg    sync.WaitGroup
-		start = make(chan struct{})
-		errs  = make([]error, len(calls))
-	)
-	for i, call := range calls {
-		wg.Go(func() {
-			<-start
-			errs[i] = call()
-		})
-	}
-	close(start)
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
 // contend has many owners claim a free key at once.
 func contend(ctx context.Context, s *subject, key string) error {
 	const owners = 16
@@ -61,7 +43,7 @@ func contend(ctx context.Context, s *subject, key string) error {
 			return err
 		}
 	}
-	if err := atOnce(calls...); err != nil {
+	if err := suite.AtOnce(calls...); err != nil {
 		return err
 	}
 	granted := 0
@@ -94,14 +76,14 @@ func oneOfManyAfterwards(ctx context.Context, s *subject) error {
 	for round := range rounds {
 		if err := errors.Join(
 			s.claimsFor(ctx, fmt.Sprintf("lease%d", round), "a", webhook.ClaimGranted),
-			s.Done(ctx, fmt.Sprintf("done%d", round), s.span()),
+			s.Done(ctx, fmt.Sprintf("done%d", round), s.Span()),
 			s.claims(ctx, fmt.Sprintf("released%d", round), "a", webhook.ClaimGranted),
 			s.Release(ctx, fmt.Sprintf("released%d", round), "a")); err != nil {
 			return err
 		}
 	}
-	s.nearly()
-	s.over()
+	s.Nearly()
+	s.Over()
 	for round := range rounds {
 		for _, what := range []string{"lease", "done", "released"} {
 			if err := contend(ctx, s, fmt.Sprintf("%s%d", what, round)); err != nil {
@@ -118,7 +100,7 @@ func doneBesideRelease(ctx context.Context, s *subject) error {
 		if err := s.claims(ctx, key, "a", webhook.ClaimGranted); err != nil {
 			return err
 		}
-		err := atOnce(
+		err := suite.AtOnce(
 			func() error { return s.Done(ctx, key, long) },
 			func() error { return s.Release(ctx, key, "a") })
 		// Whichever came first, the key is done.
@@ -132,7 +114,7 @@ func doneBesideRelease(ctx context.Context, s *subject) error {
 func doneBesideClaim(ctx context.Context, s *subject) error {
 	for round := range 50 {
 		key := fmt.Sprintf("k%d", round)
-		err := atOnce(
+		err := suite.AtOnce(
 			func() error { return s.Done(ctx, key, long) },
 			func() error { _, err := s.Claim(ctx, key, "a", long); return err })
 		// Whichever came first, the key is done.
@@ -150,7 +132,7 @@ func releaseBesideClaim(ctx context.Context, s *subject) error {
 			return err
 		}
 		var got webhook.ClaimState
-		err := atOnce(
+		err := suite.AtOnce(
 			func() error { return s.Release(ctx, key, "a") },
 			func() (err error) { got, err = s.Claim(ctx, key, "b", long); return err })
 		// Who was granted the key has it, and otherwise it is free.
@@ -179,7 +161,7 @@ func crowd(ctx context.Context, s *subject) error {
 				s.claims(ctx, released, "b", webhook.ClaimGranted))
 		}
 	}
-	return atOnce(calls...)
+	return suite.AtOnce(calls...)
 }
 
 func longAndShort(ctx context.Context, s *subject) error {
@@ -191,10 +173,7 @@ func longAndShort(ctx context.Context, s *subject) error {
 		wantState(webhook.ClaimGranted, "short", "a")(s.Claim(ctx, "short", "a", time.Millisecond)),
 		s.Done(ctx, "brief", time.Millisecond),
 	}
-	s.advance(time.Millisecond)
-	if !s.exact {
-		s.advance(slack)
-	}
+	s.Tick()
 	return errors.Join(append(errs,
 		s.claims(ctx, "short", "b", webhook.ClaimGranted),
 		s.claims(ctx, "brief", "b", webhook.ClaimGranted),
@@ -227,15 +206,7 @@ func contextOver(ctx context.Context, s *subject) error {
 // wantOver reports an error unless err is that of the context.
 func wantOver(method string, err, want error) error {
 	if !errors.Is(err, want) {
-		return fmt.Errorf("%s with a context that is over: error %w, want one that matches %q", method, orNone(err), want)
+		return fmt.Errorf("%s with a context that is over: error %w, want one that matches %q", method, suite.OrNone(err), want)
 	}
 	return nil
-}
-
-// orNone gives a nil error a text.
-func orNone(err error) error {
-	if err == nil {
-		return errors.New("none")
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -85,58 +86,17 @@ func isAdvancer(store webhook.ReplayStore) bool {
 // A subject is a store under test and the means to let time pass.
 type subject struct {
 	webhook.ReplayStore
-
-	advance func(time.Duration)
-	exact   bool // advance is to the nanosecond
+	suite.Clock
 }
 
-const (
-	// long never ends within a test that does not move the clock.
-	long = time.Hour
-	// slack is what the end of a lease may be late by on a real clock.
-	slack = 300 * time.Millisecond
-)
+// long never ends within a test that does not move the clock.
+const long = time.Hour
 
 func newSubject(store webhook.ReplayStore) *subject {
 	if a, ok := store.(Advancer); ok {
-		return &subject{store, a.Advance, true}
+		return &subject{store, suite.NewClock(a.Advance)}
 	}
-	return &subject{store, wait, false}
-}
-
-// wait lets real time pass: some stores have no other.
-func wait(d time.Duration) {
-	timer := time.NewTimer(d) //nolint:forbidigo // the clock under test is a server's
-	defer timer.Stop()
-	<-timer.C
-}
-
-// span is a length of time that checks let pass: long enough for a slow machine
-// where it really has to.
-func (s *subject) span() time.Duration {
-	if s.exact {
-		return time.Minute
-	}
-	return time.Second
-}
-
-// nearly moves to just before the end of a span that begins now, as precisely
-// as the clock allows.
-func (s *subject) nearly() {
-	if s.exact {
-		s.advance(s.span() - time.Millisecond)
-		return
-	}
-	s.advance(s.span() / 4)
-}
-
-// over moves on from there to the end of the span.
-func (s *subject) over() {
-	if s.exact {
-		s.advance(time.Millisecond)
-		return
-	}
-	s.advance(s.span()*3/4 + slack)
+	return &subject{store, suite.NewClock(nil)}
 }
 
 // BenchReplay measures the store made by newStore: what one message costs, fresh and

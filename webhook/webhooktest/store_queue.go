@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/webhook"
 )
 
@@ -41,7 +42,7 @@ func (q *queue) until(what string, done func() bool) {
 			q.clock.Advance(step)
 			moved += step
 		} else {
-			wait(step)
+			suite.Wait(step)
 			moved = time.Since(begin) //nolint:forbidigo // the same
 		}
 		q.want(moved < patience, "%s has not come after %v", what, patience)

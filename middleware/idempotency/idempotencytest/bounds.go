@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/middleware/idempotency"
 )
 
@@ -49,8 +50,8 @@ var bounds = []check{
 		_, err := s.fill(ctx)
 		err = errors.Join(err,
 			s.abandon(ctx, "0", "a"), s.mine(ctx, s.claim("1st", "b"), "b", 0), s.exhausted(ctx, "2nd"),
-			s.Finish(ctx, s.key("1"), token("a"), []byte("answer"), s.span()))
-		s.past()
+			s.Finish(ctx, s.key("1"), token("a"), []byte("answer"), s.Span()))
+		s.Past()
 		return errors.Join(err, s.mine(ctx, s.claim("2nd", "b"), "b", 0), s.exhausted(ctx, "3rd"))
 	}},
 }
@@ -75,7 +76,7 @@ func (s *subject) fill(ctx context.Context) (n int, err error) {
 func (s *subject) exhausted(ctx context.Context, key string) error {
 	f, err := s.Claim(ctx, s.claim(key, "a"))
 	if errors.CodeOf(err) != errors.Exhausted || f.State != 0 {
-		return fmt.Errorf("Claim in a full store = %v, error %w, want code exhausted", f.State, orNone(err))
+		return fmt.Errorf("Claim in a full store = %v, error %w, want code exhausted", f.State, suite.OrNone(err))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/middleware/idempotency"
 )
 
@@ -32,7 +33,7 @@ var checks = []check{
 		err := s.mine(ctx, s.claim("k", "a"), "a", 0)
 		f, claimErr := s.Claim(ctx, s.brief("k", "b"))
 		if f.State != idempotency.Running || f.Wait <= long-time.Hour || f.Wait > long || f.Answer != nil {
-			claimErr = fmt.Errorf("Claim = %+v, %w; want Running and a Wait of nearly %v", f, orNone(claimErr), long)
+			claimErr = fmt.Errorf("Claim = %+v, %w; want Running and a Wait of nearly %v", f, suite.OrNone(claimErr), long)
 		}
 		return errors.Join(err, claimErr)
 	}},
@@ -80,7 +81,7 @@ var checks = []check{
 	}},
 	{"ErrLost has code Conflict", func(ctx context.Context, s *subject) error {
 		if err := s.finish(ctx, "k", "a", ""); errors.CodeOf(err) != errors.Conflict {
-			return fmt.Errorf("Finish: error %w of code %v", orNone(err), errors.CodeOf(err))
+			return fmt.Errorf("Finish: error %w of code %v", suite.OrNone(err), errors.CodeOf(err))
 		}
 		return nil
 	}},
@@ -166,7 +167,7 @@ func allBytes(ctx context.Context, s *subject) error {
 		c.Token[i] ^= 0x20
 		errs = append(errs, s.is(ctx, c, idempotency.Running), s.Abandon(ctx, c.Key, c.Token))
 		if err := s.Finish(ctx, c.Key, c.Token, nil, long); !errors.Is(err, idempotency.ErrLost) {
-			errs = append(errs, fmt.Errorf("Finish with a token that differs in byte %d: %w", i, orNone(err)))
+			errs = append(errs, fmt.Errorf("Finish with a token that differs in byte %d: %w", i, suite.OrNone(err)))
 		}
 	}
 	for _, b := range []byte{0, 0xff, '%', '\''} {
@@ -179,11 +180,11 @@ func allBytes(ctx context.Context, s *subject) error {
 		}
 		f, err := s.Claim(ctx, c)
 		if err != nil || f.State != idempotency.Claimed || f.First != c.Token {
-			errs = append(errs, fmt.Errorf("Claim of bytes %#x = %+v, %w", b, f, orNone(err)))
+			errs = append(errs, fmt.Errorf("Claim of bytes %#x = %+v, %w", b, f, suite.OrNone(err)))
 		}
 		errs = append(errs, s.Finish(ctx, c.Key, c.Token, []byte{b}, long))
 		if f, err = s.Claim(ctx, c); err != nil || f.State != idempotency.Done {
-			errs = append(errs, fmt.Errorf("Claim of what is done, of bytes %#x = %+v, %w", b, f, orNone(err)))
+			errs = append(errs, fmt.Errorf("Claim of what is done, of bytes %#x = %+v, %w", b, f, suite.OrNone(err)))
 		}
 	}
 	return errors.Join(append(errs, s.is(ctx, s.claim("k", "b"), idempotency.Running), s.finish(ctx, "k", "a", "answer"))...)
@@ -213,7 +214,7 @@ func contextOver(ctx context.Context, s *subject) error {
 // wantOver reports an error unless err is that of the context.
 func wantOver(method string, err, want error) error {
 	if !errors.Is(err, want) {
-		return fmt.Errorf("%s with a context that is over: error %w, want one that matches %q", method, orNone(err), want)
+		return fmt.Errorf("%s with a context that is over: error %w, want one that matches %q", method, suite.OrNone(err), want)
 	}
 	return nil
 }

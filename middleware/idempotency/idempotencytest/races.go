@@ -3,29 +3,11 @@ package idempotencytest
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/middleware/idempotency"
 )
-
-// atOnce calls all functions at one time, and returns their errors.
-func atOnce(calls ...func() error) error {
-	var (
-		wg    sync.WaitGroup
-		start = make(chan struct{})
-		errs  = make([]error, len(calls))
-	)
-	for i, call := range calls {
-		wg.Go(func() {
-			<-start
-			errs[i] = call()
-		})
-	}
-	close(start)
-	wg.Wait()
-	return errors.Join(errs...)
-}
 
 // contend has 64 claim a key at once.
 func contend(ctx context.Context, s *subject, key string, turn int) error {
@@ -38,7 +20,7 @@ func contend(ctx context.Context, s *subject, key string, turn int) error {
 			return err
 		}
 	}
-	if err := atOnce(calls...); err != nil {
+	if err := suite.AtOnce(calls...); err != nil {
 		return err
 	}
 	claimed := 0
@@ -77,11 +59,11 @@ func oneOfManyAfterwards(ctx context.Context, s *subject) error {
 			s.mine(ctx, lease, "a", 0),
 			s.mine(ctx, gone, "a", 0),
 			s.mine(ctx, s.claim(answer, "a"), "a", 0),
-			s.Finish(ctx, s.key(answer), token("a"), nil, s.span())); err != nil {
+			s.Finish(ctx, s.key(answer), token("a"), nil, s.Span())); err != nil {
 			return err
 		}
 	}
-	s.past()
+	s.Past()
 	for round := range rounds {
 		for what, turn := range map[string]int{"lease": 1, "gone": 0, "answer": 0} {
 			if err := contend(ctx, s, fmt.Sprintf("%s%d", what, round), turn); err != nil {
@@ -99,12 +81,12 @@ func finishBesideClaim(ctx context.Context, s *subject) error {
 			return err
 		}
 	}
-	s.past()
+	s.Past()
 	for round := range rounds {
 		key := fmt.Sprintf("k%d", round)
 		var finished error
 		var found idempotency.Found
-		if err := atOnce(
+		if err := suite.AtOnce(
 			func() error { finished = s.finish(ctx, key, "a", "answer"); return nil },
 			func() (err error) { found, err = s.Claim(ctx, s.claim(key, "b")); return err }); err != nil {
 			return err
@@ -116,7 +98,7 @@ func finishBesideClaim(ctx context.Context, s *subject) error {
 				return fmt.Errorf("after a Finish that came too late: %w", err)
 			}
 		default:
-			return fmt.Errorf("Finish: error %w; Claim = %v, %d", orNone(finished), found.State, found.Turn)
+			return fmt.Errorf("Finish: error %w; Claim = %v, %d", suite.OrNone(finished), found.State, found.Turn)
 		}
 	}
 	return nil
@@ -129,7 +111,7 @@ func abandonBesideFinish(ctx context.Context, s *subject) error {
 			return err
 		}
 		var finished error
-		if err := atOnce(
+		if err := suite.AtOnce(
 			func() error { finished = s.finish(ctx, key, "a", "answer"); return nil },
 			func() error { return s.abandon(ctx, key, "a") }); err != nil {
 			return err
@@ -144,7 +126,7 @@ func abandonBesideFinish(ctx context.Context, s *subject) error {
 			err = finished
 		}
 		if err != nil {
-			return fmt.Errorf("after a Finish with error %w: %w", orNone(finished), err)
+			return fmt.Errorf("after a Finish with error %w: %w", suite.OrNone(finished), err)
 		}
 	}
 	return nil
@@ -157,7 +139,7 @@ func abandonBesideClaim(ctx context.Context, s *subject) error {
 			return err
 		}
 		var got idempotency.Found
-		err := atOnce(
+		err := suite.AtOnce(
 			func() error { return s.abandon(ctx, key, "a") },
 			func() (err error) { got, err = s.Claim(ctx, s.claim(key, "b")); return err })
 		// Who was given the key has it, and otherwise it is free.
@@ -187,5 +169,5 @@ func crowd(ctx context.Context, s *subject) error {
 				s.mine(ctx, s.claim(given, "b"), "b", 0))
 		}
 	}
-	return atOnce(calls...)
+	return suite.AtOnce(calls...)
 }

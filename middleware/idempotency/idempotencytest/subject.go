@@ -8,79 +8,30 @@ import (
 	"time"
 
 	"github.com/keytoll/keytoll/errors"
+	"github.com/keytoll/keytoll/internal/suite"
 	"github.com/keytoll/keytoll/middleware/idempotency"
 )
 
 // A subject is a store under test and the means to let time pass.
 type subject struct {
 	idempotency.Store
+	suite.Clock
 
-	small   idempotency.Store
-	advance func(time.Duration)
-	exact   bool   // advance is to the nanosecond
-	corner  string // which keys are this subject's
+	small  idempotency.Store
+	corner string // which keys are this subject's
 }
 
-const (
-	// long never ends within a test that does not move the clock.
-	long = 24 * time.Hour
-	// slack is what the end of a lease may be late by on a real clock.
-	slack = 300 * time.Millisecond
-)
+// long never ends within a test that does not move the clock.
+const long = 24 * time.Hour
 
 func newSubject(f Fixture) *subject {
-	s := &subject{Store: f.Store, small: f.Small, advance: f.Advance, exact: f.Advance != nil}
-	if !s.exact {
-		s.advance = wait
-	}
-	return s
+	return &subject{Store: f.Store, Clock: suite.NewClock(f.Advance), small: f.Small}
 }
 
 // inSmall returns the subject with the small store.
 func (s *subject) inSmall() *subject {
 	s.Store = s.small
 	return s
-}
-
-// wait lets real time pass: some stores have no other.
-func wait(d time.Duration) {
-	timer := time.NewTimer(d) //nolint:forbidigo // the clock under test is a server's
-	defer timer.Stop()
-	<-timer.C
-}
-
-// span is a length of time that checks let pass: long enough for a slow machine
-// where it really has to.
-func (s *subject) span() time.Duration {
-	if s.exact {
-		return time.Minute
-	}
-	return time.Second
-}
-
-// nearly moves to just before the end of a span that begins now, as precisely
-// as the clock allows.
-func (s *subject) nearly() {
-	if s.exact {
-		s.advance(s.span() - time.Millisecond)
-		return
-	}
-	s.advance(s.span() / 4)
-}
-
-// over moves on from there to the end of the span.
-func (s *subject) over() {
-	if s.exact {
-		s.advance(time.Millisecond)
-		return
-	}
-	s.advance(s.span()*3/4 + slack)
-}
-
-// past is nearly and over.
-func (s *subject) past() {
-	s.nearly()
-	s.over()
 }
 
 // key, fingerprint and token make names into what stores take.
@@ -105,7 +56,7 @@ func (s *subject) claim(key, tok string) idempotency.Claim {
 // brief is claim with a lease that ends within the test.
 func (s *subject) brief(key, tok string) idempotency.Claim {
 	c := s.claim(key, tok)
-	c.Lease = s.span()
+	c.Lease = s.Span()
 	return c
 }
 
@@ -167,19 +118,11 @@ func (s *subject) finish(ctx context.Context, key, tok, answer string) error {
 // lost reports an error unless Finish says that the claim is lost.
 func (s *subject) lost(ctx context.Context, key, tok string) error {
 	if err := s.finish(ctx, key, tok, "too late"); !errors.Is(err, idempotency.ErrLost) {
-		return fmt.Errorf("Finish: error %w, want ErrLost", orNone(err))
+		return fmt.Errorf("Finish: error %w, want ErrLost", suite.OrNone(err))
 	}
 	return nil
 }
 
 func (s *subject) abandon(ctx context.Context, key, tok string) error {
 	return s.Abandon(ctx, s.key(key), token(tok))
-}
-
-// orNone gives a nil error a text.
-func orNone(err error) error {
-	if err == nil {
-		return errors.New("none")
-	}
-	return err
 }

@@ -13,16 +13,16 @@ import (
 var waits = []check{
 	{"a lease ends after its length, not before, and is taken over then", func(ctx context.Context, s *subject) error {
 		err := s.mine(ctx, s.brief("k", "a"), "a", 0)
-		s.nearly()
+		s.Nearly()
 		err = errors.Join(err, s.is(ctx, s.claim("k", "b"), idempotency.Running))
-		s.over()
+		s.Over()
 		return errors.Join(err, s.mine(ctx, s.claim("k", "b"), "a", 1), s.is(ctx, s.claim("k", "c"), idempotency.Running))
 	}},
 	{"each that takes over has the First and the next Turn", func(ctx context.Context, s *subject) error {
 		err := s.mine(ctx, s.brief("k", "a"), "a", 0)
-		s.past()
+		s.Past()
 		err = errors.Join(err, s.mine(ctx, s.brief("k", "b"), "a", 1), s.mine(ctx, s.brief("k", "b"), "a", 1))
-		s.past()
+		s.Past()
 		return errors.Join(err,
 			s.mine(ctx, s.claim("k", "c"), "a", 2),
 			s.is(ctx, s.claim("k", "b"), idempotency.Running),
@@ -30,19 +30,19 @@ var waits = []check{
 	}},
 	{"who was taken over is as others, and may take over again", func(ctx context.Context, s *subject) error {
 		err := s.mine(ctx, s.brief("k", "a"), "a", 0)
-		s.past()
+		s.Past()
 		err = errors.Join(err,
 			s.mine(ctx, s.brief("k", "b"), "a", 1),
 			s.is(ctx, s.claim("k", "a"), idempotency.Running),
 			s.lost(ctx, "k", "a"),
 			s.abandon(ctx, "k", "a"),
 			s.is(ctx, s.claim("k", "a"), idempotency.Running))
-		s.past()
+		s.Past()
 		return errors.Join(err, s.mine(ctx, s.claim("k", "a"), "a", 2), s.lost(ctx, "k", "b"), s.finish(ctx, "k", "a", "answer"))
 	}},
 	{"a claim whose lease ended is still the caller's while nobody took it over", func(ctx context.Context, s *subject) error {
 		err := errors.Join(s.mine(ctx, s.brief("k", "a"), "a", 0), s.mine(ctx, s.brief("l", "a"), "a", 0), s.mine(ctx, s.brief("m", "a"), "a", 0))
-		s.past()
+		s.Past()
 		return errors.Join(err,
 			s.mine(ctx, s.claim("k", "a"), "a", 0),
 			s.is(ctx, s.claim("k", "b"), idempotency.Running),
@@ -53,25 +53,25 @@ var waits = []check{
 	}},
 	{"another fingerprint is Mismatch after the lease too", func(ctx context.Context, s *subject) error {
 		err := s.mine(ctx, s.brief("k", "a"), "a", 0)
-		s.past()
+		s.Past()
 		return errors.Join(err, s.is(ctx, s.foreign("k", "b"), idempotency.Mismatch), s.mine(ctx, s.claim("k", "c"), "a", 1))
 	}},
 	{"a claim is kept for its Lease and then its Keep, not longer", func(ctx context.Context, s *subject) error {
 		c := s.claim("k", "a")
-		c.Lease, c.Keep = s.span()/2, s.span()/2
+		c.Lease, c.Keep = s.Span()/2, s.Span()/2
 		err := s.mine(ctx, c, "a", 0)
-		s.nearly()
+		s.Nearly()
 		err = errors.Join(err, s.is(ctx, s.foreign("k", "b"), idempotency.Mismatch))
-		s.over()
+		s.Over()
 		return errors.Join(err, s.lost(ctx, "k", "a"), s.abandon(ctx, "k", "a"), s.mine(ctx, s.foreign("k", "b"), "b", 0))
 	}},
 	{"a claim with a Keep of 0 is over with its lease", func(ctx context.Context, s *subject) error {
 		c := s.brief("k", "a")
 		c.Keep = 0
 		err := s.mine(ctx, c, "a", 0)
-		s.nearly()
+		s.Nearly()
 		err = errors.Join(err, s.is(ctx, s.claim("k", "b"), idempotency.Running))
-		s.over()
+		s.Over()
 		return errors.Join(err, s.mine(ctx, s.foreign("k", "b"), "b", 0))
 	}},
 	{"the same token begins Lease and Keep anew, longer or shorter", func(ctx context.Context, s *subject) error {
@@ -82,9 +82,9 @@ var waits = []check{
 			s.mine(ctx, s.claim("shorter", "a"), "a", 0), s.mine(ctx, s.brief("shorter", "a"), "a", 0),
 			s.mine(ctx, s.claim("gone", "a"), "a", 0), s.mine(ctx, gone, "a", 0),
 			s.mine(ctx, s.brief("later", "a"), "a", 0))
-		s.nearly()
+		s.Nearly()
 		err = errors.Join(err, s.mine(ctx, s.claim("later", "a"), "a", 0))
-		s.over()
+		s.Over()
 		return errors.Join(err,
 			s.is(ctx, s.claim("longer", "b"), idempotency.Running),
 			s.mine(ctx, s.claim("shorter", "b"), "a", 1),
@@ -93,39 +93,39 @@ var waits = []check{
 	}},
 	{"what is answered Running or Mismatch is not changed", func(ctx context.Context, s *subject) error {
 		err := s.mine(ctx, s.brief("k", "a"), "a", 0)
-		s.nearly()
+		s.Nearly()
 		err = errors.Join(err, s.is(ctx, s.claim("k", "b"), idempotency.Running), s.is(ctx, s.foreign("k", "a"), idempotency.Mismatch))
-		s.over()
+		s.Over()
 		return errors.Join(err, s.mine(ctx, s.claim("k", "c"), "a", 1))
 	}},
 	{"an answer is kept for its time, not longer, however often it is asked for", func(ctx context.Context, s *subject) error {
 		err := errors.Join(
 			s.mine(ctx, s.claim("k", "a"), "a", 0),
-			s.Finish(ctx, s.key("k"), token("a"), []byte("answer"), s.span()))
-		s.nearly()
+			s.Finish(ctx, s.key("k"), token("a"), []byte("answer"), s.Span()))
+		s.Nearly()
 		err = errors.Join(err, s.done(ctx, s.claim("k", "b"), []byte("answer")), s.is(ctx, s.foreign("k", "b"), idempotency.Mismatch))
-		s.over()
+		s.Over()
 		return errors.Join(err, s.lost(ctx, "k", "a"), s.mine(ctx, s.foreign("k", "b"), "b", 0))
 	}},
 	{"Finish again with the same token does not keep the answer longer", func(ctx context.Context, s *subject) error {
 		err := errors.Join(
 			s.mine(ctx, s.claim("k", "a"), "a", 0),
-			s.Finish(ctx, s.key("k"), token("a"), []byte("answer"), s.span()))
-		s.nearly()
+			s.Finish(ctx, s.key("k"), token("a"), []byte("answer"), s.Span()))
+		s.Nearly()
 		err = errors.Join(err, s.finish(ctx, "k", "a", "answer"))
-		s.over()
+		s.Over()
 		return errors.Join(err, s.mine(ctx, s.claim("k", "b"), "b", 0))
 	}},
 	{"an answer outlasts the claim it replaces", func(ctx context.Context, s *subject) error {
 		c := s.brief("k", "a")
 		c.Keep = 0
 		err := errors.Join(s.mine(ctx, c, "a", 0), s.finish(ctx, "k", "a", "answer"))
-		s.past()
+		s.Past()
 		return errors.Join(err, s.done(ctx, s.claim("k", "b"), []byte("answer")))
 	}},
 	{"what was abandoned after others took over begins anew", func(ctx context.Context, s *subject) error {
 		err := s.mine(ctx, s.brief("k", "a"), "a", 0)
-		s.past()
+		s.Past()
 		return errors.Join(err,
 			s.mine(ctx, s.claim("k", "b"), "a", 1),
 			s.abandon(ctx, "k", "b"),
@@ -148,10 +148,7 @@ func longAndShort(ctx context.Context, s *subject) error {
 		s.Finish(ctx, s.key("brief"), token("a"), nil, time.Millisecond),
 		s.mine(ctx, s.claim("ages", "a"), "a", 0),
 		s.Finish(ctx, s.key("ages"), token("a"), nil, idempotency.MaxTime))
-	s.advance(time.Millisecond)
-	if !s.exact {
-		s.advance(slack)
-	}
+	s.Tick()
 	f, claimErr := s.Claim(ctx, s.claim("longest", "b"))
 	if claimErr == nil && (f.State != idempotency.Running || f.Wait > idempotency.MaxTime || f.Wait < idempotency.MaxTime-time.Hour) {
 		claimErr = fmt.Errorf("Claim = %v with a Wait of %v, want Running and nearly %v", f.State, f.Wait, idempotency.MaxTime)
