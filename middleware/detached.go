@@ -14,12 +14,18 @@ import (
 type detached struct {
 	parent  context.Context //nolint:containedctx // it is a context itself
 	timeout time.Duration
-	bound   bool // the end of the parent is the end of this, too
 
-	mu     sync.Mutex
-	timed  context.Context //nolint:containedctx // nil until somebody asks
+	mu    sync.Mutex
+	timed *timed // nil until somebody asks
+	bound bool   // the end of the parent is the end of this, too
+	over  bool
+}
+
+// timed is a time-out that has begun.
+type timed struct {
+	context.Context //nolint:containedctx // it is a context itself
+
 	cancel context.CancelFunc
-	over   bool
 }
 
 // start returns the context with the running time-out.
@@ -31,22 +37,23 @@ func (d *detached) start() context.Context {
 		if !d.bound {
 			parent = context.WithoutCancel(parent)
 		}
-		d.timed, d.cancel = context.WithTimeout(parent, d.timeout)
+		d.timed = new(timed)
+		d.timed.Context, d.timed.cancel = context.WithTimeout(parent, d.timeout)
 		if d.over {
-			d.cancel()
+			d.timed.cancel()
 		}
 	}
-	return d.timed
+	return d.timed.Context
 }
 
 // again ends what the time-out was for, and has another begin when somebody asks.
 func (d *detached) again() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cancel != nil {
-		d.cancel()
+	if d.timed != nil {
+		d.timed.cancel()
 	}
-	d.timed, d.cancel = nil, nil
+	d.timed = nil
 }
 
 // stop ends the context and frees the timer, if one was started.
@@ -54,8 +61,8 @@ func (d *detached) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.over = true
-	if d.cancel != nil {
-		d.cancel()
+	if d.timed != nil {
+		d.timed.cancel()
 	}
 }
 

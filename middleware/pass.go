@@ -154,6 +154,6 @@ type exchange struct {
 	rec     recorder
 	at      *Location    // where the credential stood; nil: nowhere
 	values  [][1]string  // of the gate's fields, in their order; "" where not known
-	room    [6][1]string // for most of values
+	room    [4][1]string // for most of values
 	cache   [1]string    // the value of Cache-Control
 }
