@@ -77,6 +77,21 @@ func TestCheckReportsEveryFault(t *testing.T) {
 	mentions(t, h.gate.Check(op), "Options.IPLimits")
 }
 
+// A program has many operations, and at start-up one line to find the wrong one.
+func TestEveryFaultNamesItsOperation(t *testing.T) {
+	h := build(t, blueprint{})
+	err := h.gate.Check(middleware.Operation{
+		Name: "images", Scopes: scopes.All("a b", "c d"), Price: middleware.Free(), MaxWait: -1,
+		Limits: []middleware.Limit{{}, {Subject: middleware.PerOwner}},
+	})
+	mentions(t, err, "scopes", "MaxWait", "count", "period")
+	for line := range strings.Lines(err.Error()) {
+		if !strings.HasPrefix(line, "middleware.Operation(images): ") {
+			t.Errorf("a fault of which operation? %s", line)
+		}
+	}
+}
+
 func TestNamesMeanOneThing(t *testing.T) {
 	h := build(t, blueprint{})
 	op := open()

@@ -118,7 +118,7 @@ func compileLimits(f *errors.Faults, op *Operation) []group {
 		g := group{subject: Subject(i / 2), measured: i%2 == 1, declared: list}
 		var err error
 		if g.limits, err = compile(list, nil); err != nil {
-			f.Join(err)
+			joinParts(f, err)
 			continue
 		}
 		if slices.ContainsFunc(list, func(l Limit) bool { return l.Setting != "" }) {

@@ -153,7 +153,7 @@ func (g *Gate) prepare(op Operation, register bool) (*Route, error) {
 	if op.Scopes.IsZero() {
 		f.Add("the scopes are not stated; give scopes.All(...), or scopes.None() to let any key pass")
 	} else {
-		f.Join(op.Scopes.Validate())
+		joinParts(&f, op.Scopes.Validate())
 	}
 	op.Price.check(&f)
 	op.Price.checkList(&f, &op)
@@ -249,4 +249,16 @@ func (rt *Route) same(o *Route) bool {
 		rt.op.Idempotency == o.op.Idempotency &&
 		rt.op.Unit == o.op.Unit && (rt.op.Allow == nil) == (o.op.Allow == nil) &&
 		slices.Equal(slices.Collect(rt.Limits()), slices.Collect(o.Limits()))
+}
+
+// joinParts adds every fault of err, an error about a part of what f is about,
+// under the name of the whole: of twenty operations it is one.
+func joinParts(f *errors.Faults, err error) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this takes a list of faults apart
+		for _, fault := range many.Unwrap() {
+			joinParts(f, fault)
+		}
+		return
+	}
+	f.Join(errors.Wrap(f.Op, err))
 }

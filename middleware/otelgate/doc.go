@@ -20,7 +20,7 @@
 //	keytoll.limit.refusals       counter    {refusal}      operation, limit, shadow   Limits that refused, or would have in shadow.
 //	keytoll.limit.degraded       counter    {decision}     operation                  Decisions by policy, while the store of limits failed.
 //	keytoll.passes.open          updown     {pass}         operation                  Calls that were allowed and are not over.
-//	keytoll.holds.open           updown     {hold}         operation                  Calls among them that hold credits.
+//	keytoll.holds.open           updown     {hold}         operation                  Calls that hold credits and are not over.
 //	keytoll.settlements          counter    {settlement}   operation, ending, action  Calls that are over.
 //	keytoll.settle.failures      counter    {settlement}   operation, ending, action  Calls whose hold, leases or answer could not be settled.
 //	keytoll.idempotency.answers  counter    {answer}       operation, kept            Answers to calls with an Idempotency-Key.

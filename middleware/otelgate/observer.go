@@ -64,7 +64,7 @@ func New(o *Options) (*Observer, error) {
 		refusals:  m.counter("keytoll.limit.refusals", "{refusal}", "Limits that refused, or would have in shadow."),
 		degraded:  m.counter("keytoll.limit.degraded", "{decision}", "Decisions by policy, while the store of limits failed."),
 		passes:    m.upDown("keytoll.passes.open", "{pass}", "Calls that were allowed and are not over."),
-		holds:     m.upDown("keytoll.holds.open", "{hold}", "Calls among them that hold credits."),
+		holds:     m.upDown("keytoll.holds.open", "{hold}", "Calls that hold credits and are not over."),
 
 		settlements: m.counter("keytoll.settlements", "{settlement}", "Calls that are over."),
 		failures:    m.counter("keytoll.settle.failures", "{settlement}", "Calls whose hold, leases or answer could not be settled."),
