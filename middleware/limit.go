@@ -55,6 +55,11 @@ type Limit struct {
 	// that stands in the place of Count, where the key has it: 0 and less refuses
 	// every call, and what is more than a limit can count is the most it can.
 	// Limits that keys share, PerOperation and PerIP, have none.
+	//
+	// Counts that change, or differ among the keys of one owner, share what was used.
+	// A token bucket keeps it only as far as it holds so much, and forgets the rest:
+	// so one with a Setting must have a Burst, which stays, and whatever the setting
+	// must be full again within [ratelimit.MaxPeriod].
 	Setting string
 }
 
@@ -100,6 +105,9 @@ func compileLimits(f *errors.Faults, op *Operation) []group {
 		if l.Setting != "" && l.Subject != PerKey && l.Subject != PerOwner {
 			f.Add("limit %q: its %v has no settings; leave Setting empty, or count PerKey or PerOwner", l.Name, l.Subject)
 		}
+		if l.Setting != "" && l.Algorithm == ratelimit.TokenBucket {
+			checkBurst(f, &l)
+		}
 		if seen[l.Name] && l.Name != "" {
 			f.Add("limit %q: the name is used twice in one operation; give each limit its own", l.Name)
 		}
@@ -130,6 +138,16 @@ func compileLimits(f *errors.Faults, op *Operation) []group {
 		groups = append(groups, g)
 	}
 	return groups
+}
+
+// checkBurst adds what is wrong with a token bucket whose count comes from the key.
+func checkBurst(f *errors.Faults, l *Limit) {
+	switch {
+	case l.Burst == 0:
+		f.Add("limit %q: its bucket would hold as much as the setting says, and forget what was used beyond that; give a Burst, or another algorithm such as SlidingWindow", l.Name)
+	case l.Period > 0 && l.Burst > int64(ratelimit.MaxPeriod/l.Period):
+		f.Add("limit %q: a setting of 1 would take longer than %v to fill the bucket; give a Burst of at most %d", l.Name, ratelimit.MaxPeriod, int64(ratelimit.MaxPeriod/l.Period))
+	}
 }
 
 // maxGroups is how many charges one call makes at most: two for each subject.

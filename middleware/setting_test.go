@@ -80,14 +80,13 @@ func TestALimitFollowsTheKeysSetting(t *testing.T) {
 	}
 }
 
-// Whatever number a key has, the limit is one: of every algorithm, with and
-// without a burst.
+// Whatever number a key has, the limit is one: of every algorithm.
 func TestNoSettingBreaksALimit(t *testing.T) {
 	for _, l := range []ratelimit.Limit{
-		{Name: "bucket", Count: 10, Period: time.Second},
-		{Name: "slow", Count: 10, Period: 99 * 365 * 24 * time.Hour},
-		{Name: "burst", Count: 1000, Period: 365 * 24 * time.Hour, Burst: 5000},
-		{Name: "big", Count: ratelimit.MaxCount, Period: time.Microsecond, Burst: ratelimit.MaxCount},
+		{Name: "bucket", Count: 10, Period: time.Second, Burst: 10},
+		{Name: "slow", Count: 10, Period: 99 * 365 * 24 * time.Hour, Burst: 1},
+		{Name: "burst", Count: 1000, Period: 365 * 24 * time.Hour, Burst: 100},
+		{Name: "big", Count: ratelimit.MaxCount, Period: time.Microsecond, Burst: int64(ratelimit.MaxPeriod / time.Microsecond)},
 		{Name: "fixed", Algorithm: ratelimit.FixedWindow, Count: 10, Period: time.Minute},
 		{Name: "sliding", Algorithm: ratelimit.SlidingWindow, Count: 10, Period: time.Minute},
 		{Name: "log", Algorithm: ratelimit.SlidingLog, Count: 10, Period: time.Minute},
@@ -125,6 +124,76 @@ func TestAChangedSettingKeepsWhatWasUsed(t *testing.T) {
 		if w := h.call(handler, bearer(issued)); w.Code != step.status || w.Header().Get("RateLimit") != step.left {
 			t.Errorf("%+v: status %d, RateLimit %s", step, w.Code, w.Header().Get("RateLimit"))
 		}
+	}
+}
+
+// changeable are limits that count over time, of every algorithm, with so much at
+// once.
+func changeable(n int64) []ratelimit.Limit {
+	return []ratelimit.Limit{
+		{Name: "bucket", Count: n, Period: time.Hour, Burst: n},
+		{Name: "fixed", Algorithm: ratelimit.FixedWindow, Count: n, Period: time.Hour},
+		{Name: "sliding", Algorithm: ratelimit.SlidingWindow, Count: n, Period: time.Hour},
+		{Name: "log", Algorithm: ratelimit.SlidingLog, Count: n, Period: time.Hour},
+		{Name: "day", Algorithm: ratelimit.Calendar, Count: n, Every: ratelimit.Day},
+	}
+}
+
+// Whoever may edit the settings of a key gains no call by lowering one and raising
+// it again, however long it waits in between for the first call to pass.
+func TestChangingASettingToAndFroGainsNothing(t *testing.T) {
+	const most = 100
+	for _, l := range changeable(most) {
+		t.Run(l.Name, func(t *testing.T) {
+			h := build(t, blueprint{})
+			handler, issued := h.gate.Handler(bySetting(l))(says(200)), h.has(most)
+			passed := 0
+			for range 5 {
+				h.sets(issued, most)
+				for range most {
+					if h.call(handler, bearer(issued)).Code == 200 {
+						passed++
+					}
+				}
+				h.sets(issued, most/2)
+				h.clock.add(time.Hour/(most/2) + time.Second) // in which a bucket gets one back
+				if h.call(handler, bearer(issued)).Code == 200 {
+					passed++
+				}
+			}
+			if gained := passed - most; gained > 10 { // what six minutes at the higher rate give
+				t.Errorf("%d calls passed in six minutes, and %d an hour may", passed, most)
+			}
+		})
+	}
+}
+
+// Keys of one owner that share a limit, each with a count of its own, use up one
+// and the same.
+func TestKeysOfOneOwnerShareWhatTheyUsed(t *testing.T) {
+	const most = 100
+	for _, l := range changeable(most) {
+		t.Run(l.Name, func(t *testing.T) {
+			h := build(t, blueprint{})
+			op := bySetting(l)
+			op.Limits[0].Subject = middleware.PerOwner
+			handler, more, less := h.gate.Handler(op)(says(200)), h.has(most), h.has(most/2)
+			passed := 0
+			for range 5 {
+				for range most {
+					if h.call(handler, bearer(more)).Code == 200 {
+						passed++
+					}
+				}
+				h.clock.add(time.Hour/(most/2) + time.Second)
+				if h.call(handler, bearer(less)).Code == 200 {
+					passed++
+				}
+			}
+			if gained := passed - most; gained > 10 {
+				t.Errorf("%d calls passed in six minutes, and %d an hour may", passed, most)
+			}
+		})
 	}
 }
 
@@ -185,6 +254,14 @@ func TestSettingsOfLimitsAreChecked(t *testing.T) {
 		op := bySetting(perMinute("minute", 1).Limit)
 		op.Limits[0].Subject = subject
 		mentions(t, h.gate.Check(op), "has no settings")
+	}
+	for l, want := range map[ratelimit.Limit]string{
+		{Name: "bucket", Count: 10, Period: time.Minute}:                                            "give a Burst, or another algorithm",
+		{Name: "bucket", Count: 10, Period: 365 * 24 * time.Hour, Burst: 101}:                       "give a Burst of at most 100",
+		{Name: "bucket", Count: 10, Period: 99 * 365 * 24 * time.Hour, Burst: 2}:                    "give a Burst of at most 1",
+		{Name: "bucket", Algorithm: ratelimit.TokenBucket, Count: 10, Period: -time.Hour, Burst: 2}: "period is -1h0m0s",
+	} {
+		mentions(t, h.gate.Check(bySetting(l)), want)
 	}
 	op := open()
 	for i := range 9 {

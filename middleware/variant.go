@@ -80,12 +80,6 @@ func compile(declared []Limit, wanted []int64) (ratelimit.Limits, error) {
 			continue
 		}
 		list[i].Count = min(wanted[i], mostOf(l.Algorithm))
-		if l.Burst > 0 {
-			// A bucket of so few tokens a period may take longer to fill than can be counted.
-			if periods := int64(ratelimit.MaxPeriod / l.Period); l.Burst/list[i].Count >= periods {
-				list[i].Burst = list[i].Count * periods
-			}
-		}
 	}
 	return ratelimit.NewLimits(list...)
 }
