@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
@@ -54,6 +55,21 @@ func (h *Handler) account(k apikey.Key) credits.AccountID {
 	return credits.AccountID(k.Owner)
 }
 
+// maxEnvironment is how long the name of an environment may be (apikey.FormatOptions).
+const maxEnvironment = 16
+
+// checkEnvironment refuses what no key's environment can be. Options.Account may join
+// it to the owner: other characters could make another owner's account of the two.
+func checkEnvironment(s string) error {
+	other := func(c rune) bool {
+		return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
+	}
+	if len(s) > maxEnvironment || strings.ContainsFunc(s, other) {
+		return endpoint.Invalid("environment: give one that keys are made for, or leave it out")
+	}
+	return nil
+}
+
 // capFirst sets the cap of a key that is about to be made, so that there is no
 // instant at which the key spends without it, whatever fails. The key's ID, and
 // with it the Meter, is known before it is made by its request ID: one of its own
@@ -63,6 +79,9 @@ func (c *call) capFirst(spec *apikey.Spec, in *limitation) (shown *endpoint.Budg
 	own := spec.RequestID == ""
 	if own {
 		spec.RequestID = "cap-" + rand.Text()
+	}
+	if err := checkEnvironment(spec.Environment); err != nil {
+		return nil, nil, err
 	}
 	key := apikey.Key{
 		ID: spec.KeyID(), Meter: spec.KeyID(), Owner: spec.Owner, Name: spec.Name, Environment: spec.Environment,

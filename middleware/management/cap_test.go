@@ -206,6 +206,39 @@ func TestUsageIsTheKeysOwn(t *testing.T) {
 	}
 }
 
+// Where the host makes the account of the owner and the environment, no environment
+// that a request names makes another owner's account of them.
+func TestNoEnvironmentLeadsToAnotherAccount(t *testing.T) {
+	d := open(t, nil, func(o *management.Options) {
+		o.Account = func(k apikey.Key) credits.AccountID {
+			return credits.AccountID(k.Owner + ":" + k.Environment)
+		}
+	})
+	rival := credits.AccountID("acme:emea:live")
+	for _, err := range []error{
+		errOf(d.ledger.Grant(t.Context(), credits.Grant{Account: rival, ID: "g", Amount: credits.Credit})),
+		errOf(d.ledger.Debit(t.Context(), credits.Debit{Account: rival, ID: "s", Amount: credits.Credit, Key: "theirs", Operation: "image"})),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.clock.add(time.Hour)
+	d.do("GET", "/usage?environment=emea:live", "").refused(http.StatusBadRequest, "invalid_request")
+	d.do("GET", "/usage?environment=a23456789012345678", "").refused(http.StatusBadRequest, "invalid_request")
+	d.do("POST", "", `{"environment":"emea:live","credit_cap":{"amount":"2"}}`, header("Idempotency-Key", "1")).refused(http.StatusBadRequest, "invalid_request")
+	if page, err := d.ledger.Budgets(t.Context(), credits.ListQuery{Account: rival}); err != nil || len(page.Budgets) > 0 {
+		t.Errorf("the rival's budgets: %+v, %v", page, err)
+	}
+	var own struct{ Rows []any }
+	d.do("GET", "/usage?environment=live", "").into(http.StatusOK, &own)
+	if len(own.Rows) > 0 {
+		t.Errorf("rows %v", own.Rows)
+	}
+}
+
+func errOf(_ any, err error) error { return err }
+
 func TestWithoutALedgerThereAreNoCredits(t *testing.T) {
 	d := open(t, nil, func(o *management.Options) { o.Credits = nil })
 	k := d.create(`{"environment":"live"}`)

@@ -91,6 +91,9 @@ func (c *call) usage() error {
 	if err != nil {
 		return err
 	}
+	if err := checkEnvironment(p["environment"]); err != nil {
+		return err
+	}
 	key := apikey.Key{Owner: c.caller.Owner, Environment: p["environment"]}
 	if c.id != "" {
 		key, q.Key = c.key, c.key.Meter

@@ -183,6 +183,8 @@ func TestBodiesThatAreNotExactlyRightChangeNothing(t *testing.T) {
 		{"GET", "?expired=maybe", "", invalid},
 		{"GET", "?owner=rival", "", invalid},
 		{"GET", "?limit=1&limit=2", "", invalid},
+		{"GET", "?state=revoked;x", "", invalid},
+		{"GET", "?environment=%zz", "", invalid},
 		{"GET", "/events?cursor=x", "", invalid},
 		{"GET", "/events?kind=%00", "", invalid},
 		{"GET", "/usage?by=second", "", invalid},

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,10 +12,15 @@ import (
 )
 
 // Query returns the parameters of the URL, each of which may be there once, and
-// refuses others than those named.
+// refuses others than those named, and a query of which a part cannot be read: to
+// leave out what narrows a listing would tell more than was asked for.
 func Query(r *http.Request, names ...string) (map[string]string, error) {
+	given, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, Invalid("the query cannot be read; percent-encode what stands in parameters")
+	}
 	values := make(map[string]string)
-	for name, all := range r.URL.Query() {
+	for name, all := range given {
 		switch {
 		case len(names) == 0:
 			return nil, Invalid("the parameter " + quote(name) + " is not one that this takes; it takes none")
