@@ -31,7 +31,7 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 // because a function of the host's does.
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	began := g.began()
-	p.deciding.parent, p.deciding.timeout, p.deciding.bound = ctx, g.opt.StoreTimeout, true
+	p.deciding.parent, p.deciding.timeout = ctx, g.opt.StoreTimeout
 	done := false
 	defer func() {
 		if !done {
@@ -116,7 +116,14 @@ func (p *Pass) undo(ctx context.Context) error {
 // asking returns the context of one question to a store, for which it has
 // Options.StoreTimeout.
 func (p *Pass) asking() context.Context {
-	p.deciding.again()
+	p.deciding.again(true)
+	return &p.deciding
+}
+
+// taking is asking for what nobody can give back when the answer is lost: a client
+// that leaves meanwhile does not end it.
+func (p *Pass) taking() context.Context {
+	p.deciding.again(false)
 	return &p.deciding
 }
 

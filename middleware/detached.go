@@ -47,9 +47,10 @@ func (d *detached) start() context.Context {
 }
 
 // again ends what the time-out was for, and has another begin when somebody asks.
-func (d *detached) again() {
+func (d *detached) again(bound bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.bound = bound
 	if d.timed != nil {
 		d.timed.cancel()
 	}

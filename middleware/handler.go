@@ -170,6 +170,19 @@ func (p *Pass) announce(h http.Header) {
 	p.confine(h)
 }
 
+// announceAgain sets those of the headers that are not there any more.
+func (p *Pass) announceAgain(h http.Header) {
+	x := &p.http
+	for i, f := range p.gate.fields.fields {
+		if x.values[i][0] != "" && len(h[f.Name]) == 0 {
+			h[f.Name] = x.values[i][:]
+		}
+	}
+	if len(h[headerCacheControl]) == 0 {
+		p.confine(h)
+	}
+}
+
 // confine keeps the answer out of caches that others see.
 func (p *Pass) confine(h http.Header) {
 	x := &p.http
@@ -187,6 +200,7 @@ func (p *Pass) confine(h http.Header) {
 // finish settles by what the wire was told. It is deferred and does not
 // recover, so that panics and Goexit go on as they were.
 func (p *Pass) finish(ctx context.Context) {
+	p.http.rec.restore()
 	o := p.http.rec.outcome(ctx.Err())
 	method := p.http.request.Method
 	o.Probe = method == http.MethodHead || method == http.MethodOptions

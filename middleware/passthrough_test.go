@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -113,5 +116,57 @@ func TestBodyOverTheBoundOnBothProtocols(t *testing.T) {
 			<-w.done
 			w.spent(0, 0)
 		}
+	}
+}
+
+// A proxy that passes on an informational answer clears the header behind it; what
+// the gate has announced is in the final one all the same, unless the handler has
+// said otherwise since.
+func TestInformationalAnswersOfAProxy(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		if said := r.URL.Query().Get("cache"); said != "" {
+			w.Header().Set("Cache-Control", said)
+		}
+		switch r.URL.Path {
+		case "/body":
+			_, _ = io.WriteString(w, "done")
+		case "/nothing":
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	defer backend.Close()
+	target, err := url.Parse(backend.URL)
+	must(t, err)
+	for _, protocol := range []string{"h1", "h2"} {
+		t.Run(protocol, func(t *testing.T) {
+			h := build(t, blueprint{})
+			h.grant(100)
+			op := priced()
+			op.Limits = []middleware.Limit{perMinute("minute", 100)}
+			proxy := httputil.NewSingleHostReverseProxy(target)
+			issued := h.key("image:generate")
+			s, client := serve(t, protocol, h.gate.Handler(op)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/flushed", "/silent":
+					w.WriteHeader(http.StatusEarlyHints)
+					clear(w.Header())
+					if r.URL.Path == "/flushed" {
+						must(t, http.NewResponseController(w).Flush())
+					}
+				default:
+					proxy.ServeHTTP(w, r)
+				}
+			})))
+			for path, cache := range map[string]string{
+				"/body": "private", "/nothing": "private", "/flushed": "private", "/silent": "private", "/body?cache=public": "public",
+			} {
+				got := send(t, client, "GET", s.URL+path, "", bearer(issued))
+				if got.header.Get("Cache-Control") != cache || got.header.Get("X-Request-Id") == "" || got.header.Get("RateLimit") == "" {
+					t.Errorf("%s: %+v", path, got)
+				}
+			}
+		})
 	}
 }

@@ -1,12 +1,14 @@
 package middleware_test
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware"
 	"github.com/keytoll/keytoll/scopes"
 )
@@ -90,5 +92,69 @@ func TestRaceOfAllEndings(t *testing.T) {
 	h.spent(credits.Amount(charged.Load()), 0)
 	if !h.totals().Balanced() {
 		t.Errorf("totals %+v do not add up", h.totals())
+	}
+}
+
+// Whatever states, counts, hands over and ends a call at once, also after it has
+// ended: what the ledger has consumed is what was told, nothing stays held, and a
+// hold is settled by one of the pass and the job.
+func TestRaceToSettle(t *testing.T) {
+	for _, leased := range []bool{false, true} {
+		seed := rand.Uint64()
+		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test, whose seed is told
+		var h *house
+		closing := func() {}
+		if leased {
+			l := lease(t, 10_000, priced(), nil)
+			h, closing = l.house, func() { must(t, l.leases.Close(t.Context())) }
+		} else {
+			h = build(t, blueprint{})
+			h.grant(10_000)
+		}
+		var charged credits.Amount
+		for range 100 {
+			p, metered := h.admit(priced()), random.IntN(2) == 0
+			handed := make(chan middleware.Hold, 4)
+			race := []func(){func() { must(t, p.End(t.Context(), good())) }}
+			for n := range 4 {
+				switch choice := random.IntN(3); {
+				case choice == 0:
+					race = append(race, func() { _ = p.Charge(credits.Amount(n) * credits.Credit) })
+				case metered:
+					race = append(race, func() {
+						for range 4 {
+							_ = p.Meter().Add(t.Context(), 2*credits.Credit)
+						}
+					})
+				default:
+					race = append(race, func() {
+						if job, err := p.Detach(t.Context()); err == nil {
+							handed <- job
+						} else if errors.CodeOf(err) != errors.Conflict {
+							t.Error(err)
+						}
+					})
+				}
+			}
+			var wg sync.WaitGroup
+			for _, f := range race {
+				wg.Go(f)
+			}
+			wg.Wait()
+			all := h.journal.settlements()
+			settled := all[len(all)-1]
+			charged += settled.Charged
+			if len(handed) == 0 {
+				continue
+			}
+			_, err := (<-handed).Capture(t.Context(), h.ledger, 3*credits.Credit)
+			if charged += 3 * credits.Credit; err != nil || settled.Charged != 0 {
+				t.Errorf("handed over, and settled %+v: %v", settled, err)
+			}
+		}
+		closing()
+		if got := h.totals(); got.Consumed != charged || got.Held != 0 {
+			t.Errorf("leases %v, seed %d: %+v, want %v consumed", leased, seed, got, charged)
+		}
 	}
 }

@@ -20,6 +20,7 @@ type recorder struct {
 	written   int64  // bytes of the body
 	status    int16  // of the final answer, once wrote; three digits, or net/http panics
 	wrote     bool   // the final answer's head went out
+	informed  bool   // an informational answer went out, and the head was not looked at since
 	late      bool   // the last bytes were written when the client had left
 	hijacked  bool
 	timedOut  bool // an http.TimeoutHandler outside has answered 503 instead
@@ -66,11 +67,25 @@ func seek[T any](w http.ResponseWriter) (T, bool) {
 
 // mark notes the final status; informational ones but 101 do not count.
 func (rec *recorder) mark(status int) {
-	if !rec.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
+	switch {
+	case rec.wrote:
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		rec.informed = true
+	default:
+		rec.restore()
 		rec.status, rec.wrote = int16(status), true
 		if rec.claim != nil {
 			rec.claim.capture.head(rec.inner.Header())
 		}
+	}
+}
+
+// restore puts back what the gate has announced: who passes on an informational
+// answer clears the header behind it, as httputil.ReverseProxy does.
+func (rec *recorder) restore() {
+	if rec.informed {
+		rec.informed = false
+		rec.ctx.pass.announceAgain(rec.inner.Header())
 	}
 }
 
@@ -154,6 +169,7 @@ func (rec *recorder) WriteString(s string) (int, error) {
 // FlushError is what http.ResponseController calls; it must be met here, or a
 // flush would send the head past the recorder.
 func (rec *recorder) FlushError() error {
+	rec.restore()
 	err := http.NewResponseController(rec.inner).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
 		rec.mark(http.StatusOK)

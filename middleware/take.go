@@ -23,11 +23,11 @@ func (g *Gate) limit(ctx context.Context, p *Pass) *Denial {
 		}
 		charges = append(charges, charge)
 	}
-	var err error
+	err := ctx.Err()
 	if wait := p.route.op.MaxWait; wait > 0 {
 		p.limits, err = g.wait(ctx, p, wait, charges)
-	} else {
-		p.limits, err = g.limiter.TakeAll(p.asking(), charges...)
+	} else if err == nil {
+		p.limits, err = g.limiter.TakeAll(p.taking(), charges...)
 	}
 	if err != nil {
 		return undecided(ctx, err)
@@ -57,7 +57,7 @@ func (g *Gate) wait(ctx context.Context, p *Pass, most time.Duration, charges []
 	defer cancel()
 	result, err := g.limiter.WaitAll(waiting, charges...)
 	if errors.Is(err, errWaited) {
-		return g.limiter.TakeAll(p.asking(), charges...) // says which limits refuse, or that one has just let go
+		return g.limiter.TakeAll(p.taking(), charges...) // says which limits refuse, or that one has just let go
 	}
 	return result, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware"
 	"github.com/keytoll/keytoll/ratelimit"
 )
@@ -76,5 +77,43 @@ func TestPanicsBeforeTheHandlerLeaveNothing(t *testing.T) {
 			}
 			d.spent(5, 0)
 		})
+	}
+}
+
+// A departing store takes, and the client leaves before it says so.
+type departing struct {
+	ratelimit.Store
+
+	leave func()
+}
+
+func (s *departing) Apply(ctx context.Context, r *ratelimit.Request) error {
+	err := s.Store.Apply(ctx, r)
+	if leave := s.leave; leave != nil && r.Mode == ratelimit.ModeTake {
+		s.leave = nil
+		leave()
+		err = errors.Join(err, ctx.Err())
+	}
+	return err
+}
+
+// A client that leaves while its limits are taken does not keep its place among
+// those that run at once, nor is it charged.
+func TestLeavingWhileLimitsAreTakenLeavesNothing(t *testing.T) {
+	store := &departing{}
+	h := build(t, blueprint{limits: func(s ratelimit.Store) ratelimit.Store { store.Store = s; return store }})
+	h.grant(100)
+	op := priced()
+	op.Limits = []middleware.Limit{{Limit: ratelimit.Limit{Name: "running", Algorithm: ratelimit.Concurrency, Count: 1, Period: time.Hour}}}
+	handler, issued := h.gate.Handler(op)(says(200)), h.key("image:generate")
+	ctx, cancel := context.WithCancel(t.Context())
+	store.leave = cancel
+	h.call(handler, bearer(issued), func(r *http.Request) { *r = *r.WithContext(ctx) })
+	if got := h.journal.last().Verdict; got != middleware.VerdictCanceled {
+		t.Errorf("verdict %v", got)
+	}
+	h.spent(0, 0)
+	if w := h.call(handler, bearer(issued)); w.Code != 200 {
+		t.Errorf("the next call: status %d: %s", w.Code, w.Body)
 	}
 }
