@@ -31,7 +31,7 @@ func (g *Gate) Begin(ctx context.Context, a Attempt) (*Pass, error) {
 // because a function of the host's does.
 func (g *Gate) begin(ctx context.Context, p *Pass, a *Attempt) *Denial {
 	began := g.began()
-	p.deciding.parent, p.deciding.timeout = ctx, g.opt.StoreTimeout
+	p.decides(ctx)
 	done := false
 	defer func() {
 		if !done {
@@ -111,6 +111,11 @@ func (p *Pass) undo(ctx context.Context) error {
 		err = errors.Join(err, p.unclaim(ctx))
 	}
 	return err
+}
+
+// decides has the stores asked on behalf of ctx.
+func (p *Pass) decides(ctx context.Context) {
+	p.deciding.parent, p.deciding.timeout = ctx, p.gate.opt.StoreTimeout
 }
 
 // asking returns the context of one question to a store, for which it has

@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -190,6 +191,19 @@ func TestRedact(t *testing.T) {
 }
 
 // Preflights pass without a key where the host says so: limited by address,
+// distantLimits is at the other end of a wire, and waits as long as it may.
+type distantLimits struct {
+	ratelimit.Store
+	testing.TB
+}
+
+func (s distantLimits) Apply(ctx context.Context, r *ratelimit.Request) error {
+	if _, bounded := ctx.Deadline(); !bounded || ctx.Err() != nil {
+		s.Errorf("asked in a context without end, or after it: %v", ctx.Err())
+	}
+	return s.Store.Apply(ctx, r)
+}
+
 // without a pass, and nothing else does.
 func TestPreflights(t *testing.T) {
 	preflight := []func(*http.Request){
@@ -209,7 +223,8 @@ func TestPreflights(t *testing.T) {
 		{"plain OPTIONS", true, preflight[:1], 401},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := build(t, blueprint{options: func(o *middleware.Options) {
+			distant := func(s ratelimit.Store) ratelimit.Store { return distantLimits{s, t} }
+			h := build(t, blueprint{limits: distant, options: func(o *middleware.Options) {
 				o.PassPreflights = tt.pass
 				o.IPLimits = []ratelimit.Limit{perMinute("address", 2).Limit}
 				o.Profile.Credentials = []middleware.Location{middleware.Bearer(), middleware.InsecureQuery("api_key")}

@@ -122,7 +122,10 @@ func (h *guarded) passPreflight(w http.ResponseWriter, r *http.Request, p *Pass)
 	p.identify("")
 	p.ip = g.ips.Resolve(r)
 	if g.ipLimits.Len() > 0 {
-		if d := g.limitIP(ctx, p); d != nil {
+		p.decides(ctx)
+		d := g.limitIP(ctx, p)
+		p.deciding.stop()
+		if d != nil {
 			p.name()
 			g.tell(p, d)
 			g.decided(ctx, p, d)
