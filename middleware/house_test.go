@@ -107,6 +107,7 @@ type blueprint struct {
 func build(tb testing.TB, b blueprint) *house {
 	tb.Helper()
 	h := &house{TB: tb, clock: newClock(), journal: &journal{}}
+	tb.Cleanup(func() { h.journal.kept(tb) })
 	format, err := apikey.NewFormat("kt", nil)
 	must(tb, err)
 	keyStore := apikey.Store(apikey.NewMemoryStore())
@@ -204,6 +205,7 @@ func (h *house) call(handler http.Handler, edit ...func(*http.Request)) *httptes
 	}
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
+	keptAnswer(h, w)
 	return w
 }
 

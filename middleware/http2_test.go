@@ -79,15 +79,21 @@ func statusOf(t *testing.T, block []byte) string {
 	return status
 }
 
-// exchange2 sends frames on stream 1 of a new connection, and returns the status of
-// the answer, or "reset" or "closed".
-func exchange2(t *testing.T, s *httptest.Server, frames ...frame) string {
+// transportOf returns what a client of the server sends with.
+func transportOf(t *testing.T, s *httptest.Server) *http.Transport {
 	t.Helper()
 	transport, ok := s.Client().Transport.(*http.Transport)
 	if !ok {
 		t.Fatal("another transport")
 	}
-	config := transport.TLSClientConfig.Clone()
+	return transport
+}
+
+// exchange2 sends frames on stream 1 of a new connection, and returns the status of
+// the answer, or "reset" or "closed".
+func exchange2(t *testing.T, s *httptest.Server, frames ...frame) string {
+	t.Helper()
+	config := transportOf(t, s).TLSClientConfig.Clone()
 	config.NextProtos = []string{"h2"}
 	conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
 	must(t, err)

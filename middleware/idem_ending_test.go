@@ -125,7 +125,7 @@ func TestIdemByEnding(t *testing.T) {
 					}
 				}))
 				client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-				client.Transport.(*http.Transport).DisableKeepAlives = protocol == "h1" // so that the client does not resend by itself
+				transportOf(t, s).DisableKeepAlives = protocol == "h1" // so that the client does not resend by itself
 				issued := d.key("image:generate")
 				ask := func() reply { return send(t, client, "POST", s.URL, "a cat", bearer(issued), idemKey("k")) }
 				first := ask()

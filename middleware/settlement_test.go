@@ -18,7 +18,8 @@ import (
 	"github.com/keytoll/keytoll/middleware"
 )
 
-// serve starts a real server and returns a client for it.
+// serve starts a real server and returns a client for it, which looks for keys in
+// every answer.
 func serve(t *testing.T, protocol string, handler http.Handler) (*httptest.Server, *http.Client) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
@@ -30,7 +31,9 @@ func serve(t *testing.T, protocol string, handler http.Handler) (*httptest.Serve
 		s.Start()
 	}
 	t.Cleanup(s.Close)
-	return s, s.Client()
+	client := *s.Client()
+	client.Transport = listener{transportOf(t, s), t}
+	return s, &client
 }
 
 func charge(amount credits.Amount) func(http.ResponseWriter, *http.Request) error {
