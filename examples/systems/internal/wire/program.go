@@ -31,7 +31,7 @@ func Main(m *testing.M, main func()) {
 func Program(t *testing.T, r Request, field, before string, states ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-json", "-addr", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0") // else the race detector ends a second late
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
