@@ -13,16 +13,20 @@ import (
 )
 
 func TestMountedTwiceChargesOnce(t *testing.T) {
-	h := build(t, blueprint{})
-	h.grant(10)
-	op := priced()
-	op.Limits = []middleware.Limit{perMinute("minute", 10)}
-	inner := h.gate.Handler(op)(says(200))
-	w := h.call(h.gate.Handler(op)(inner), bearer(h.key("image:generate")))
-	if w.Code != 200 || w.Header().Get("RateLimit") != `"minute";r=9;t=60` {
-		t.Errorf("status %d, RateLimit %s", w.Code, w.Header().Get("RateLimit"))
-	}
-	h.spent(5, 0)
+	onTheWire(t, blueprint{}, func(t *testing.T, x *wire, mux *middleware.Mux) {
+		x.grant(10)
+		op := priced()
+		op.Limits = []middleware.Limit{perMinute("minute", 10)}
+		mux.Handle("/", op, x.gate.Handler(op)(says(200)))
+		a := x.ask(t, "GET", "/", x.key("image:generate").Secret.Reveal())
+		if a.status != 200 || a.header.Get("RateLimit") != `"minute";r=9;t=60` || len(a.header["Ratelimit"]) != 1 {
+			t.Errorf("status %d, RateLimit %q", a.status, a.header["Ratelimit"])
+		}
+		x.spent(5, 0)
+		if n := len(x.journal.settlements()); n != 1 || len(x.journal.verdicts()) != 1 {
+			t.Errorf("told %v, and of %d settlements", x.journal.verdicts(), n)
+		}
+	})
 }
 
 // Passing an inner gate of another operation unasked would skip its scopes and

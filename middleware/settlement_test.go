@@ -322,12 +322,16 @@ func TestSettlementIsOverridden(t *testing.T) {
 		{"keep a 200", middleware.Settlement{middleware.EndSuccess: middleware.Keep}, 200, 0, 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := build(t, blueprint{})
-			h.grant(10)
-			op := priced()
-			op.Settle = tt.settle
-			h.call(h.gate.Handler(op)(says(tt.status)), bearer(h.key("image:generate")))
-			h.spent(tt.consumed, tt.held)
+			onBoth(t, func(t *testing.T, h *house, protocol string) {
+				op := priced()
+				op.Settle = tt.settle
+				w := h.site(t, protocol, op, says(tt.status).ServeHTTP, nil)
+				resp, err := w.ask(t.Context(), "POST", nil)
+				must(t, err)
+				must(t, resp.Body.Close())
+				<-w.done
+				h.spent(tt.consumed, tt.held)
+			})
 		})
 	}
 	if table := middleware.DefaultSettlement(); table[middleware.EndAccepted] != middleware.Keep || table[middleware.EndProbe] != middleware.Release || len(table) != 12 {
