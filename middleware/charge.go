@@ -44,7 +44,8 @@ var (
 // Insufficient, says so. After
 // the pass has ended, and after [Pass.Detach], the error has code Conflict, and
 // nothing was stated: of a Charge and an End at once, either the statement is
-// charged or this error is returned.
+// charged or this error is returned. A call that was charged before its answer was
+// lost, under the same Idempotency-Key, is charged nothing more, without an error.
 func (p *Pass) Charge(amount credits.Amount) error {
 	const op = "middleware.Charge"
 	switch {
@@ -61,6 +62,9 @@ func (p *Pass) Charge(amount credits.Amount) error {
 		if p.state.CompareAndSwap(was, int64(amount)+1) {
 			break
 		}
+	}
+	if p.paid() {
+		return nil
 	}
 	if held := p.set(); amount > held && (p.route.op.Overrun == credits.OverrunRefused || held == 0) {
 		return &errors.Error{

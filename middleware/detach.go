@@ -11,7 +11,8 @@ import (
 // A Hold names credits that are set aside. It is a plain value, as JSON in a queue
 // for example: whoever has it and the ledger settles it, in another process if
 // need be, by exactly one of Capture, Release and its time-out. The zero Hold is
-// that of a call that costs nothing.
+// that of a call that costs nothing, be it that it was charged before under the same
+// Idempotency-Key.
 type Hold struct {
 	Account credits.AccountID `json:"account"`
 	ID      credits.OpID      `json:"id"`

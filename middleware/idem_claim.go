@@ -31,7 +31,8 @@ type claim struct {
 // claim returns the claim of the pass; nil unless there is an Idempotency-Key.
 func (p *Pass) claim() *claim { return p.http.rec.claim }
 
-// paid reports whether an earlier attempt under the Idempotency-Key was paid.
+// paid reports whether an earlier attempt under the Idempotency-Key was paid, before
+// its answer was lost: this one holds nothing and is charged nothing.
 func (p *Pass) paid() bool { return p.claim() != nil && p.claim().paid }
 
 // runningRetry is what a client is told to wait for a request that is running: it

@@ -148,6 +148,9 @@ func TestIdemAFreeRunThatFailsLeavesTheNextFree(t *testing.T) {
 			if err := p.Meter().Add(r.Context(), credits.Credit); err != nil || p.Meter().Used() != 0 {
 				t.Errorf("metered again: %v, %v", err, p.Meter().Used())
 			}
+			if err := p.Charge(3 * credits.Credit); err != nil {
+				t.Errorf("stated again: %v", err)
+			}
 			w.WriteHeader(500)
 		}
 	})

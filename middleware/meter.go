@@ -142,7 +142,7 @@ func (m *Meter) Add(ctx context.Context, amount credits.Amount) error {
 		return &errors.Error{Code: errors.Insufficient, Op: op, Msg: amount.String() + " credits are more than an account can have"}
 	}
 	if m.pass.paid() {
-		return nil // the same call was charged before its answer was lost
+		return nil
 	}
 	if counted, err := m.count(amount, m.pass.gate.opt.Now()); counted || err != nil {
 		return errors.Wrap(op, err)

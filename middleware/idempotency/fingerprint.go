@@ -66,7 +66,7 @@ func FingerprintOf(ctx context.Context, r *http.Request, maxBody int64) (Fingerp
 	case err != nil:
 		return Fingerprint{}, errors.Wrap(op, err)
 	}
-	sum.text(body.String())
+	sum.bytes(body.Bytes())
 	r.Body = restored{bytes.NewReader(body.Bytes()), r.Body}
 	return Fingerprint(sum.end()), nil
 }
@@ -103,9 +103,11 @@ func (s sum) number(n int) {
 	_, _ = s.Write(length[:]) // hash.Hash never fails
 }
 
-func (s sum) text(part string) {
+func (s sum) text(part string) { s.bytes([]byte(part)) }
+
+func (s sum) bytes(part []byte) {
 	s.number(len(part))
-	_, _ = io.WriteString(s.Hash, part) // hash.Hash never fails
+	_, _ = s.Write(part) // hash.Hash never fails
 }
 
 func (s sum) end() (out [sha256.Size]byte) {
