@@ -64,8 +64,9 @@ func Header(name string) Location {
 // InsecureQuery is a parameter of the URL whose whole value is the key. URLs are
 // kept in logs, histories and Referer headers by everybody who sees them, so use
 // it only for clients that can send no header. The handler gets the request
-// without the parameter, the answer is never cached, and [Gate.Redact] is for
-// what logs requests outside of the gate.
+// without the parameter, also in Referer; the answer is never cached, and asks
+// browsers to send no Referer; and [Gate.Redact] is for what logs requests outside of
+// the gate.
 func InsecureQuery(name string) Location { return Location{query: name} }
 
 // String returns the location for people.
@@ -238,6 +239,24 @@ func (l *Location) strip(r *http.Request) {
 	if r.Form != nil { // somebody outside has parsed it already
 		r.Form = maps.Clone(r.Form)
 		delete(r.Form, l.query)
+	}
+}
+
+// stripReferer takes the parameter out of what a page whose URL holds a credential
+// has browsers send along. h is the request's own, its values are not.
+func stripReferer(h http.Header, parameter string) {
+	lines := h[headerReferer]
+	for i, line := range lines {
+		page, query, _ := strings.Cut(line, "?")
+		if len(parameters(query, parameter)) == 0 {
+			continue
+		}
+		if query = rewrite(query, parameter, func(string) string { return "" }); query != "" {
+			page += "?" + query
+		}
+		lines = slices.Clone(lines)
+		lines[i] = page
+		h[headerReferer] = lines
 	}
 }
 

@@ -122,10 +122,41 @@ func TestAKeyInTheURL(t *testing.T) {
 			if got := w.Header().Get("Cache-Control"); got != "private, no-store" {
 				t.Errorf("Cache-Control %q", got)
 			}
+			if got := w.Header().Get("Referrer-Policy"); got != "no-referrer" {
+				t.Errorf("Referrer-Policy %q", got)
+			}
 			if saw.URL.RawQuery != tt.left || strings.Contains(saw.RequestURI, key[4:]) || strings.Contains(saw.URL.String(), key[4:]) || saw.Form.Has("api_key") {
 				t.Errorf("the handler sees %q, %q, %v", saw.URL, saw.RequestURI, saw.Form)
 			}
 		})
+	}
+}
+
+// A page whose URL holds a key has browsers name it with all that they ask for from
+// there: the handler is told the page, and not the key.
+func TestAKeyInTheReferer(t *testing.T) {
+	h := build(t, blueprint{options: byQuery})
+	issued := h.key("")
+	var saw http.Header
+	handler := h.gate.Handler(open())(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { saw = r.Header }))
+	for referer, want := range map[string]string{
+		"https://app.example/a?api_key=s3cr3t":             "https://app.example/a",
+		"https://app.example/a?b=1&%61pi_key=s3cr3t&c=%20": "https://app.example/a?b=1&c=%20",
+		"https://app.example/a?b=1":                        "https://app.example/a?b=1",
+		"https://app.example/a?":                           "https://app.example/a?",
+		"/a?api_key=s3cr3t&api_key=":                       "/a",
+	} {
+		var outer *http.Request
+		w := h.call(handler, bearer(issued), func(r *http.Request) {
+			outer = r
+			r.Header["Referer"] = []string{referer, "x"}
+		})
+		if got := saw["Referer"]; w.Code != 200 || len(got) != 2 || got[0] != want || got[1] != "x" {
+			t.Errorf("%s: status %d, the handler sees %q", referer, w.Code, got)
+		}
+		if outer.Header["Referer"][0] != referer {
+			t.Errorf("the outer request was changed to %q", outer.Header["Referer"])
+		}
 	}
 }
 

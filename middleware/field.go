@@ -66,6 +66,8 @@ const (
 	headerChallenge     = "Www-Authenticate"
 	headerContentType   = "Content-Type"
 	headerNoSniff       = "X-Content-Type-Options"
+	headerReferer       = "Referer"
+	headerReferrers     = "Referrer-Policy"
 )
 
 // maxFields is what one profile may tell.
@@ -106,6 +108,7 @@ type fieldTable struct {
 	canonical []string // the names in canonical form, which are taken from requests
 	alike     []string // those, and the headers of credentials: taken with '_' for '-' too
 	requestID string   // of the names the request id's, "" when there is none
+	queries   []string // parameters that hold credentials
 }
 
 func (p *Profile) fieldTable() fieldTable {
@@ -123,7 +126,11 @@ func (p *Profile) fieldTable() fieldTable {
 	}
 	t.alike = slices.Clone(t.canonical)
 	for i := range p.Credentials {
-		t.alike = append(t.alike, p.Credentials[i].header)
+		l := &p.Credentials[i]
+		t.alike = append(t.alike, l.header)
+		if l.query != "" {
+			t.queries = append(t.queries, l.query)
+		}
 	}
 	return t
 }
@@ -138,6 +145,9 @@ func (t *fieldTable) strip(h http.Header) {
 		if strings.IndexByte(name, '_') >= 0 && slices.Contains(t.alike, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
 			delete(h, name)
 		}
+	}
+	for _, parameter := range t.queries {
+		stripReferer(h, parameter)
 	}
 }
 

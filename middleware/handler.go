@@ -192,6 +192,9 @@ func (p *Pass) confine(h http.Header) {
 	switch {
 	case x.at != nil && x.at.query != "":
 		x.cache[0] = "private, no-store" // RFC 6750 section 2.3
+		if len(h[headerReferrers]) == 0 {
+			h.Set(headerReferrers, "no-referrer")
+		}
 	case len(h[headerCacheControl]) == 0:
 		x.cache[0] = "private"
 	default:

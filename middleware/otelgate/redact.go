@@ -2,6 +2,7 @@ package otelgate
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -13,8 +14,8 @@ const redacted = "REDACTED"
 
 // Redact returns a function that takes the credentials of g out of an attribute of
 // the conventions for HTTP, and returns others as they are: the values of request
-// headers that hold credentials, and of such parameters in url.full and url.query,
-// and in http.url and http.target of old. Put it where attributes of spans pass, an
+// headers that hold credentials, and of such parameters in url.full, url.query and
+// the header Referer, and in http.url and http.target of old. Put it where attributes of spans pass, an
 // exporter for example.
 func Redact(g *middleware.Gate) func(attribute.KeyValue) attribute.KeyValue {
 	headers := make(map[attribute.Key]bool)
@@ -38,6 +39,14 @@ func Redact(g *middleware.Gate) func(attribute.KeyValue) attribute.KeyValue {
 			if parameters {
 				u := g.Redact(&url.URL{RawQuery: kv.Value.AsString()})
 				return kv.Key.String(strings.TrimPrefix(u, "?"))
+			}
+		case "http.request.header.referer":
+			if parameters {
+				pages := slices.Clone(kv.Value.AsStringSlice())
+				for i, page := range pages {
+					pages[i] = redactURL(g, page)
+				}
+				return kv.Key.StringSlice(pages)
 			}
 		default:
 			if headers[kv.Key] {

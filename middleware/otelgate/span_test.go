@@ -127,6 +127,7 @@ func TestRedact(t *testing.T) {
 		{"url.full", attribute.StringValue("https://a.example:port/?key=" + secret), "REDACTED"},
 		{"url.query", attribute.StringValue("k%65y=" + secret + "&a=b"), "key=REDACTED&a=b"},
 		{"url.query", attribute.StringValue(""), ""},
+		{"http.request.header.referer", attribute.StringSliceValue([]string{"https://a.example/?key=" + secret, "x"}), `["https://a.example/?key=REDACTED","x"]`},
 		{"url.path", attribute.StringValue("/v1"), "/v1"},
 	} {
 		if got := redact(tt.key.String("")); got.Key != tt.key {
