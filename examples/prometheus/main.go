@@ -47,7 +47,7 @@ func run(ctx context.Context, addr string) error {
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	fmt.Printf("curl -i -X POST http://%[1]s/v1/images -H 'Authorization: Bearer %[2]s'\ncurl http://%[1]s/metrics\n", addr, secret.Reveal())
 	if err := server.ListenAndServe(); ctx.Err() == nil {
-		return err
+		return fmt.Errorf("%w; -addr HOST:PORT listens elsewhere", err)
 	}
 	return nil
 }

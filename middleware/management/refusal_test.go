@@ -122,7 +122,7 @@ func TestBodiesThatAreNotExactlyRightChangeNothing(t *testing.T) {
 		{`{"name":"x"} x`, 400, invalid, "follows"},
 		{`{"name":"x","name":"y"}`, 400, invalid, "twice"},
 		{`{"NAME":"x"}`, 400, invalid, "not one that this takes"},
-		{`{"owner":"rival","name":"x"}`, 400, invalid, `"owner" is not one`},
+		{`{"owner":"rival","name":"x"}`, 400, invalid, `"owner" is not one that this takes; give no others than name, `},
 		{`{"name":null}`, 400, invalid, "null"},
 		{`{"name":7}`, 400, invalid, "name: a number does not fit; give a string"},
 		{`{"name":"x","environment":"live","settings":{"rpm":"60"}}`, 400, invalid, "a string does not fit"},

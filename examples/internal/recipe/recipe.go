@@ -41,7 +41,7 @@ func serve(ctx context.Context, addr string, newAPI func(*middleware.Gate) http.
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	fmt.Printf("curl -i -X POST http://%s/v1/images/cat -H 'Authorization: Bearer %s'\n", addr, secret.Reveal())
 	if err := server.ListenAndServe(); ctx.Err() == nil {
-		return err
+		return fmt.Errorf("%w; -addr HOST:PORT listens elsewhere", err)
 	}
 	return nil
 }

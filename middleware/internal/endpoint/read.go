@@ -124,7 +124,7 @@ func object(in *json.Decoder, t reflect.Type, depth int) error {
 		member, known := memberOf(t, name)
 		switch {
 		case !known:
-			return Invalid("the member " + quote(name) + " is not one that this takes; leave it out")
+			return Invalid("the member " + quote(name) + " is not one that this takes; " + membersOf(t))
 		case seen[name]:
 			return Invalid("the member " + quote(name) + " is there twice; give it once")
 		}
@@ -193,6 +193,21 @@ func memberOf(t reflect.Type, name string) (reflect.Type, bool) {
 		}
 	}
 	return nil, false
+}
+
+// membersOf says which members a t takes.
+func membersOf(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var names []string
+	for f := range fields(t) {
+		names = append(names, f.name)
+	}
+	if len(names) == 0 {
+		return "leave it out"
+	}
+	return "give no others than " + strings.Join(names, ", ")
 }
 
 // quote returns a name for a message if it is a plain one. Others are not repeated:

@@ -9,10 +9,16 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/keytoll/keytoll/apikey"
+	"github.com/keytoll/keytoll/middleware"
 )
 
 // Bounds of a request and of the end.
@@ -64,7 +70,7 @@ func Run(ctx context.Context, sys System, args []string, stdout, stderr io.Write
 func serve(ctx context.Context, sys System, addr string, asJSON bool, stdout io.Writer, log *slog.Logger) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; -addr HOST:PORT listens elsewhere, port 0 on a free one", err)
 	}
 	s, err := Open(ctx, sys, Options{})
 	if err == nil {
@@ -94,10 +100,26 @@ func (s *Service) announce(w io.Writer, addr string, asJSON bool) error {
 	for _, sample := range s.system.Keys {
 		fmt.Fprintf(w, "  %-10s %s\n", sample.State, shown[sample.State])
 	}
-	fmt.Fprintf(w, "  dashboard  %s, with Authorization: Bearer %s\n\n", s.system.Dashboard, s.Dashboard.Reveal())
+	fmt.Fprintf(w, "  dashboard  %s\n\n  Call it, with each of the keys, and look at the dashboard:\n\n", s.system.Dashboard)
 	for _, r := range s.system.Routes {
-		fmt.Fprintf(w, "    %s\n", r.Pattern)
+		fmt.Fprintf(w, "    %s\n", curl(addr, r.Pattern, s.Gate.Credentials()[0], s.Samples["active"]))
 	}
+	fmt.Fprintf(w, "    %s\n", curl(addr, "GET "+strings.ReplaceAll(s.system.Dashboard, "{account}", Demo), middleware.Bearer(), s.Dashboard))
 	_, err := fmt.Fprintf(w, "\n  Ctrl-C stops it.\n\n")
 	return err
+}
+
+// curl returns the command that calls a pattern of a mux.
+func curl(addr, pattern string, at middleware.Location, secret apikey.Secret) string {
+	method, path, _ := strings.Cut(pattern, " ")
+	r := &http.Request{Header: make(http.Header), URL: new(url.URL)}
+	at.Put(r, secret.Reveal())
+	line := "curl -sS -i 'http://" + addr + path + "'"
+	for name := range r.Header {
+		line += " -H '" + name + ": " + r.Header.Get(name) + "'"
+	}
+	if method == http.MethodPost {
+		line += " -d '{}'"
+	}
+	return line
 }
