@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -11,18 +12,38 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keytoll/keytoll/credits"
 	"github.com/keytoll/keytoll/middleware"
+	"github.com/keytoll/keytoll/ratelimit"
 )
 
+// countedUnder writes down under which names limits are counted.
+type countedUnder struct {
+	ratelimit.Store
+
+	names *strings.Builder
+}
+
+func (s countedUnder) Apply(ctx context.Context, req *ratelimit.Request) error {
+	for _, op := range req.Ops {
+		fmt.Fprintf(s.names, "counted under %s\n", op.Key)
+	}
+	return s.Store.Apply(ctx, req)
+}
+
 // No output of the gate holds a credential: not an answer, a log line, an event,
-// an error or a denial, printed in whatever way.
+// an error or a denial, printed in whatever way, nor what stores are given to keep.
 func TestNoSecretInAnyOutput(t *testing.T) {
 	var logs bytes.Buffer
 	var all strings.Builder
 	slogged := middleware.NewSlogObserver(slog.New(slog.NewJSONHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	h := build(t, blueprint{options: func(o *middleware.Options) {
-		o.Profile.Credentials = []middleware.Location{middleware.Bearer(), middleware.Header("X-API-Key")}
-	}})
+	h := build(t, blueprint{
+		limits: func(s ratelimit.Store) ratelimit.Store { return countedUnder{s, &all} },
+		options: func(o *middleware.Options) {
+			o.Profile.Credentials = []middleware.Location{middleware.Bearer(), middleware.Header("X-API-Key")}
+			o.IPLimits = []ratelimit.Limit{perMinute("address", 100).Limit}
+		},
+	})
 	h.grant(10)
 	good, narrow := h.key("image:generate"), h.key("")
 	guess := foreign(t).Reveal()
@@ -62,6 +83,14 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 		slogged.Settled(t.Context(), s)
 	}
 	all.Write(logs.Bytes())
+	page, err := h.ledger.Entries(t.Context(), credits.Query{Account: account})
+	must(t, err)
+	for _, e := range page.Entries {
+		fmt.Fprintf(&all, "%+v\n", e)
+	}
+	if text := all.String(); !strings.Contains(text, "counted under "+good.Key.Meter) || !strings.Contains(text, "Operation:image") {
+		t.Error("the names of limits, or the entries of the ledger, are not among what is searched")
+	}
 	if n := strings.Count(all.String(), "\n"); n < 50 {
 		t.Fatalf("only %d lines to search", n)
 	}
