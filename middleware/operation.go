@@ -254,7 +254,7 @@ func (rt *Route) same(o *Route) bool {
 // joinParts adds every fault of err, an error about a part of what f is about,
 // under the name of the whole: of twenty operations it is one.
 func joinParts(f *errors.Faults, err error) {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this takes a list of faults apart
+	if many, ok := err.(interface{ Unwrap() []error }); ok { // a list of faults, taken apart
 		for _, fault := range many.Unwrap() {
 			joinParts(f, fault)
 		}

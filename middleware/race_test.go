@@ -101,7 +101,7 @@ func TestRaceOfAllEndings(t *testing.T) {
 func TestRaceToSettle(t *testing.T) {
 	for _, leased := range []bool{false, true} {
 		seed := rand.Uint64()
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test, whose seed is told
+		random := rand.New(rand.NewPCG(seed, 0))
 		var h *house
 		closing := func() {}
 		if leased {
