@@ -114,12 +114,13 @@ func curl(addr, pattern string, at middleware.Location, secret apikey.Secret) st
 	method, path, _ := strings.Cut(pattern, " ")
 	r := &http.Request{Header: make(http.Header), URL: new(url.URL)}
 	at.Put(r, secret.Reveal())
-	line := "curl -sS -i 'http://" + addr + path + "'"
+	var line strings.Builder
+	fmt.Fprintf(&line, "curl -sS -i 'http://%s%s'", addr, path)
 	for name := range r.Header {
-		line += " -H '" + name + ": " + r.Header.Get(name) + "'"
+		fmt.Fprintf(&line, " -H '%s: %s'", name, r.Header.Get(name))
 	}
 	if method == http.MethodPost {
-		line += " -d '{}'"
+		line.WriteString(" -d '{}'")
 	}
-	return line
+	return line.String()
 }
