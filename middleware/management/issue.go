@@ -115,20 +115,11 @@ const mostTTL = 100 * 365 * 24 * time.Hour
 
 // rotate makes a successor.
 func (c *call) rotate() error {
-	var in endpoint.Rotation
-	if err := endpoint.ReadJSON(c.w, c.r, &in); err != nil {
-		return err
-	}
-	grace, err := in.Grace(c.h.opt.Grace, c.h.opt.MaxGrace)
+	k, previous, err := endpoint.Rotate(c.w, c.r, c.h.keys, &c.key, c.h.opt.Now(), c.h.opt.Grace, c.h.opt.MaxGrace)
 	if err != nil {
 		return err
 	}
-	until := endpoint.Ends(c.key.ExpiresAt, c.h.opt.Now(), grace)
-	k, err := c.h.keys.Rotate(c.r.Context(), c.id, grace)
-	if err != nil {
-		return err
-	}
-	return c.show(http.StatusCreated, &k, issued{Previous: &endpoint.Previous{ID: c.id, ExpiresAt: until}})
+	return c.show(http.StatusCreated, &k, issued{Previous: &previous})
 }
 
 // A likeness is the body with which a key is cloned.

@@ -17,22 +17,13 @@ type Rotated struct {
 // rotate answers with a new key that inherits everything. The old one works until
 // the grace is over.
 func (c *call) rotate() error {
-	var in endpoint.Rotation
-	if err := endpoint.ReadJSON(c.w, c.r, &in); err != nil {
-		return err
-	}
-	grace, err := in.Grace(c.h.opt.Grace, c.h.opt.MaxGrace)
-	if err != nil {
-		return err
-	}
-	until := endpoint.Ends(c.key.ExpiresAt, c.h.opt.Now(), grace)
-	issued, err := c.h.keys.Rotate(c.r.Context(), c.key.ID, grace)
+	issued, previous, err := endpoint.Rotate(c.w, c.r, c.h.keys, &c.key, c.h.opt.Now(), c.h.opt.Grace, c.h.opt.MaxGrace)
 	if err != nil {
 		return err
 	}
 	endpoint.WriteJSON(c.w, http.StatusOK, Rotated{
 		ID: issued.Key.ID, Key: issued.Secret.Reveal(), Secrets: endpoint.ViewBound(issued.Secrets),
-		Previous: endpoint.Previous{ID: c.key.ID, ExpiresAt: until},
+		Previous: previous,
 	})
 	return nil
 }

@@ -2,8 +2,10 @@ package endpoint
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
+	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/errors"
 )
 
@@ -34,8 +36,24 @@ type Rotation struct {
 	GraceSeconds *int64 `json:"grace_seconds,omitempty" doc:"How long the old key goes on, in seconds; 0 ends it at once."`
 }
 
-// Grace returns what the body says, at most longest, or usual when it says nothing.
-func (r *Rotation) Grace(usual, longest time.Duration) (time.Duration, error) {
+// Rotate makes a successor of old, which goes on for as long as the body asks: at
+// most longest, or usual when it says nothing.
+func Rotate(w http.ResponseWriter, r *http.Request, keys *apikey.Service, old *apikey.Key, now time.Time, usual, longest time.Duration) (apikey.Issued, Previous, error) {
+	var in Rotation
+	if err := ReadJSON(w, r, &in); err != nil {
+		return apikey.Issued{}, Previous{}, err
+	}
+	grace, err := in.grace(usual, longest)
+	if err != nil {
+		return apikey.Issued{}, Previous{}, err
+	}
+	until := ends(old.ExpiresAt, now, grace)
+	issued, err := keys.Rotate(r.Context(), old.ID, grace)
+	return issued, Previous{ID: old.ID, ExpiresAt: until}, err
+}
+
+// grace returns what the body says, at most longest, or usual when it says nothing.
+func (r *Rotation) grace(usual, longest time.Duration) (time.Duration, error) {
 	if r.GraceSeconds == nil {
 		return usual, nil
 	}
@@ -51,11 +69,11 @@ type Previous struct {
 	ExpiresAt time.Time `json:"expires_at" doc:"When it stops working."`
 }
 
-// Ends returns when an old key that ends at expires, the zero time being never,
+// ends returns when an old key that ends at expires, the zero time being never,
 // ends after a rotation at now. It is reckoned before the change, so that the old
 // key lives no shorter than told: to look afterwards might fail, and lose the new
 // key's only showing.
-func Ends(expires, now time.Time, grace time.Duration) time.Time {
+func ends(expires, now time.Time, grace time.Duration) time.Time {
 	until := now.Add(grace).UTC().Truncate(time.Microsecond)
 	if !expires.IsZero() && expires.Before(until) {
 		return expires
