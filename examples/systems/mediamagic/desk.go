@@ -46,15 +46,15 @@ func (d *desk) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *desk) read(w http.ResponseWriter, r *http.Request) {
+	pass, _ := middleware.PassFrom(r.Context())
 	var found submission
 	d.mu.Lock()
 	for _, s := range d.taken {
-		if s.ID == r.PathValue("id") {
+		if s.ID == r.PathValue("id") && s.Environment == pass.Key().Environment {
 			found = s
 		}
 	}
 	d.mu.Unlock()
-	pass, _ := middleware.PassFrom(r.Context())
 	if pass.RequireOwner(w, r, found.Workspace) { // one that does not exist is nobody's
 		host.Reply(w, found)
 	}

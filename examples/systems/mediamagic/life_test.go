@@ -50,6 +50,11 @@ func TestTheKeySaysWhichWorkspaceAndEnvironment(t *testing.T) {
 			t.Errorf("the %s key sees %s", state, a.Body)
 		}
 	}
+	for id, state := range map[string]string{"sub_1": "sandbox", "sub_2": "active"} {
+		if a := s.Do(wire.Get(path+"/"+id, "X-API-Key", s.Key(state))); a.Status != 401 { // as another workspace's
+			t.Errorf("%s of the other environment: %d", id, a.Status)
+		}
+	}
 	if a := s.Do(wire.Get(path+"/sub_1", "X-API-Key", s.Key("active"))); a.Status != 200 {
 		t.Errorf("its own submission: %d %s", a.Status, a.Body)
 	}
