@@ -224,6 +224,15 @@ func changeable(op string, k *Key, now time.Time) error {
 	return nil
 }
 
+// CheckSecrets reports everything for which [Service.Create] would not make a key
+// with secrets of these names, a lack of [Options.SealingKeys] among it: for whoever
+// configures names that keys are made with later.
+func (s *Service) CheckSecrets(names []string) error {
+	faults := errors.Faults{Op: "apikey.CheckSecrets"}
+	s.checkSecrets(&faults, names)
+	return faults.Err()
+}
+
 // checkSecrets adds what is wrong with names that a key shall have.
 func (s *Service) checkSecrets(faults *errors.Faults, names []string) {
 	if len(names) > 0 && s.sealer.Empty() {

@@ -113,11 +113,15 @@ func TestSecretsThatCannotBeMadeAreRefusedWithEveryFault(t *testing.T) {
 		if errors.CodeOf(err) != errors.Invalid {
 			t.Errorf("%s: %v, want invalid", name, err)
 		}
+		before := tt.s.CheckSecrets(tt.names)
 		for _, part := range tt.want {
-			if !strings.Contains(fmt.Sprint(err), part) {
-				t.Errorf("%s: %v does not say %s", name, err, part)
+			if !strings.Contains(fmt.Sprint(err), part) || !strings.Contains(fmt.Sprint(before), part) {
+				t.Errorf("%s: %v, or before that %v, does not say %s", name, err, before, part)
 			}
 		}
+	}
+	if err := errors.Join(bare.CheckSecrets(nil), v.CheckSecrets([]string{"webhook"})); err != nil {
+		t.Error(err)
 	}
 	if n := len(state(t, v.store)); n != 0 {
 		t.Errorf("%d keys were made", n)

@@ -90,6 +90,8 @@ func New(keys *apikey.Service, o *Options) (*Handler, error) {
 	}
 	if keys == nil {
 		f.Add("keys is nil; give an *apikey.Service")
+	} else {
+		f.Join(keys.CheckSecrets(h.opt.Secrets))
 	}
 	h.opt.fill(&f)
 	h.prefix = endpoint.ParsePrefix(&f, h.opt.Prefix)
@@ -142,11 +144,6 @@ func (o *Options) fill(f *errors.Faults) {
 		f.Add("RotateEvery is %v; give 0 (never) or more", o.RotateEvery)
 	}
 	endpoint.FillGrace(f, &o.Grace, &o.MaxGrace)
-	for i, name := range o.Secrets {
-		if name == "" || slices.Contains(o.Secrets[:i], name) {
-			f.Add("secret %q: give each a name of its own", name)
-		}
-	}
 	o.Secrets = slices.Clone(o.Secrets)
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the one default clock

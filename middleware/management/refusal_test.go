@@ -268,9 +268,9 @@ func TestPagesOfOtherOriginsChangeNothing(t *testing.T) {
 
 func TestNewTellsEveryFault(t *testing.T) {
 	_, err := management.New(nil, &management.Options{
-		Prefix: "keys/", Verbs: 1 << 15, Editable: 1 << 7, Grace: 2, MaxGrace: 1, RotateEvery: -1, Secrets: []string{"a", "a"},
+		Prefix: "keys/", Verbs: 1 << 15, Editable: 1 << 7, Grace: 2, MaxGrace: 1, RotateEvery: -1,
 	})
-	for _, says := range []string{"keys is nil", "Authenticate is nil", "prefix", "Verbs", "Editable", "Grace", "RotateEvery", "secret"} {
+	for _, says := range []string{"keys is nil", "Authenticate is nil", "prefix", "Verbs", "Editable", "Grace", "RotateEvery"} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q is missing in %v", says, err)
 		}
@@ -281,8 +281,15 @@ func TestNewTellsEveryFault(t *testing.T) {
 	if _, err := management.New(nil, nil); err == nil {
 		t.Error("nil options are accepted, though nobody authenticates")
 	}
+	bare := must(apikey.NewService(apikey.NewMemoryStore(), must(apikey.NewFormat("kt", nil))(t), nil))(t)
+	_, err = management.New(bare, &management.Options{Authenticate: account, Secrets: []string{"a", "a"}})
+	for _, says := range []string{"SealingKeys", `"a" for the second time`} { // and not only to whoever makes the first key
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q is missing in %v", says, err)
+		}
+	}
 	for _, prefix := range []string{"x", "/", "/a/", "/{key}", "/{a}/{a}", "/{a...}", "/a//b", "/a b", "/..", "/{}"} {
-		_, err := management.New(must(apikey.NewService(apikey.NewMemoryStore(), must(apikey.NewFormat("kt", nil))(t), nil))(t), &management.Options{Authenticate: account, Prefix: prefix})
+		_, err := management.New(bare, &management.Options{Authenticate: account, Prefix: prefix})
 		if errors.CodeOf(err) != errors.Invalid {
 			t.Errorf("prefix %q: %v", prefix, err)
 		}

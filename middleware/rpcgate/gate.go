@@ -67,7 +67,7 @@ func New(gate *middleware.Gate, operations Operations, o *Options) (*Gate, error
 	}
 	for _, name := range o.Public {
 		checkMethod(&f, name)
-		if m, has := g.methods[name]; has && m.route != nil {
+		if _, has := operations[name]; has {
 			f.Add("method %q is public and has an operation; give it one or the other", name)
 		}
 		g.methods[name] = method{}

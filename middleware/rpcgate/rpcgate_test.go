@@ -207,6 +207,17 @@ func TestMethodsAndServices(t *testing.T) {
 	}
 }
 
+// One answer names it all: also of a method whose operation is wrong, that it has two.
+func TestFaultsAreAllNamed(t *testing.T) {
+	f := middlewaretest.New(t, nil)
+	_, err := rpcgate.New(f.Gate, rpcgate.Operations{draw: {}}, &rpcgate.Options{Public: []string{draw}})
+	for _, says := range []string{"the scopes are not stated", "the price is not stated", "is public and has an operation"} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q is missing in %v", says, err)
+		}
+	}
+}
+
 // What a stream is told of sending and receiving says whether its client is there.
 func TestWhoIsLost(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
