@@ -27,9 +27,9 @@ var gatePeers = [...]struct {
 	{"floor", bareHandler},
 	{"handwritten", handwritten},
 	{"handwritten-httprate", func(tb testing.TB, n int, next http.Handler) (http.Handler, []string) {
-		limit := httprate.Limit(endless, time.Minute, httprate.WithKeyFuncs(func(r *http.Request) (string, error) {
+		limit := httprate.LimitBy(endless, time.Minute, func(r *http.Request) (string, error) {
 			return r.Header.Get("Authorization"), nil
-		}))
+		})
 		return handwritten(tb, n, limit(next))
 	}},
 	{"keytoll-key", ours(middleware.Operation{Price: middleware.Free()})},

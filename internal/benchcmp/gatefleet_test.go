@@ -111,9 +111,9 @@ func handwrittenFleet(tb testing.TB, f *fleet, n int, next http.Handler) (http.H
 	must(tb, err)
 	_, err = f.pool.Exec(tb.Context(), `INSERT INTO api_keys SELECT digest, place - 1 FROM unnest($1::bytea[]) WITH ORDINALITY AS k (digest, place)`, digests)
 	must(tb, err)
-	limit := httprate.Limit(endless, time.Minute, httprate.WithKeyFuncs(func(r *http.Request) (string, error) {
+	limit := httprate.LimitBy(endless, time.Minute, func(r *http.Request) (string, error) {
 		return r.Header.Get("Authorization"), nil
-	}))
+	})
 	return limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		sum := sha256.Sum256([]byte(key))
