@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -127,18 +128,22 @@ func TestIdempotencyKeysArePinned(t *testing.T) {
 func TestIdempotencyDoesNotRelyOnExpiry(t *testing.T) {
 	client := redistest.StartOwn(t).Client(t)
 	s := newIdempotency(t, redisstore.GoRedis(client), "p:")
+	// What is kept begins with the instants at which it is over: they are put back
+	// to 1970.
+	instants := regexp.MustCompile(`^c\d+ \d+`)
 	for _, answer := range []bool{false, true} {
 		c := requestOf(fmt.Sprint(answer), "a")
-		c.Lease, c.Keep = time.Microsecond, 0
 		asks(t, s, c, idempotency.Claimed)
-		key := client.Keys(t.Context(), "p:*").Val()[0]
-		old := client.Get(t.Context(), key).Val()
+		past := "c1 2"
 		if answer {
-			c.Lease = time.Minute
-			asks(t, s, c, idempotency.Claimed)
-			noError(t, s.Finish(t.Context(), c.Key, c.Token, nil, time.Microsecond))
-			key = client.Keys(t.Context(), "p:*").Val()[0]
-			old = client.Get(t.Context(), key).Val()
+			noError(t, s.Finish(t.Context(), c.Key, c.Token, nil, time.Hour))
+			instants, past = regexp.MustCompile(`^d\d+`), "d1"
+		}
+		key := client.Keys(t.Context(), "p:*").Val()[0]
+		kept := client.Get(t.Context(), key).Val()
+		old := instants.ReplaceAllString(kept, past)
+		if old == kept {
+			t.Fatalf("%q begins with no instant", kept)
 		}
 		noError(t, client.Set(t.Context(), key, old, 0).Err())
 		if err := s.Finish(t.Context(), c.Key, c.Token, nil, time.Hour); !errors.Is(err, idempotency.ErrLost) {
