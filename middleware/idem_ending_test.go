@@ -259,10 +259,11 @@ func TestIdemNoAnswerToAClientThatLeftIsNoAnswer(t *testing.T) {
 // What somebody outside answered is not the handler's answer.
 func TestIdemTimeoutOutside(t *testing.T) {
 	d := newDesk(t, blueprint{})
-	release := make(chan struct{})
-	settled := make(chan struct{}, 2)
+	began, release := make(chan struct{}), make(chan struct{})
+	settled := make(chan struct{}, 1)
 	inner := d.handler(once(), func(w http.ResponseWriter, r *http.Request) {
 		if d.runs.Load() == 1 {
+			close(began)
 			<-r.Context().Done()
 			<-release
 		}
@@ -273,8 +274,16 @@ func TestIdemTimeoutOutside(t *testing.T) {
 		inner.ServeHTTP(w, r)
 	})
 	issued := d.key("image:generate")
-	if w := d.call(http.TimeoutHandler(told, time.Millisecond, "late"), bearer(issued), idemKey("k")); w.Code != 503 {
-		t.Errorf("status %d", w.Code)
+	for wait, runs := time.Millisecond, false; !runs; wait *= 2 {
+		if w := d.call(http.TimeoutHandler(told, wait, "late"), bearer(issued), idemKey("k")); w.Code != 503 {
+			t.Errorf("status %d", w.Code)
+		}
+		select {
+		case <-began:
+			runs = true
+		case <-settled: // the time was over before the handler began
+			d.clock.add(time.Millisecond) // what that leaves of a lease
+		}
 	}
 	refused(t, d.call(inner, bearer(issued), idemKey("k")), 409, "request_in_progress")
 	close(release)

@@ -327,14 +327,22 @@ func (m *Meter) settle(s *Settled, state int64) {
 		s.Action, s.Account, s.Hold = Capture, m.account, holds[0].id
 	}
 	rest := s.Asked
+	var timedOut error
 	for i, h := range holds {
-		ask := min(rest, h.amount)
-		if i == len(holds)-1 {
+		ask, last := min(rest, h.amount), i == len(holds)-1
+		if last {
 			ask = rest
 		}
-		rest -= ask
 		charged, err := p.capture(m.account, h.id, h.amount, ask)
 		s.Charged += charged
+		if errors.Is(err, credits.ErrTimedOut) && !last {
+			timedOut = errors.Join(timedOut, err)
+			continue // later ones may have room for it
+		}
+		rest -= ask
 		s.Err = errors.Join(s.Err, err)
+	}
+	if s.Charged < s.Asked {
+		s.Err = errors.Join(timedOut, s.Err)
 	}
 }

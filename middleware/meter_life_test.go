@@ -32,6 +32,26 @@ func TestMeterKeepsTheHoldsOfALongStream(t *testing.T) {
 	}
 }
 
+// What the first hold of a stream that fell silent could not pay, since it has timed
+// out, is charged to a later one as far as that has room.
+func TestMeterChargesLaterHoldsForOneThatTimedOut(t *testing.T) {
+	for _, tt := range []struct{ counted, charged credits.Amount }{{7, 7}, {13, 10}} {
+		h := build(t, blueprint{options: func(o *middleware.Options) { o.HoldTTL = time.Minute }})
+		h.grant(100)
+		p := h.admit(priced())
+		h.clock.add(20 * time.Second)
+		must(t, p.Meter().Add(t.Context(), tt.counted*credits.Credit)) // the second hold is of 10
+		h.clock.add(50 * time.Second)
+		if err := p.End(t.Context(), good()); (err == nil) != (tt.counted == tt.charged) {
+			t.Errorf("counted %d: %v", tt.counted, err)
+		}
+		h.spent(tt.charged, 0)
+		if s := h.settlement(); s.Asked != tt.counted*credits.Credit || s.Charged != tt.charged*credits.Credit {
+			t.Errorf("settled %+v", s)
+		}
+	}
+}
+
 // What a silent stream let time out is held anew before anything more is counted,
 // and when it cannot be, the stream stops.
 func TestMeterHoldsAnewWhatHasTimedOut(t *testing.T) {
