@@ -84,7 +84,7 @@
 // [JSON] makes, or a function of the host's.
 //
 // What clients send under the names of Fields, or of a credential's header with '_'
-// for '-', is taken from the request before the handler gets it.
+// for '-', is taken from the request before the handler gets it, and from a trailer.
 //
 // # Idempotency
 //

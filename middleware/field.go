@@ -142,13 +142,19 @@ func (t *fieldTable) strip(h http.Header) {
 		delete(h, name)
 	}
 	for name := range h {
-		if strings.IndexByte(name, '_') >= 0 && slices.Contains(t.alike, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+		if strings.IndexByte(name, '_') >= 0 && t.takes(name) {
 			delete(h, name)
 		}
 	}
 	for _, parameter := range t.queries {
 		stripReferer(h, parameter)
 	}
+}
+
+// takes reports whether the name is that of a field of the gate's or of a credential,
+// to whoever takes '_' for '-'.
+func (t *fieldTable) takes(name string) bool {
+	return slices.Contains(t.alike, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")))
 }
 
 // limits reports whether the field speaks of limits.

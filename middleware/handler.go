@@ -160,6 +160,9 @@ func (p *Pass) prepare(w http.ResponseWriter, r *http.Request) {
 		// The original writer lets MaxBytesReader close the connection.
 		x.request.Body = http.MaxBytesReader(w, r.Body, most)
 	}
+	if r.Trailer != nil {
+		p.gate.fields.stripTrailer(&x.request)
+	}
 }
 
 // announce sets the headers of an answer that the handler gives.
