@@ -27,7 +27,7 @@ type trailed struct {
 // Read reads the body, and at its end the trailer.
 func (b *trailed) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // readers end by exactly io.EOF
+	if err == io.EOF {
 		b.pass()
 	}
 	return n, err

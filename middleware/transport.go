@@ -42,8 +42,8 @@ func (g *Gate) Attempt(rt *Route, remote string, values func(name string) []stri
 
 // Hides reports whether a header field that came with the attempt, which
 // [Gate.Attempt] returned, is not for the handler: because it holds the credential,
-// or because its name is that of one of the gate's own Profile.Fields. Names are
-// compared in any case, and '_' counts as '-'.
+// because its name is that of a credential's with '_' for '-', or that of one of the
+// gate's own Profile.Fields. Names are compared in any case, and '_' counts as '-'.
 func (a *Attempt) Hides(name string) bool {
 	if a.gate == nil || name == "" {
 		return false
@@ -51,7 +51,9 @@ func (a *Attempt) Hides(name string) bool {
 	if a.at != nil && sameName(name, a.at.header) {
 		return true
 	}
-	if a.Malformed { // two credentials, say: none of them is for the handler
+	// Of two credentials, say, none is for the handler; and no credential is read from
+	// a name with '_', though who is further in may take it for one.
+	if a.Malformed || strings.IndexByte(name, '_') >= 0 {
 		for i := range a.gate.opt.Profile.Credentials {
 			if sameName(name, a.gate.opt.Profile.Credentials[i].header) {
 				return true
