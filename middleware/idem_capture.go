@@ -115,7 +115,7 @@ func (p *Pass) mayRepeat(name string, o Outcome) bool {
 	if name == "Content-Length" {
 		return mayAnnounce(o) // else the body tells
 	}
-	if slices.Contains(hopByHop[:], name) || strings.HasSuffix(name, "-Token") || slices.Contains(p.gate.fields.canonical, name) {
+	if slices.Contains(hopByHop[:], name) || strings.HasSuffix(name, "-Token") || p.gate.owns(name) {
 		return false
 	}
 	for _, line := range p.claim().capture.header["Connection"] {
@@ -125,10 +125,11 @@ func (p *Pass) mayRepeat(name string, o Outcome) bool {
 			}
 		}
 	}
-	for _, l := range p.gate.opt.Profile.Credentials {
-		if l.header == name {
-			return false
-		}
-	}
 	return !slices.ContainsFunc(secretive[:], func(part string) bool { return strings.Contains(name, part) })
+}
+
+// owns reports whether a field of that name is the gate's to set, or a credential's.
+func (g *Gate) owns(name string) bool {
+	return slices.Contains(g.fields.canonical, name) ||
+		slices.ContainsFunc(g.opt.Profile.Credentials, func(l Location) bool { return l.header == name })
 }

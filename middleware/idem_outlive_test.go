@@ -161,3 +161,30 @@ func TestIdemHangingStoreIsCharged(t *testing.T) {
 		t.Errorf("settled %+v", got)
 	}
 }
+
+// What was kept under another profile does not speak for the gate that gives it
+// again.
+func TestIdemReplayUnderAnotherProfile(t *testing.T) {
+	d := newDesk(t, blueprint{})
+	issued := d.key("image:generate")
+	op := once()
+	op.Limits = []middleware.Limit{perMinute("minute", 100)}
+	says := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-RateLimit-Limit", "the handler's own")
+		w.Header().Set("X-Key", "the handler's own")
+		w.Header().Set("X-Other", "kept")
+	}
+	d.call(d.handler(op, says), bearer(issued), idemKey("k"))
+	later, err := middleware.NewGate(d.keys, &middleware.Options{
+		Credits: d.ledger, Now: d.clock.now, Idempotency: &middleware.IdempotencyOptions{Store: d.store},
+		Profile: middleware.Profile{
+			Fields:      middleware.LegacyFields(middleware.FieldReset),
+			Credentials: []middleware.Location{middleware.Bearer(), middleware.Header("X-Key")},
+		},
+	})
+	must(t, err)
+	got := seen(d.call(later.Handler(op)(http.NotFoundHandler()), bearer(issued), idemKey("k")))
+	if !got.replayed() || got.header.Get("X-RateLimit-Limit") != "100" || got.header.Get("X-Key") != "" || got.header.Get("X-Other") != "kept" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"strconv"
 
@@ -44,7 +43,11 @@ func (g *Gate) replay(w http.ResponseWriter, p *Pass, d *Denial) {
 	for name, value := range d.Fields() {
 		h[name] = []string{value}
 	}
-	maps.Copy(h, a.Header)
+	for name, values := range a.Header {
+		if !g.owns(http.CanonicalHeaderKey(name)) { // which it may not have done then, under another profile
+			h[name] = values
+		}
+	}
 	h.Set(idempotency.HeaderReplayed, "true")
 	if len(a.Body) > 0 {
 		h.Set("Content-Length", strconv.Itoa(len(a.Body)))
