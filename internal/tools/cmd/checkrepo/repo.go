@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,9 +74,9 @@ func (r *repo) steps() []step {
 			return verdict(r.command("go", "vet", "work").output(ctx))
 		}},
 		{name: "go test -race -shuffle=on -count=1 work", limit: 15 * time.Minute, run: r.command(
-			"go", "test", "-race", "-shuffle=on", "-count=1", "-timeout=10m", "-json", "work").tests},
+			"go", "test", "-race", "-p="+strconv.Itoa(lanes), "-shuffle=on", "-count=1", "-timeout=10m", "-json", "work").tests},
 	}
-	for _, m := range r.modules {
+	for _, m := range slices.Backward(r.modules) { // the stores, which wait for servers, first
 		steps = append(steps, step{name: "alone: " + m, limit: 10 * time.Minute, beside: true, run: func(ctx context.Context) tally {
 			return r.standsAlone(ctx, m)
 		}})

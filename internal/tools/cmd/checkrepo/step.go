@@ -49,7 +49,11 @@ func (s step) result(ctx context.Context) result {
 	return r
 }
 
-// together runs steps, two at a time, and yields what they came to in their order.
+// lanes is how many steps run at the same time: one more than CI has processors, since
+// some of them wait.
+const lanes = 3
+
+// together runs steps, some at a time, and yields what they came to in their order.
 func together(ctx context.Context, steps []step) iter.Seq[result] {
 	return func(yield func(result) bool) {
 		results := make([]chan result, len(steps))
@@ -57,7 +61,7 @@ func together(ctx context.Context, steps []step) iter.Seq[result] {
 			results[i] = make(chan result, 1)
 		}
 		var next atomic.Int64
-		for range min(2, len(steps)) {
+		for range min(lanes, len(steps)) {
 			go func() {
 				for i := next.Add(1) - 1; i < int64(len(steps)); i = next.Add(1) - 1 {
 					results[i] <- steps[i].result(ctx)
