@@ -121,15 +121,13 @@ func (p *Pass) decides(ctx context.Context) {
 // asking returns the context of one question to a store, for which it has
 // Options.StoreTimeout.
 func (p *Pass) asking() context.Context {
-	p.deciding.again(true)
-	return &p.deciding
+	return p.deciding.next(true)
 }
 
 // taking is asking for what nobody can give back when the answer is lost: a client
 // that leaves meanwhile does not end it.
 func (p *Pass) taking() context.Context {
-	p.deciding.again(false)
-	return &p.deciding
+	return p.deciding.next(false)
 }
 
 // bucket returns the name under which the client's address is counted.

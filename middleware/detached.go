@@ -26,6 +26,15 @@ type timed struct {
 	context.Context //nolint:containedctx // it is a context itself
 
 	cancel context.CancelFunc
+	later  *detached // of the question after this one; nil when there is none
+}
+
+// end ends the time-out, and what took its place.
+func (t *timed) end() {
+	t.cancel()
+	if t.later != nil {
+		t.later.stop()
+	}
 }
 
 // start returns the context with the running time-out.
@@ -46,15 +55,19 @@ func (d *detached) start() context.Context {
 	return d.timed.Context
 }
 
-// again ends what the time-out was for, and has another begin when somebody asks.
-func (d *detached) again(bound bool) {
+// next returns the context of one more question. It is d itself as long as nobody has
+// asked d for Done or Deadline; whoever has may still wait for its end, and must
+// never see it come to life again, so that another takes its place then.
+func (d *detached) next(bound bool) *detached {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.bound = bound
-	if d.timed != nil {
-		d.timed.cancel()
+	if d.timed == nil {
+		d.bound = bound
+		return d
 	}
-	d.timed = nil
+	d.timed.end()
+	d.timed.later = &detached{parent: d.parent, timeout: d.timeout, bound: bound, over: d.over}
+	return d.timed.later
 }
 
 // stop ends the context and frees the timer, if one was started.
@@ -63,7 +76,7 @@ func (d *detached) stop() {
 	defer d.mu.Unlock()
 	d.over = true
 	if d.timed != nil {
-		d.timed.cancel()
+		d.timed.end()
 	}
 }
 
