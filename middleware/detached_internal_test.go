@@ -17,7 +17,7 @@ func TestAQuestionThatIsOverStaysOver(t *testing.T) {
 	for range 3 {
 		last := asked[len(asked)-1]
 		child, cancel := context.WithCancel(last)
-		defer cancel()
+		t.Cleanup(cancel)
 		asked = append(asked, first.next(true))
 		<-child.Done()
 		if now := asked[len(asked)-1]; now == last || now.Err() != nil {
@@ -31,7 +31,7 @@ func TestAQuestionThatIsOverStaysOver(t *testing.T) {
 	}
 	last := asked[len(asked)-1]
 	child, cancel := context.WithCancel(last)
-	defer cancel()
+	t.Cleanup(cancel)
 	first.stop()
 	<-child.Done()
 	if first.next(true).Err() == nil {
