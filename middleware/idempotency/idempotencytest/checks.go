@@ -143,10 +143,10 @@ func copied(ctx context.Context, s *subject) error {
 	err := errors.Join(
 		s.mine(ctx, s.claim("k", "a"), "a", 0),
 		s.Finish(ctx, s.key("k"), token("a"), answer, long))
-	copy(answer, "XXXXXX")
+	clear(answer)
 	f, claimErr := s.Claim(ctx, s.claim("k", "b"))
 	err = errors.Join(err, claimErr, s.done(ctx, s.claim("k", "b"), []byte("answer")))
-	copy(f.Answer, "YYYYYY")
+	clear(f.Answer)
 	return errors.Join(err, s.done(ctx, s.claim("k", "b"), []byte("answer")))
 }
 
