@@ -214,18 +214,21 @@ func (g *Gate) settleEarlier(ctx context.Context, p *Pass, c *claim) *Denial {
 }
 
 // undoEarlier releases the hold of an attempt and those of its meter, and reports
-// whether one of them was charged.
+// whether one of them was charged. Of their numbers no more are missing than those of
+// which the ledger could not tell.
 func (g *Gate) undoEarlier(p *Pass, account credits.AccountID, id credits.OpID) (paid bool, err error) {
-	for n := range maxMeterHolds {
-		_, err := g.ledger.Release(p.asking(), credits.Release{Account: account, Hold: meterHoldID(id, n+1)})
+	for n, gap := 1, 0; gap <= maxMeterLost; n++ {
+		_, err := g.ledger.Release(p.asking(), credits.Release{Account: account, Hold: meterHoldID(id, n)})
 		switch {
 		case errors.Is(err, credits.ErrSettled):
 			return true, nil
 		case errors.Is(err, credits.ErrNotFound):
-			return false, nil
+			gap++
+			continue
 		case err != nil && !errors.Is(err, credits.ErrTimedOut):
 			return false, err
 		}
+		gap = 0
 	}
 	return false, nil
 }

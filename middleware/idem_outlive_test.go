@@ -3,11 +3,13 @@ package middleware_test
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/apikey"
 	"github.com/keytoll/keytoll/credits"
+	"github.com/keytoll/keytoll/errors"
 	"github.com/keytoll/keytoll/middleware"
 )
 
@@ -146,6 +148,50 @@ func TestIdemMeterIsFoundByItsLaterHolds(t *testing.T) {
 			}
 			d.ran(2)
 			d.spent(7, 0)
+		})
+	}
+}
+
+// A metered call that dies leaves holds, and gaps between them where the ledger could
+// not tell whether it made one. Who takes over finds them all; a meter that has met
+// as many gaps as that makes no more.
+func TestIdemHoldsBehindGapsAreFound(t *testing.T) {
+	for gaps, held := range map[int]credits.Amount{0: 6, 2: 6, 3: 2} {
+		t.Run(strconv.Itoa(gaps), func(t *testing.T) {
+			var ledger breaker
+			d := newDesk(t, blueprint{credits: func(s credits.Store) credits.Store { return brokenCredits{s, &ledger} }})
+			issued := d.key("image:generate")
+			op := once()
+			op.Price, op.HoldTTL = middleware.Fixed(2*credits.Credit), 4*claimLease
+			var last error
+			handler := d.handler(op, func(_ http.ResponseWriter, r *http.Request) {
+				if d.runs.Load() > 1 {
+					return
+				}
+				p, _ := middleware.PassFrom(r.Context())
+				ledger.before.Store(true)
+				for range gaps {
+					if err := p.Meter().Add(r.Context(), 3*credits.Credit); err == nil {
+						t.Error("an undecided hold is counted")
+					}
+				}
+				ledger.before.Store(false)
+				last = p.Meter().Add(r.Context(), 3*credits.Credit)
+				ledger.before.Store(true) // it dies: nothing is heard of its end
+				d.store.finish.before.Store(true)
+			})
+			d.call(handler, bearer(issued), idemKey("k"))
+			if refused := errors.CodeOf(last) == errors.Unavailable; refused != (gaps == 3) || !refused && last != nil {
+				t.Errorf("after %d gaps: %v", gaps, last)
+			}
+			ledger.before.Store(false)
+			d.store.finish.before.Store(false)
+			d.spent(0, held)
+			d.clock.add(claimLease)
+			if got := d.call(handler, bearer(issued), idemKey("k")); got.Code != 200 {
+				t.Errorf("status %d: %s", got.Code, got.Body)
+			}
+			d.spent(2, 0)
 		})
 	}
 }

@@ -29,6 +29,7 @@ type Meter struct {
 
 	next  credits.Amount // the size of the next hold; of who has the turn
 	named int            // how many ids of holds were used; of who has the turn
+	lost  int            // of how many of them the ledger could not tell; of who has the turn
 }
 
 // A meterHold is one of the holds of a meter.
@@ -44,6 +45,10 @@ type meterHold struct {
 // maxMeterHolds bounds the holds of one meter. Doubling reaches MaxAmount from the
 // smallest amount before that.
 const maxMeterHolds = 64
+
+// maxMeterLost bounds the holds of one meter of which the ledger could not tell, so
+// that who takes over a call that died finds all of them by their numbers.
+const maxMeterLost = 3
 
 // renewals is after what part of their life holds are put off.
 const renewals = 2
@@ -222,20 +227,24 @@ func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
 	if need <= 0 {
 		return nil
 	}
+	if m.lost == maxMeterLost {
+		return &errors.Error{Code: errors.Unavailable, Msg: "the ledger could not tell too often during this call; stop it, and begin another"}
+	}
 	if holds == maxMeterHolds || need > credits.MaxAmount {
 		return &errors.Error{Code: errors.Insufficient, Msg: "the call has used up what one call can hold"}
 	}
 	p, size := m.pass, min(max(m.next, need), credits.MaxAmount)
-	m.named++
-	h := meterHold{id: meterHoldID(p.holdID, m.named)}
+	h := meterHold{id: meterHoldID(p.holdID, m.named+1)}
 	for {
 		now := p.gate.opt.Now()
 		r, err := p.gate.payer.Hold(ctx, p.hold(m.account, h.id, size))
 		denied, isDenied := errors.AsType[*credits.DeniedError](err)
 		switch {
 		case err == nil && r.Replayed:
+			m.named++
 			return &errors.Error{Code: errors.Conflict, Msg: "the id of the meter's hold was used before"}
 		case err == nil:
+			m.named++
 			m.next = min(2*max(m.next, size), credits.MaxAmount)
 			h.amount, h.life, h.deadline = size, lifetime(&r), r.Deadline
 			h.since, h.until = now, now.Add(h.life)
@@ -244,7 +253,9 @@ func (m *Meter) grow(ctx context.Context, amount credits.Amount) error {
 			size = denied.Available // the last of what there is
 		case isDenied || errors.CodeOf(err) == errors.Invalid:
 			return err
-		default:
+		default: // the ledger may have it all the same
+			m.named++
+			m.lost++
 			p.abandon(ctx, m.account, h.id)
 			return err
 		}
